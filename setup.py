@@ -1,0 +1,18 @@
+"""Builds the optional C extension; the metadata is in setup.cfg.
+
+Without a C compiler, or with ``GREENPOOL_PUREPYTHON=1`` in the environment, greenpool installs
+without the extension and does everything in Python.
+"""
+
+import os
+
+from setuptools import Extension, setup
+
+SOURCE = "greenpool/_speedups.c"
+
+wanted = os.environ.get("GREENPOOL_PUREPYTHON", "") in ("", "0")
+setup(
+    ext_modules=[Extension("greenpool._speedups", [SOURCE], optional=True)]
+    if wanted and os.path.exists(SOURCE)
+    else []
+)

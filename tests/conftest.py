@@ -1,0 +1,155 @@
+"""A time limit for every test, and a check for what a test leaves behind.
+
+A test that waits for ever is the commonest failure of a library that is about waiting, so no test
+runs without a limit. Whoever exceeds it ends the whole run: the stacks of all OS threads and of all
+parked greenlets go to the real stderr, past pytest's capture, and the process exits with status 1.
+The limit covers set-up, call and tear-down together.
+
+Two things watch. A thread of the test run's own prints the stacks of the greenlets, which only
+Python code can find; where no Python code can run any more (a C call that keeps the GIL, say),
+faulthandler's timer, which needs none, strikes a few seconds later. pytest's own faulthandler
+plugin is switched off (-p no:faulthandler): it cancels that timer as soon as a test has failed, and
+then a hanging tear-down hangs for ever.
+"""
+
+from __future__ import annotations
+
+import _thread
+import collections
+import faulthandler
+import gc
+import os
+import threading
+import time
+import traceback
+from collections.abc import Generator, Iterator
+
+import greenlet
+import hypothesis
+import pytest
+
+DEFAULT_LIMIT = 60.0
+GRACE = 5.0
+
+# A deadline is a timed assert: on a machine that other work shares it says nothing about the code.
+hypothesis.settings.register_profile(
+    "greenpool", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("greenpool")
+
+
+class _Watch:
+    """The limit of the test that runs now.
+
+    Set by pytest's thread and read by the watching one. Each replaces or reads one reference, so no
+    lock is needed.
+    """
+
+    def __init__(self) -> None:
+        # pytest configures before it captures, so this is the real stderr.
+        self.stderr = os.dup(2)
+        self.limit: tuple[float, str] | None = None
+        # Originals, taken before a test patches them. A Thread would show in threading.enumerate().
+        self._stop = _thread.allocate_lock()
+        self._stop.acquire()
+        self._monotonic = time.monotonic
+        self._exit = os._exit
+        _thread.start_new_thread(self._run, ())
+
+    def _run(self) -> None:
+        while not self._stop.acquire(timeout=0.5):
+            limit = self.limit
+            if limit is not None and self._monotonic() > limit[0]:
+                self._write(f"\n\nTime limit exceeded: {limit[1]}\n\n")
+                faulthandler.dump_traceback(self.stderr, all_threads=True)
+                self._write(parked_greenlets())
+                self._exit(1)
+
+    def _write(self, text: str) -> None:
+        data = text.encode(errors="replace")
+        while data:
+            data = data[os.write(self.stderr, data) :]
+
+    def begin(self, nodeid: str, seconds: float) -> None:
+        faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=self.stderr)
+        self.limit = (self._monotonic() + seconds, nodeid)
+
+    def end(self) -> None:
+        self.limit = None
+        faulthandler.cancel_dump_traceback_later()
+
+    def close(self) -> None:
+        self._stop.release()
+        os.close(self.stderr)
+
+
+def parked_greenlets() -> str:
+    """The stacks of all greenlets that are switched out, equal ones counted together."""
+    stacks: collections.Counter[str] = collections.Counter()
+    for candidate in gc.get_objects():
+        if isinstance(candidate, greenlet.greenlet) and candidate.gr_frame is not None:
+            stacks["".join(traceback.format_stack(candidate.gr_frame))] += 1
+    return "".join(
+        f"\nParked greenlets with this stack: {count}\n{stack}"
+        for stack, count in stacks.most_common()
+    )
+
+
+_watch = pytest.StashKey[_Watch]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    watch = config.stash[_watch] = _Watch()
+    faulthandler.enable(watch.stderr)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    faulthandler.disable()
+    config.stash[_watch].close()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    if item.config.getoption("usepdb"):
+        return (yield)
+    marker = item.get_closest_marker("time_limit")
+    watch = item.config.stash[_watch]
+    watch.begin(item.nodeid, marker.args[0] if marker else DEFAULT_LIMIT)
+    try:
+        return (yield)
+    finally:
+        watch.end()
+
+
+def open_descriptors() -> dict[int, str]:
+    """What this process has open: each descriptor and, on Linux, what it stands for."""
+    found = {}
+    for name in os.listdir("/dev/fd"):
+        descriptor = int(name)
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            continue  # the one that listed the directory
+        try:
+            found[descriptor] = os.readlink(f"/proc/self/fd/{descriptor}")
+        except OSError:
+            found[descriptor] = "?"
+    return found
+
+
+@pytest.fixture
+def leak_check() -> Iterator[None]:
+    """Fails the test when it leaves an OS thread or a descriptor behind."""
+    gc.collect()
+    threads = set(threading.enumerate())
+    descriptors = open_descriptors()
+    yield
+    gc.collect()
+    left = [
+        f"thread {thread.name}" for thread in threading.enumerate() if thread not in threads
+    ] + [
+        f"descriptor {number} ({target})"
+        for number, target in open_descriptors().items()
+        if descriptors.get(number) != target
+    ]
+    assert not left, f"left behind: {', '.join(left)}"
