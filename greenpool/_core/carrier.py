@@ -1,0 +1,73 @@
+"""Carriers: the greenlets that tasks run on.
+
+A fresh greenlet maps and unmaps a 16 KiB stack chunk, which is most of the price of a spawn.  So a carrier
+outlives its task: it takes the next new task from the ready queue itself, without any switch, or goes to
+the hub's free list and waits to be given one.
+
+Between two tasks nothing of the first may remain on the carrier: its context, its pending interrupts, its
+placement, its local variables.  Its exception state ends with the ``except`` clauses of ``Task._execute``,
+whose frame also held its locals.
+
+A carrier is always *started* by the hub's loop: one greenlet starting another would nest the interpreter's
+recursion depth.  Resuming one that has started may be done from any greenlet of the hub.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from greenlet import greenlet
+
+from .current import CREDIT
+from .task import Task
+
+if TYPE_CHECKING:
+    from .hub import Hub
+
+
+class Carrier(greenlet):
+    __slots__ = ("hub", "task", "waiter", "interrupts", "thrown", "credit", "placement")
+
+    def __init__(self, hub: Hub) -> None:
+        greenlet.__init__(self, None, hub.loop)
+        self.hub = hub
+        self.task: Task | None = None
+        self.waiter: Any = None
+        self.interrupts: deque[BaseException] = deque()
+        self.thrown: BaseException | None = None
+        self.credit = CREDIT
+        self.placement: Any = None
+
+    def run(self, task: Task | None) -> None:
+        """Run tasks until told to end by a None; the hub's loop switches the first one in."""
+        hub = self.hub
+        ready = hub.ready
+        free = hub.free_carriers
+        while task is not None:
+            if not task.done:
+                self.task = task
+                task.carrier = self
+                self.gr_context = task.context
+                task._execute()
+                self.task = None
+                if self.interrupts:
+                    self.interrupts.clear()
+                if self.placement is not None:
+                    self.placement = None
+            following = ready.popleft()
+            if isinstance(following, Task):
+                task = following
+                continue
+            if len(free) >= hub.max_free_carriers:
+                ready.appendleft(following)
+                break
+            task = None
+            self.gr_context = None
+            free.append(self)
+            # An empty tuple is a stray resume (see waiter.py): nobody has given us a task.
+            task = following.switch()
+            while task == ():
+                task = ready.popleft().switch()
+        self.gr_context = None
+        hub.carriers.discard(self)

@@ -1,0 +1,97 @@
+"""Which greenlet, task and hub is this code running in.
+
+Every greenlet that can wait carries the same few attributes: ``hub``, ``task``, ``waiter`` (what it is
+parked on), ``interrupts`` (exceptions to raise when it parks next), ``thrown`` (the one to raise now),
+``credit`` (socket operations left before it has to yield) and ``placement`` (where its spawns go; None is
+its own hub).  Carriers have them as slots.  A thread's main greenlet, and any raw ``greenlet.greenlet``
+that user code made, gets them when it first needs them: it is *adopted*.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import greenlet as _greenlet
+
+if TYPE_CHECKING:
+    from .hub import Hub
+
+# The attributes above are not part of greenlet's own type.
+getcurrent = cast("Callable[[], Any]", _greenlet.getcurrent)
+
+# Socket operations that a greenlet may do in a row without parking, as tokio's coop budget.
+CREDIT = 128
+
+
+class _ThreadHub(threading.local):
+    """Ends the hub of a plain thread together with the thread."""
+
+    hub: Hub | None = None
+
+_thread_hub = _ThreadHub()
+
+# Set by the modules that know how; the core's modules import downwards only.
+make_hub: Callable[[], Hub]
+make_main_task: Callable[[Any, Hub], object]
+
+
+class _HubEnd:
+    """Lives in the thread's local storage and closes the hub when the thread ends."""
+
+    __slots__ = ("hub",)
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+
+    def __del__(self) -> None:
+        self.hub.thread_ended()
+
+
+def thread_hub() -> Hub | None:
+    """The hub of the calling thread, or None while it has none."""
+    return _thread_hub.hub
+
+
+def set_thread_hub(hub: Hub | None, close_with_thread: bool = False) -> None:
+    _thread_hub.hub = hub
+    _thread_hub.end = _HubEnd(hub) if hub is not None and close_with_thread else None
+
+
+def current_hub() -> Hub:
+    """The hub of the calling thread, made now if it has none yet."""
+    hub = _thread_hub.hub
+    if hub is None:
+        hub = make_hub()
+        set_thread_hub(hub, close_with_thread=True)
+    return hub
+
+
+def adopt(greenlet: Any) -> Any:
+    """Give a main or raw greenlet what it needs to wait on its thread's hub; returns it."""
+    hub = current_hub()
+    if greenlet is hub.loop:
+        raise RuntimeError(
+            f"{hub!r} cannot wait in its own loop: callbacks and rawlinks must not block; "
+            "spawn a greenlet for what waits"
+        )
+    greenlet.hub = hub
+    greenlet.waiter = None
+    greenlet.interrupts = deque()
+    greenlet.thrown = None
+    greenlet.credit = CREDIT
+    greenlet.placement = None
+    greenlet.task = make_main_task(greenlet, hub)
+    return greenlet
+
+
+def current_greenlet() -> Any:
+    """The calling greenlet, adopted if need be."""
+    greenlet = getcurrent()
+    try:
+        greenlet.hub  # noqa: B018 - the question is whether it is there
+    except AttributeError:
+        adopt(greenlet)
+    return greenlet

@@ -1,0 +1,248 @@
+"""Descriptors, and what one hub knows of one of them.
+
+*Readiness is a hint.*  An operation tries its system call first and parks only on EAGAIN; after a wake it
+tries again.  ``readable`` and ``writable`` only save system calls that would certainly say EAGAIN.
+
+*Registered once.*  A descriptor is registered with a hub's poller when it first has to wait there, for
+reading and writing together, edge-triggered, and stays so until it is closed.  (Not earlier: an
+unconnected TCP socket at once reports OUT|HUP.)  Two hubs may have registered the same descriptor; each
+gets its own edges.
+
+*The short-read rule.*  On a TCP stream a ``recv`` that returned less than was asked has drained the socket,
+so the next one may park without asking the kernel again.  Data and FIN can come as one edge, though, and
+an urgent mark splits reads: once the poller has reported RDHUP, HUP, ERR or PRI (``hung_up``), a short
+read proves nothing and only EAGAIN does.  An EAGAIN takes the mark back.
+
+*Who guards what.*  A Registration belongs to its hub's thread.  The table of a Descriptor's registrations,
+and the question whether it is closed, are guarded by its lock: so no hub can register a number that is
+being closed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from .current import CREDIT, current_greenlet
+from .inbox import Call
+
+if TYPE_CHECKING:
+    from .hub import Hub
+
+# The event bits, with the values of Linux's epoll; the other pollers translate into them.
+IN = 0x001
+PRI = 0x002
+OUT = 0x004
+ERR = 0x008
+HUP = 0x010
+RDHUP = 0x2000
+
+# An error or a hang-up ends every wait.
+READ = IN | PRI | ERR | HUP | RDHUP
+WRITE = OUT | ERR | HUP
+RARE = PRI | ERR | HUP | RDHUP
+
+
+class Registration:
+    """One descriptor on one hub.  It is also what a greenlet that waits for I/O is parked on."""
+
+    __slots__ = (
+        "hub",
+        "fd",
+        "readable",
+        "writable",
+        "hung_up",
+        "closed",
+        "reader",
+        "writer",
+        "crowd",
+        "rare",
+        "arm",
+    )
+
+    def __init__(self, hub: Hub, fd: int) -> None:
+        self.hub: Hub | None = hub
+        self.fd = fd
+        # Unknown yet: true means "ask the kernel".
+        self.readable = True
+        self.writable = True
+        self.hung_up = False
+        self.closed = False
+        self.reader: Any = None
+        self.writer: Any = None
+        # The second and further greenlets that wait for the same direction.
+        self.crowd: list[tuple[int, Any]] | None = None
+        self.rare = RARE
+        # Level-triggered pollers report only what they were armed for; edge-triggered ones need no arming.
+        self.arm = hub.poller.arm
+
+    def __repr__(self) -> str:
+        return f"<Registration of descriptor {self.fd}>"
+
+    def note(self, mask: int) -> None:
+        self.hung_up = True
+
+    def wait_read(self, greenlet: Any, timeout: float | None = None) -> bool:
+        """Park *greenlet*, the calling one, until the descriptor may be readable.
+
+        False when *timeout* seconds have passed.  Raises OSError(EBADF) once it is closed.
+        """
+        if greenlet.interrupts:
+            raise greenlet.interrupts.popleft()
+        if self.reader is None:
+            self.reader = greenlet
+        else:
+            self._join_crowd(READ, greenlet)
+        return self._park(greenlet, IN, timeout)
+
+    def wait_write(self, greenlet: Any, timeout: float | None = None) -> bool:
+        """As ``wait_read``, until it may be writable."""
+        if greenlet.interrupts:
+            raise greenlet.interrupts.popleft()
+        if self.writer is None:
+            self.writer = greenlet
+        else:
+            self._join_crowd(WRITE, greenlet)
+        return self._park(greenlet, OUT, timeout)
+
+    def _join_crowd(self, bits: int, greenlet: Any) -> None:
+        if self.crowd is None:
+            self.crowd = []
+        self.crowd.append((bits, greenlet))
+
+    def _park(self, greenlet: Any, bits: int, timeout: float | None) -> bool:
+        hub = self.hub
+        if hub is None:
+            self._leave(greenlet)
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        if self.arm is not None:
+            self.arm(self.fd, bits)
+        greenlet.waiter = self
+        greenlet.credit = CREDIT
+        if timeout is None:
+            hub.ready.popleft().switch()
+        else:
+            expiry = _Expired()
+            timer = hub.timers.call_later(max(0.0, timeout), self.throw, greenlet, expiry)
+            try:
+                hub.ready.popleft().switch()
+            finally:
+                timer.cancel()
+        greenlet.waiter = None
+        thrown = greenlet.thrown
+        if thrown is not None:
+            greenlet.thrown = None
+            if timeout is not None and thrown is expiry:
+                return False
+            raise thrown
+        if self.closed:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return True
+
+    def _leave(self, greenlet: Any) -> bool:
+        """Stop waking *greenlet*; False if it has been woken already."""
+        if self.reader is greenlet:
+            self.reader = None
+        elif self.writer is greenlet:
+            self.writer = None
+        else:
+            for entry in self.crowd or ():
+                if entry[1] is greenlet:
+                    self.crowd.remove(entry)  # type: ignore[union-attr]
+                    break
+            else:
+                return False
+        return True
+
+    def throw(self, greenlet: Any, exception: BaseException) -> bool:
+        """End *greenlet*'s wait with *exception*; False if it has ended already."""
+        hub = self.hub
+        if hub is None or not self._leave(greenlet):
+            return False
+        greenlet.thrown = exception
+        hub.ready.append(greenlet)
+        return True
+
+    def wake_crowd(self, mask: int) -> None:
+        """Wake all who wait for what *mask* reports; each tries its call again, and most may park again."""
+        crowd = self.crowd or []
+        self.crowd = [entry for entry in crowd if not entry[0] & mask] or None
+        self.hub.ready.extend(greenlet for bits, greenlet in crowd if bits & mask)  # type: ignore[union-attr]
+
+    def close(self) -> None:
+        """Wake everyone with EBADF; on the hub's thread, after the poller has forgotten the number."""
+        hub = self.hub
+        if hub is None:
+            return
+        self.closed = True
+        if hub.registrations.get(self.fd) is self:
+            del hub.registrations[self.fd]
+        waiting = [self.reader, self.writer, *(greenlet for _, greenlet in self.crowd or ())]
+        hub.ready.extend(greenlet for greenlet in waiting if greenlet is not None)
+        self.forget()
+
+    def forget(self) -> None:
+        """The hub has ended, or this is the child of a fork: whoever uses the socket next registers anew."""
+        self.hub = None
+        self.closed = True
+        self.reader = self.writer = self.crowd = None
+
+
+class _Expired(BaseException):
+    """Tells the end of a wait's own timeout from what others throw; never leaves this module."""
+
+
+class Descriptor:
+    """A descriptor that green code owns, on however many hubs it is used."""
+
+    __slots__ = ("fd", "lock", "registrations", "closed")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.lock = threading.Lock()
+        self.registrations: list[Registration] = []
+        self.closed = False
+
+    def registration(self) -> Registration:
+        """This descriptor on the calling greenlet's hub, registered there now if it was not.
+
+        Raises OSError(EBADF) once it is closed, and what the poller raises (EPERM: always ready).
+        """
+        hub: Hub = current_greenlet().hub
+        with self.lock:
+            if self.closed:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            live = [registration for registration in self.registrations if registration.hub is not None]
+            for registration in live:
+                if registration.hub is hub:
+                    return registration
+            registration = Registration(hub, self.fd)
+            hub.poller.register(self.fd)
+            hub.registrations[self.fd] = registration
+            live.append(registration)
+            self.registrations = live
+            return registration
+
+    def close(self) -> None:
+        """Unregister everywhere and wake all who wait, with EBADF; any thread, before the real close.
+
+        The pollers forget the number here and now, because the kernel may give it out again as soon as it
+        is closed; the waiters of other hubs are woken by those hubs.
+        """
+        with self.lock:
+            self.closed = True
+            registrations, self.registrations = self.registrations, []
+            for registration in registrations:
+                hub = registration.hub
+                if hub is not None and not hub.inbox.closed:
+                    hub.poller.unregister(self.fd)
+        if registrations:
+            hub = current_greenlet().hub
+            for registration in registrations:
+                other = registration.hub
+                if other is hub:
+                    registration.close()
+                elif other is not None:
+                    other.inbox.post(Call(registration.close))

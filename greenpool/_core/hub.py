@@ -1,0 +1,475 @@
+"""A hub: one loop on one thread.
+
+*The ready queue* holds what is to run: greenlets to resume and tasks to start; each has a ``switch``
+method.  A greenlet that parks takes the next entry and switches to it directly, without passing through
+the loop.  The loop's own turn is an entry like any other, the *mark*: whoever takes it switches to the
+loop.  So the queue is never empty while a greenlet runs, and a pass is bounded by what was ready when it
+began: neither a greenlet that always re-queues itself nor a flood of spawns keeps the loop from its I/O.
+
+*A pass*: run what is ready up to the mark, take in the inbox, fire the timers that are due, poll (without
+blocking when something is ready).
+
+*What comes back to the loop*, as the result of a switch: the mark (its turn has come), a task (no carrier
+was free, and only the loop starts new ones), or None (a carrier has ended).
+
+*Threads*: everything here runs on the hub's own thread, except what inbox.py offers to the others.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from _thread import get_ident
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from greenlet import GreenletExit, greenlet
+
+from . import current
+from .carrier import Carrier
+from .current import adopt, getcurrent, set_thread_hub, thread_hub
+from .descriptor import READ, WRITE, Registration
+from .inbox import Call, Inbox, make_waker
+from .pollers import Poller, make_poller
+from .task import MainTask, Task
+from .timers import Timer, Timers
+from .waiter import Waiter, interrupt
+
+# Free carriers kept for the next tasks.  Each holds about 4 KiB; beyond this a burst's carriers end.
+MAX_FREE_CARRIERS = 1024
+
+# A hub that comes to rest lets this share of its free carriers go, so that the list shrinks.
+IDLE_RELEASE = 8
+
+
+class Mark:
+    """The loop's entry in its own ready queue."""
+
+    __slots__ = ("loop",)
+
+    def __init__(self, loop: greenlet) -> None:
+        self.loop: Any = loop
+
+    def switch(self) -> Any:
+        return self.loop.switch(self)
+
+
+class Hub:
+    """One event loop and the greenlets that live on it; there is at most one per OS thread.
+
+    Made by a Runtime for each thread of its pool, and by any other thread when it first has to wait.
+    """
+
+    __slots__ = (
+        "name",
+        "index",
+        "thread_id",
+        "loop",
+        "main",
+        "mark",
+        "ready",
+        "inbox",
+        "timers",
+        "poller",
+        "registrations",
+        "carriers",
+        "free_carriers",
+        "max_free_carriers",
+        "live",
+        "stopping",
+        "on_rest",
+        "on_system_error",
+        "passes",
+        "__weakref__",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        index: int | None = None,
+        poller: Callable[[], Poller] = make_poller,
+        in_main_greenlet: bool = False,
+    ) -> None:
+        self.name = name
+        # The hub's number in its pool; None outside one.
+        self.index = index
+        self.thread_id = get_ident()
+        self.loop: Any = getcurrent() if in_main_greenlet else greenlet(self._run_loop)
+        self.main: Any = None if in_main_greenlet else _root(getcurrent())
+        self.mark = Mark(self.loop)
+        # The loop is due first: it has not begun its first pass.
+        self.ready: deque[Any] = deque() if in_main_greenlet else deque([self.mark])
+        self.timers = Timers()
+        self.registrations: dict[int, Registration] = {}
+        self.carriers: set[Carrier] = set()
+        self.free_carriers: list[Carrier] = []
+        self.max_free_carriers = MAX_FREE_CARRIERS
+        # Tasks that this hub has accepted and that have not ended.
+        self.live = 0
+        self.stopping = False
+        # Called when no task is left, each time before the hub goes to sleep.
+        self.on_rest: Callable[[], object] | None = None
+        self.on_system_error: Callable[[BaseException], object] = self._throw_into_main
+        self.passes = 0
+        waker = make_waker()
+        try:
+            self.poller = poller()
+            try:
+                self.poller.register_waker(waker)
+            except BaseException:
+                self.poller.close()
+                raise
+        except BaseException:
+            waker.close()
+            raise
+        self.inbox = Inbox(waker)
+
+    def __repr__(self) -> str:
+        return f"<Hub {self.name}: {self.live} live, {len(self.ready)} ready>"
+
+    # The loop.
+
+    def _run_loop(self, first_turn: Mark) -> None:
+        """The loop of a plain thread: it ends only with its thread."""
+        while True:
+            self._guarded_pass()
+
+    def run_until_stopped(self) -> None:
+        """The loop of a pool's hub, in its thread's main greenlet: ends after ``stop``, when all has ended."""
+        while not (self.stopping and not self.live and self.inbox.close_if_empty()):
+            self._guarded_pass()
+        self.close()
+
+    def _guarded_pass(self) -> None:
+        try:
+            self._pass()
+        except (KeyboardInterrupt, SystemExit) as exception:
+            # A signal handler raised while the loop itself was running; the pass may be unfinished.
+            if self.mark in self.ready:
+                self.ready.remove(self.mark)
+            self.on_system_error(exception)
+
+    def _pass(self) -> None:
+        ready = self.ready
+        mark = self.mark
+        self.passes += 1
+        if ready:
+            ready.append(mark)
+            self._run_ready(ready, mark)
+        inbox = self.inbox
+        if inbox.queue:
+            self._take_in(inbox.queue)
+        timers = self.timers
+        deadline: float | None = None
+        if timers.heap:
+            deadline = timers.next_deadline()
+            if deadline is not None and deadline <= (now := monotonic()):
+                for timer in timers.due(now):
+                    self._fire(timer)
+                deadline = timers.next_deadline()
+        if ready:
+            # With nothing registered there is nothing to ask the kernel; the inbox is looked at anyway.
+            if self.registrations:
+                self._dispatch(self.poller.poll(0))
+            return
+        if not self.live:
+            if self.on_rest is not None:
+                self.on_rest()
+            if self.stopping:
+                return
+        if self.free_carriers:
+            self._release_carriers()
+        if inbox.may_sleep():
+            try:
+                timeout = None if deadline is None else max(0.0, deadline - monotonic())
+                events = self.poller.poll(timeout)
+            finally:
+                inbox.awake()
+            self._dispatch(events)
+
+    def _run_ready(self, ready: deque[Any], mark: Mark) -> None:
+        item: Any
+        while (item := ready.popleft()) is not mark:
+            request = item.switch()
+            while request is not None:
+                if request is mark:
+                    return
+                if isinstance(request, Task):
+                    carrier = Carrier(self)
+                    self.carriers.add(carrier)
+                    request = carrier.switch(request)
+                else:
+                    request = None
+
+    def _take_in(self, queue: deque[Any]) -> None:
+        ready = self.ready
+        for _ in range(len(queue)):
+            item = queue.popleft()
+            if type(item) is Call:
+                self._call(item.callback, item.args)
+            elif isinstance(item, Task):
+                # Posted by post_spawn: counted here, by the thread that owns the count.
+                self.live += 1
+                ready.append(item)
+            else:
+                ready.append(item)
+
+    def _fire(self, timer: Timer) -> None:
+        # One that fired before it in the same batch may have cancelled it.
+        callback = timer.callback
+        if callback is not None:
+            args = timer.args
+            timer.callback = None
+            self._call(callback, args)
+
+    def _call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        try:
+            callback(*args)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exception:
+            self.handle_error(callback, exception)
+
+    def _dispatch(self, events: list[tuple[int, int]]) -> None:
+        """Note what each event says and make its waiters ready.
+
+        No greenlet runs in between, so no descriptor of the batch can be closed and its number reused
+        before its event is dispatched.  An event for an unknown number is nobody's: after dup and close
+        the kernel still names the dead one.
+        """
+        ready = self.ready
+        registrations = self.registrations
+        for fd, mask in events:
+            registration = registrations.get(fd)
+            if registration is None:
+                continue
+            if mask & READ:
+                registration.readable = True
+                reader = registration.reader
+                if reader is not None:
+                    registration.reader = None
+                    ready.append(reader)
+            if mask & WRITE:
+                registration.writable = True
+                writer = registration.writer
+                if writer is not None:
+                    registration.writer = None
+                    ready.append(writer)
+            if mask & registration.rare:
+                registration.note(mask)
+            if registration.crowd is not None:
+                registration.wake_crowd(mask)
+
+    def _release_carriers(self) -> None:
+        """Let some free carriers end, now that the hub has nothing else to do."""
+        free = self.free_carriers
+        if len(free) <= IDLE_RELEASE:
+            return
+        for carrier in free[: len(free) // IDLE_RELEASE]:
+            free.remove(carrier)
+            self._end_carrier(carrier)
+
+    def _end_carrier(self, carrier: Carrier) -> None:
+        # It returns at once, with its parent, the loop, as the one to go on.
+        carrier.switch(None)
+
+    # What others ask of the hub, on its own thread.
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        """Have the loop call *callback*; for code that runs in a greenlet of this hub."""
+        self.inbox.queue.append(Call(callback, *args))
+
+    def interrupt_at_start(self, task: Task) -> None:
+        """A task that was accepted before the hub was told to stop runs, and ends when it first parks."""
+        task.carrier.interrupts.append(GreenletExit())
+
+    def stop(self) -> None:
+        """Refuse new spawns, end what runs, then let the loop end."""
+        if self.stopping:
+            return
+        self.stopping = True
+        for _, _, timer in list(self.timers.heap):
+            task = getattr(timer.callback, "__self__", None)
+            if isinstance(task, Task):
+                # A start_later that is still to come: it was accepted, so it runs, now.
+                timer.cancel()
+                task.enter()
+        for carrier in list(self.carriers):
+            if carrier.task is not None:
+                interrupt(carrier, GreenletExit())
+
+    def close(self) -> None:
+        """Let the free carriers and the descriptors go; every task of the hub has ended."""
+        while self.free_carriers:
+            self._end_carrier(self.free_carriers.pop())
+        self._close_descriptors()
+        if thread_hub() is self:
+            set_thread_hub(None)
+
+    def thread_ended(self) -> None:
+        """The plain thread that this hub belonged to is at its end: nothing here will ever run again."""
+        with self.inbox.lock:
+            self.inbox.closed = True
+            self.inbox.accepting = False
+        self.inbox.queue.clear()
+        self.ready.clear()
+        self.timers.clear()
+        self._close_descriptors()
+        # The loop's frame refers to this hub, and no garbage collector sees through a suspended greenlet.
+        self.loop = self.mark.loop = self.main = None
+
+    def after_fork(self) -> None:
+        """In the child of a fork, on the one thread that is left: only the forking greenlet goes on.
+
+        The epoll is shared with the parent, whose registrations an unregister here would remove: so the
+        child closes its copy and makes new ones.
+        """
+        survivor = getcurrent()
+        # Letting a suspended greenlet go would raise GreenletExit in it, and its ``finally`` blocks belong
+        # to the parent.
+        _left_behind.append([self.ready.copy(), self.carriers.copy(), self.registrations, self.timers.heap])
+        self.ready.clear()
+        if survivor is not self.loop:
+            self.ready.append(self.mark)
+        kept = [
+            timer
+            for _, _, timer in self.timers.heap
+            if getattr(getattr(timer.callback, "__self__", None), "greenlet", None) is survivor
+        ]
+        timers = Timers()
+        for timer in kept:
+            timers.adopt(timer)
+        self.timers = timers
+        for registration in self.registrations.values():
+            registration.forget()
+        self.registrations = {}
+        self.carriers = {*self.free_carriers}
+        self.live = 0
+        if isinstance(survivor, Carrier):
+            self.carriers.add(survivor)
+            self.live = 1
+            survivor.placement = None
+        elif hasattr(survivor, "placement"):
+            survivor.placement = None
+        self.poller.close()
+        self.inbox.waker.close()
+        waker = make_waker()
+        self.poller = make_poller()
+        self.poller.register_waker(waker)
+        self.inbox.after_fork(waker)
+        self.on_system_error = self._throw_into_main if self.main is not None else _exit
+        if self.main is None:
+            # A pool's thread: as any thread that forked, it ends when what it does has ended.
+            self.on_rest = self.stop
+
+    def _close_descriptors(self) -> None:
+        for registration in list(self.registrations.values()):
+            registration.forget()
+        self.registrations.clear()
+        self.poller.close()
+        self.inbox.waker.close()
+
+    # Errors.
+
+    def handle_error(self, source: object, exception: BaseException) -> None:
+        """Report what nobody handled on stderr; KeyboardInterrupt and SystemExit go to the main program."""
+        if isinstance(exception, (KeyboardInterrupt, SystemExit)):
+            self.on_system_error(exception)
+            return
+        stderr = sys.stderr
+        if stderr is None:
+            return
+        what = source.name if isinstance(source, Task) else repr(source)
+        lines = traceback.format_exception(exception)
+        # One write, so that reports of several hubs do not mix.
+        stderr.write(f"{''.join(lines)}Exception in {what} on hub {self.name}\n\n")
+        stderr.flush()
+
+    def _throw_into_main(self, exception: BaseException) -> None:
+        if not hasattr(self.main, "interrupts"):
+            adopt(self.main)
+        interrupt(self.main, exception)
+
+    # Describing.
+
+    def parked(self) -> list[tuple[Task, object]]:
+        """Every parked greenlet of this hub with what it waits for."""
+        greenlets: list[Any] = [*self.carriers, self.main]
+        return [
+            (greenlet.task, greenlet.waiter)
+            for greenlet in greenlets
+            if getattr(greenlet, "waiter", None) is not None
+        ]
+
+    def statistics(self) -> dict[str, int]:
+        """Counts for monitoring; exact on the hub's own thread, a snapshot from any other."""
+        return {
+            "live": self.live,
+            "ready": len(self.ready),
+            "inbox": len(self.inbox.queue),
+            "timers": len(self.timers),
+            "descriptors": len(self.registrations),
+            "carriers": len(self.carriers),
+            "free_carriers": len(self.free_carriers),
+            "passes": self.passes,
+        }
+
+
+# What a fork leaves suspended for ever in the child.
+_left_behind: list[object] = []
+
+
+def _root(greenlet: Any) -> Any:
+    """The main greenlet of the thread that *greenlet* belongs to."""
+    while greenlet.parent is not None:
+        greenlet = greenlet.parent
+    return greenlet
+
+
+def _exit(exception: BaseException) -> None:
+    """A SystemExit or KeyboardInterrupt with no main program left to take it."""
+    raise exception
+
+
+def _after_fork_in_child() -> None:
+    hub = thread_hub()
+    if hub is not None:
+        hub.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _make_thread_hub() -> Hub:
+    from threading import current_thread
+
+    return Hub(current_thread().name)
+
+
+current.make_hub = _make_thread_hub
+current.make_main_task = MainTask
+
+
+def sleep(seconds: float = 0) -> None:
+    """Park the calling greenlet for *seconds*; with 0, only let the others run first (as in gevent)."""
+    if not seconds >= 0:
+        raise ValueError(f"seconds must not be negative, not {seconds!r}")
+    if seconds:
+        Waiter().park(seconds)
+        return
+    yield_now()
+
+
+def yield_now() -> None:
+    """Let every other ready greenlet of this hub run before the calling one goes on."""
+    greenlet = current.current_greenlet()
+    if greenlet.interrupts:
+        raise greenlet.interrupts.popleft()
+    greenlet.credit = current.CREDIT
+    ready = greenlet.hub.ready
+    ready.append(greenlet)
+    ready.popleft().switch()

@@ -1,0 +1,44 @@
+"""Linux: edge-triggered epoll, one epoll_ctl per descriptor and hub."""
+
+from __future__ import annotations
+
+import select
+
+from ..inbox import Waker
+
+WATCHED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET
+
+# Enough that a busy server's ready connections come in one call.
+MAX_EVENTS = 1024
+
+
+class EpollPoller:
+    __slots__ = ("_epoll",)
+
+    arm = None
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+
+    def register(self, fd: int) -> None:
+        try:
+            self._epoll.register(fd, WATCHED)
+        except FileExistsError:
+            # A registration that outlived its owner (closed behind our back, its file kept open by a
+            # dup).  Modifying reports the present readiness anew, as registering would.
+            self._epoll.modify(fd, WATCHED)
+
+    def unregister(self, fd: int) -> None:
+        try:
+            self._epoll.unregister(fd)
+        except (OSError, ValueError):
+            pass  # not registered, closed already (the kernel forgot it then), or the epoll is closed
+
+    def register_waker(self, waker: Waker) -> None:
+        self._epoll.register(waker.fd, select.EPOLLIN | select.EPOLLET)
+
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        return self._epoll.poll(timeout, MAX_EVENTS)
+
+    def close(self) -> None:
+        self._epoll.close()

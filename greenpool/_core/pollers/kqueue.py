@@ -1,0 +1,80 @@
+"""macOS and the BSDs: kqueue with EV_CLEAR, which is its edge-triggered mode.
+
+Reading and writing are two filters of one descriptor, and end-of-file is a flag on either:
+
+    ==================  ================================
+    kqueue              mask
+    ==================  ================================
+    EVFILT_READ         IN, and RDHUP with EV_EOF
+    EVFILT_WRITE        OUT, and HUP with EV_EOF
+    EV_ERROR            ERR
+    ==================  ================================
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+
+from ..descriptor import ERR, HUP, IN, OUT, RDHUP
+from ..inbox import Waker
+
+MAX_EVENTS = 1024
+
+
+class KqueuePoller:
+    __slots__ = ("_kqueue",)
+
+    arm = None
+
+    def __init__(self) -> None:
+        self._kqueue = select.kqueue()  # type: ignore[attr-defined,unused-ignore]
+
+    def _change(self, fd: int, flags: int, filters: tuple[int, ...]) -> None:
+        self._kqueue.control(
+            [select.kevent(fd, which, flags) for which in filters],  # type: ignore[attr-defined,unused-ignore]
+            0,
+            0,
+        )
+
+    def register(self, fd: int) -> None:
+        add = select.KQ_EV_ADD | select.KQ_EV_CLEAR  # type: ignore[attr-defined,unused-ignore]
+        self._change(fd, add, (select.KQ_FILTER_READ,))  # type: ignore[attr-defined,unused-ignore]
+        try:
+            self._change(fd, add, (select.KQ_FILTER_WRITE,))  # type: ignore[attr-defined,unused-ignore]
+        except OSError as error:
+            # A descriptor that can only be read (a pipe's reading end, a vnode).
+            if error.errno not in (errno.EINVAL, errno.EPIPE):
+                raise
+
+    def unregister(self, fd: int) -> None:
+        for which in (select.KQ_FILTER_READ, select.KQ_FILTER_WRITE):  # type: ignore[attr-defined,unused-ignore]
+            try:
+                self._change(fd, select.KQ_EV_DELETE, (which,))  # type: ignore[attr-defined,unused-ignore]
+            except (OSError, ValueError):
+                pass  # never registered for this filter, or closed already
+
+    def register_waker(self, waker: Waker) -> None:
+        add = select.KQ_EV_ADD | select.KQ_EV_CLEAR  # type: ignore[attr-defined,unused-ignore]
+        self._change(waker.fd, add, (select.KQ_FILTER_READ,))  # type: ignore[attr-defined,unused-ignore]
+
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        return [
+            (event.ident, mask_of(event.filter, event.flags))
+            for event in self._kqueue.control(None, MAX_EVENTS, timeout)
+        ]
+
+    def close(self) -> None:
+        self._kqueue.close()
+
+
+def mask_of(which: int, flags: int) -> int:
+    """The table at the head of this module."""
+    ended = flags & select.KQ_EV_EOF  # type: ignore[attr-defined,unused-ignore]
+    if which == select.KQ_FILTER_READ:  # type: ignore[attr-defined,unused-ignore]
+        mask = IN | RDHUP if ended else IN
+    else:
+        mask = OUT | HUP if ended else OUT
+    if flags & select.KQ_EV_ERROR:  # type: ignore[attr-defined,unused-ignore]
+        mask |= ERR
+    return mask

@@ -1,0 +1,101 @@
+"""Anywhere: a selector of ``selectors2``, or of the standard ``selectors`` where it is missing.
+
+These are level-triggered.  A descriptor is watched only while it is armed, and each readiness disarms it,
+so a ready descriptor that nobody reads does not spin the loop.
+
+selectors2 2.0.2, its last release, does not import on Python 3.10 and newer (it takes ``Mapping`` from
+``collections``); that ImportError too means the standard module.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ..descriptor import IN, OUT
+from ..inbox import Waker
+
+try:
+    import selectors2 as selectors
+except ImportError:
+    import selectors
+
+
+class SelectorPoller:
+    __slots__ = ("_selector", "_lock", "_waker")
+
+    def __init__(self, make_selector: Callable[[], Any] | None = None) -> None:
+        self._selector = (make_selector or _default_selector)()
+        # The selector's table is changed by other threads too (unregister).
+        self._lock = threading.Lock()
+        self._waker: Waker | None = None
+
+    def register(self, fd: int) -> None:
+        # Selectors cannot hold a descriptor with no direction, so there is nothing to do until it is
+        # armed; but say at once what epoll would say.
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        self.unregister(fd)
+
+    def arm(self, fd: int, bits: int) -> None:
+        events = (selectors.EVENT_READ if bits & IN else 0) | (
+            selectors.EVENT_WRITE if bits & OUT else 0
+        )
+        with self._lock:
+            key = self._selector.get_map().get(fd)
+            if key is None:
+                self._selector.register(fd, events)
+            elif events & ~key.events:
+                self._selector.modify(fd, key.events | events)
+
+    def unregister(self, fd: int) -> None:
+        with self._lock:
+            self._disarm(fd, selectors.EVENT_READ | selectors.EVENT_WRITE)
+
+    def _disarm(self, fd: int, events: int) -> None:
+        table = self._selector.get_map()
+        key = table.get(fd) if table is not None else None
+        if key is None:
+            return
+        remaining = key.events & ~events
+        if remaining:
+            self._selector.modify(fd, remaining)
+        else:
+            self._selector.unregister(fd)
+
+    def register_waker(self, waker: Waker) -> None:
+        self._waker = waker
+        self._selector.register(waker.fd, selectors.EVENT_READ)
+
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        ready = []
+        for key, events in self._selector.select(timeout):
+            if self._waker is not None and key.fd == self._waker.fd:
+                self._waker.drain()
+                continue
+            with self._lock:
+                self._disarm(key.fd, events)
+            ready.append(
+                (
+                    key.fd,
+                    (IN if events & selectors.EVENT_READ else 0)
+                    | (OUT if events & selectors.EVENT_WRITE else 0),
+                )
+            )
+        return ready
+
+    def close(self) -> None:
+        self._selector.close()
+
+
+def _default_selector() -> Any:
+    # Not DefaultSelector: where epoll or kqueue exist they are used directly.
+    for name in ("DevpollSelector", "PollSelector"):
+        if hasattr(selectors, name):
+            return getattr(selectors, name)()
+    return selectors.SelectSelector()

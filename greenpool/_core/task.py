@@ -1,0 +1,450 @@
+"""A task: one call that runs as a green thread.  The public name of this class is ``Greenlet``.
+
+A task is a light object; it runs on a carrier (see carrier.py) of its hub, for life.
+
+*Which thread touches what.*  Only the thread of ``task.hub`` starts, runs, finishes, links and kills a
+task; from any other thread these are posted to the hub's inbox, in order.  ``done`` is written last, so
+whoever sees it true, on any thread, sees the result.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import Context, copy_context
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from greenlet import GreenletExit
+
+from .current import current_greenlet, current_hub, getcurrent, thread_hub
+from .errors import SpawnError
+from .inbox import Call
+from .timeout import Timeout
+from .waiter import Waiter, interrupt
+
+if TYPE_CHECKING:
+    from .hub import Hub
+    from .timers import Timer
+
+Link = Callable[["Task"], object]
+
+_names: Iterator[int] = itertools.count(1)
+_names_lock = threading.Lock()  # itertools.count is not atomic without the GIL
+
+
+class Task:
+    """A green thread (as ``gevent.Greenlet``); made by ``spawn``, or by hand and then started.
+
+    Every method may be called from any greenlet of any hub and from any plain thread.
+    """
+
+    __slots__ = (
+        "hub",
+        "carrier",
+        "context",
+        "done",
+        "quiet",
+        "args",
+        "kwargs",
+        "locals",
+        "_function",
+        "_value",
+        "_exception",
+        "_links",
+        "_start",
+        "_name",
+        "__dict__",
+        "__weakref__",
+    )
+
+    def __init__(
+        self,
+        run: Callable[..., Any] | None = None,
+        *args: Any,
+        context: Context | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if run is not None and not callable(run):
+            raise TypeError(f"run must be callable, not {run!r}")
+        self._function = run
+        self.args = args
+        self.kwargs = kwargs
+        self.context: Context | None = copy_context() if context is None else context
+        self.hub: Hub | None = None
+        self.carrier: Any = None
+        self.done = False
+        # Set by those who take care of the exception themselves; nothing is then reported on stderr.
+        self.quiet = False
+        self.locals: Any = None
+        self._value: Any = None
+        self._exception: BaseException | None = None
+        self._links: list[Any] | None = None
+        # False: not started; True: handed to its hub; a Timer: to be started by it.
+        self._start: bool | Timer = False
+        self._name: str | None = None
+
+    # Starting.
+
+    @classmethod
+    def spawn(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make a greenlet of this class and start it; returns it."""
+        task = cls(*args, **kwargs)
+        task.start()
+        return task
+
+    @classmethod
+    def spawn_later(cls, seconds: float, *args: Any, **kwargs: Any) -> Any:
+        """As ``spawn``, but the greenlet starts in *seconds*."""
+        task = cls(*args, **kwargs)
+        task.start_later(seconds)
+        return task
+
+    def start(self) -> None:
+        """Schedule the greenlet to run: in the main function of ``run``, on the pool's next hub; in a
+        greenlet, on that greenlet's hub; elsewhere, on the calling thread's own hub.
+
+        A second start has no effect.  Raises SpawnError where that hub or pool is shut down.
+        """
+        if self._start is not False or self.done:
+            return
+        greenlet = getcurrent()
+        try:
+            placement = greenlet.placement
+            hub = greenlet.hub
+        except AttributeError:
+            # A loop's own callback, or a thread's first spawn.
+            placement = None
+            hub = current_hub()
+        if placement is not None:
+            placement(self)
+        elif hub.stopping:
+            raise SpawnError(f"{hub!r} is shutting down")
+        else:
+            self._start = True
+            self.hub = hub
+            hub.live += 1
+            hub.ready.append(self)
+
+    def start_later(self, seconds: float) -> None:
+        """As ``start``, but in *seconds*; ``kill`` before then cancels it."""
+        if not seconds >= 0:
+            raise ValueError(f"seconds must not be negative, not {seconds!r}")
+        if self._start is not False or self.done:
+            return
+        greenlet = current_greenlet()
+        if greenlet.placement is not None:
+            greenlet.placement(self, seconds)
+        else:
+            hub = greenlet.hub
+            if hub.stopping:
+                raise SpawnError(f"{hub!r} is shutting down")
+            self.hub = hub
+            hub.live += 1
+            self._start = hub.timers.call_later(seconds, self.enter)
+
+    def accepted_by(self, hub: Hub) -> None:
+        """Mark the task as handed to *hub*; by whoever is about to post it."""
+        self.hub = hub
+        self._start = True
+
+    def enter(self) -> None:
+        """Join the ready queue of a hub that counts the task already; on its thread."""
+        self._start = True
+        self.hub.ready.append(self)  # type: ignore[union-attr]
+
+    def enter_later(self, seconds: float) -> None:
+        """As ``enter``, in *seconds*; on the hub's thread."""
+        self._start = self.hub.timers.call_later(seconds, self.enter)  # type: ignore[union-attr]
+
+    def switch(self) -> Any:
+        """Called when the task's turn in the ready queue comes, in whichever greenlet parks or ends.
+
+        A free carrier takes it at once; a new carrier is only ever started by the hub's loop.
+        """
+        hub: Hub = self.hub  # type: ignore[assignment]
+        free = hub.free_carriers
+        if free:
+            return free.pop().switch(self)
+        return hub.loop.switch(self)
+
+    # Running, on the carrier.
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        """What the greenlet does; a subclass may override it instead of passing a function."""
+        if self._function is not None:
+            return self._function(*args, **kwargs)
+        return None
+
+    def _execute(self) -> None:
+        hub: Hub = self.hub  # type: ignore[assignment]
+        if hub.stopping:
+            hub.interrupt_at_start(self)
+        try:
+            self._value = self._run(*self.args, **self.kwargs)
+        except GreenletExit as exit:
+            self._value = exit.with_traceback(None)
+        except BaseException as exception:
+            self._exception = exception
+            if not self.quiet:
+                hub.handle_error(self, exception)
+        self._finish()
+
+    def _finish(self) -> None:
+        self.carrier = self.context = self._function = None
+        self.args = ()
+        self.kwargs = {}
+        self.done = True
+        self.hub.live -= 1  # type: ignore[union-attr]
+        links = self._links
+        if links is not None:
+            self._links = None
+            for link in links:
+                if type(link) is Waiter:
+                    link.wake(self)
+                else:
+                    self.hub.call_soon(link, self)  # type: ignore[union-attr]
+
+    # The outcome.
+
+    def ready(self) -> bool:
+        """True once the greenlet has ended."""
+        return self.done
+
+    @property
+    def dead(self) -> bool:
+        """True once the greenlet has ended."""
+        return self.done
+
+    @property
+    def started(self) -> bool:
+        """True from the start until the end."""
+        return self._start is not False and not self.done
+
+    def __bool__(self) -> bool:
+        return self.started
+
+    def successful(self) -> bool:
+        """True if the greenlet has ended and not by an exception (GreenletExit counts as success)."""
+        return self.done and self._exception is None
+
+    @property
+    def value(self) -> Any:
+        """What the function returned, or None; the GreenletExit instance where one ended it."""
+        return self._value if self.done else None
+
+    @property
+    def exception(self) -> BaseException | None:
+        """The exception that ended the greenlet, or None."""
+        return self._exception if self.done else None
+
+    @property
+    def exc_info(
+        self,
+    ) -> tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]:
+        """The exception that ended the greenlet as ``sys.exc_info()`` gives it."""
+        exception = self.exception
+        if exception is None:
+            return None, None, None
+        return type(exception), exception, exception.__traceback__
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Wait for the end and return the function's value or raise its exception.
+
+        Raises ``Timeout`` (or, with *block* false, at once) when it has not ended within *timeout*
+        seconds.
+        """
+        if not self.done:
+            if not block:
+                raise Timeout()
+            if not self._wait(timeout):
+                raise Timeout(timeout)
+        if self._exception is not None:
+            raise self._exception
+        return self._value
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the end, at most *timeout* seconds; whatever way it ends, join returns None."""
+        if not self.done:
+            self._wait(timeout)
+
+    def _wait(self, timeout: float | None) -> bool:
+        if timeout is not None and not timeout >= 0:
+            timeout = 0.0
+        hub = self.hub
+        greenlet = current_greenlet()
+        if hub is None:
+            # Not started: whoever starts it decides on the hub; until then its links are ours.
+            hub = self.hub = greenlet.hub
+        if greenlet is self.carrier:
+            raise RuntimeError(f"{self!r} cannot wait for its own end")
+        if hub is greenlet.hub:
+            waiter = Waiter()
+            self._link(waiter)
+        else:
+            waiter = Waiter(threading.Lock())
+            if not hub.inbox.post(Call(self._link, waiter)):
+                return self.done
+        try:
+            return waiter.park(timeout)
+        finally:
+            if not self.done:
+                self._on_own_thread(self._unlink, waiter)
+
+    # Links.
+
+    def rawlink(self, callback: Link) -> None:
+        """Have the hub call *callback(greenlet)* when the greenlet has ended (at once if it has).
+
+        It runs in the loop of the greenlet's hub and must not wait.
+        """
+        if not callable(callback):
+            raise TypeError(f"callback must be callable, not {callback!r}")
+        self._on_own_thread(self._link, callback)
+
+    def link(self, callback: Link) -> None:
+        """As ``rawlink``, but *callback(greenlet)* runs in a greenlet of its own and may wait."""
+        self.rawlink(SpawnedLink(callback))
+
+    def link_value(self, callback: Link) -> None:
+        """As ``link``, only if the greenlet succeeds."""
+        self.rawlink(SpawnedLink(callback, on_failure=False))
+
+    def link_exception(self, callback: Link) -> None:
+        """As ``link``, only if an exception ends the greenlet."""
+        self.rawlink(SpawnedLink(callback, on_success=False))
+
+    def unlink(self, callback: Link) -> None:
+        """Take back what ``link``, ``link_value``, ``link_exception`` or ``rawlink`` did."""
+        self._on_own_thread(self._unlink, callback)
+
+    def _on_own_thread(self, method: Callable[..., object], *args: Any) -> None:
+        hub = self.hub
+        if hub is None:
+            hub = self.hub = current_hub()
+        if hub is thread_hub() or not hub.inbox.post(Call(method, *args)):
+            # A closed hub has no running task left, so nothing of it can change any more.
+            method(*args)
+
+    def _link(self, link: Any) -> None:
+        if self.done:
+            if type(link) is Waiter:
+                link.wake(self)
+            else:
+                self.hub.call_soon(link, self)  # type: ignore[union-attr]
+        elif self._links is None:
+            self._links = [link]
+        else:
+            self._links.append(link)
+
+    def _unlink(self, link: Any) -> None:
+        if self._links is not None and link in self._links:
+            self._links.remove(link)
+
+    # Killing.
+
+    def kill(
+        self,
+        exception: BaseException | type[BaseException] = GreenletExit,
+        block: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        """Raise *exception* in the greenlet and, with *block*, wait up to *timeout* seconds for its end.
+
+        It is raised where the greenlet is parked, or when it parks next.  A greenlet that has not run
+        yet never runs.  A greenlet that kills itself has the exception raised at once.
+        """
+        if not (
+            isinstance(exception, BaseException)
+            or (isinstance(exception, type) and issubclass(exception, BaseException))
+        ):
+            raise TypeError(f"exception must be an exception, not {exception!r}")
+        if self.done:
+            return
+        instance = exception() if isinstance(exception, type) else exception
+        if self.carrier is not None and self.carrier is getcurrent():
+            raise instance
+        self._on_own_thread(self._kill, instance)
+        if block:
+            self.join(timeout)
+
+    def _kill(self, exception: BaseException) -> None:
+        if self.done:
+            return
+        if self.carrier is not None:
+            interrupt(self.carrier, exception)
+            return
+        if self._start is False:
+            self.hub.live += 1  # type: ignore[union-attr]  # taken back by _finish
+        elif self._start is not True:
+            self._start.cancel()
+        # One that is in the ready queue stays there and is passed over.
+        if isinstance(exception, GreenletExit):
+            self._value = exception
+        else:
+            self._exception = exception
+        self._finish()
+
+    # Describing.
+
+    @property
+    def name(self) -> str:
+        """A name for logs; assignable."""
+        if self._name is None:
+            with _names_lock:
+                if self._name is None:
+                    self._name = f"Greenlet-{next(_names)}"
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        function = self._function
+        what = "" if function is None else f" {getattr(function, '__qualname__', function)!s}"
+        state = "ended" if self.done else "started" if self.started else "not started"
+        where = "" if self.hub is None else f" on {self.hub.name}"
+        return f"<{type(self).__name__} {self.name}{what}{where}: {state}>"
+
+
+class MainTask(Task):
+    """Stands for a thread's main program, or a raw greenlet, which no hub started and none will end."""
+
+    __slots__ = ()
+
+    def __init__(self, greenlet: Any, hub: Hub) -> None:
+        Task.__init__(self)
+        self.hub = hub
+        self.carrier = greenlet
+        self.context = None
+        self._start = True
+        self._name = f"main greenlet of {hub.name}"
+
+
+class SpawnedLink:
+    """A link that runs its callback in a greenlet; equal to the callback, so that unlink finds it."""
+
+    __slots__ = ("callback", "on_success", "on_failure")
+
+    def __init__(
+        self, callback: Link, on_success: bool = True, on_failure: bool = True
+    ) -> None:
+        if not callable(callback):
+            raise TypeError(f"callback must be callable, not {callback!r}")
+        self.callback = callback
+        self.on_success = on_success
+        self.on_failure = on_failure
+
+    def __call__(self, task: Task) -> None:
+        if self.on_success if task.successful() else self.on_failure:
+            Task.spawn(self.callback, task)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, SpawnedLink):
+            return self.callback == other.callback
+        return bool(self.callback == other)
+
+    def __hash__(self) -> int:
+        return hash(self.callback)

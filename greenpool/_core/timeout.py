@@ -1,0 +1,138 @@
+"""Timeout: an exception that its own timer raises (as in gevent)."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .current import current_greenlet
+from .waiter import interrupt
+
+if TYPE_CHECKING:
+    from .timers import Timer
+
+
+def check_seconds(name: str, seconds: float | None) -> None:
+    """Refuse what is no number of seconds, or a negative one; None is for ever."""
+    if seconds is None:
+        return
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds or None, not {seconds!r}")
+    if not seconds >= 0:
+        raise ValueError(f"{name} must not be negative, not {seconds!r}")
+
+
+class Timeout(BaseException):
+    """Raise itself in the greenlet that started it, after *seconds*, unless it is closed before.
+
+    *exception* is raised in its stead: an exception class or instance.  With False, a ``with`` block
+    that this timeout ends is left silently.  None or True mean the Timeout itself; nested timeouts are
+    told apart by identity.  None for *seconds* never fires.
+
+    It derives from BaseException, so that ``except Exception`` does not swallow it (as in gevent).
+    A timeout is started, closed and raised in one greenlet.
+    """
+
+    def __init__(
+        self,
+        seconds: float | None = None,
+        exception: BaseException | type[BaseException] | bool | None = None,
+    ) -> None:
+        check_seconds("seconds", seconds)
+        if not (
+            exception is None
+            or isinstance(exception, (bool, BaseException))
+            or (isinstance(exception, type) and issubclass(exception, BaseException))
+        ):
+            raise TypeError(f"exception must be an exception, a bool or None, not {exception!r}")
+        BaseException.__init__(self)
+        self.seconds = seconds
+        self.exception = exception
+        self.greenlet: Any = None
+        self._timer: Timer | None = None
+        self._thrown: BaseException | None = None
+
+    @classmethod
+    def start_new(
+        cls,
+        timeout: float | Timeout | None = None,
+        exception: BaseException | type[BaseException] | bool | None = None,
+    ) -> Timeout:
+        """Make and start a timeout of so many seconds; an existing Timeout is started if it is not."""
+        if isinstance(timeout, Timeout):
+            if not timeout.pending:
+                timeout.start()
+            return timeout
+        started = cls(timeout, exception)
+        started.start()
+        return started
+
+    @property
+    def pending(self) -> bool:
+        """True from the start until it fires or is closed."""
+        return self._timer is not None and self._timer.pending
+
+    def start(self) -> None:
+        """Start the clock, for the calling greenlet."""
+        if self.pending:
+            raise RuntimeError(f"{self!r} is already started; close it before starting it again")
+        if self.seconds is None:
+            return
+        self.greenlet = greenlet = current_greenlet()
+        self._timer = greenlet.hub.timers.call_later(self.seconds, self._fire)
+
+    def _fire(self) -> None:
+        exception = self.exception
+        if exception is None or isinstance(exception, bool):
+            self._thrown = self
+        elif isinstance(exception, type):
+            self._thrown = exception()
+        else:
+            self._thrown = exception
+        interrupt(self.greenlet, self._thrown)
+
+    def cancel(self) -> None:
+        """As ``close``."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop the clock.  One that has fired but could not be raised yet will not be."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        thrown, self._thrown = self._thrown, None
+        if thrown is not None:
+            interrupts = self.greenlet.interrupts
+            for index, pending in enumerate(interrupts):
+                if pending is thrown:
+                    del interrupts[index]
+                    break
+
+    def __enter__(self) -> Timeout:
+        if not self.pending:
+            self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self.close()
+        return value is self and self.exception is False
+
+    def __str__(self) -> str:
+        if self.seconds is None:
+            return ""
+        unit = "second" if self.seconds == 1 else "seconds"
+        suffix = {None: "", True: "", False: " (silent)"}.get(
+            self.exception if self.exception is None or isinstance(self.exception, bool) else None, ""
+        )
+        if self.exception is not None and not isinstance(self.exception, bool):
+            suffix = f": {self.exception}"
+        return f"{self.seconds} {unit}{suffix}"
+
+    def __repr__(self) -> str:
+        state = "pending" if self.pending else "not pending"
+        return f"<Timeout seconds={self.seconds} exception={self.exception!r}: {state}>"

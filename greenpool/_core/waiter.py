@@ -1,0 +1,150 @@
+"""The one way to wait.
+
+A greenlet makes a waiter, puts it where those who may wake it will find it, and parks.  Anyone may then
+wake it, exactly once, with a value or an exception; a second wake is a no-op that says so by returning
+False.
+
+*Who may claim it.*  A waiter is claimed once, by the wake that wins.  Its ``guard`` decides what makes the
+claim atomic:
+
+- With a guard (a lock, usually that of the event or queue it waits in), every claim is made while holding
+  the guard.  ``claim`` is for those who hold it already; ``wake``, ``fail``, a kill and a timeout take it.
+- Without one, only the hub's own thread may wake it (timers, I/O, joins on the same hub).
+
+*What follows a claim.*  The claimer schedules the greenlet: directly into its hub's ready queue on that
+hub's thread, through the hub's inbox from any other.  So each claim makes one resume, and each park takes
+one.  A primitive may therefore hand over an item with the claim: it cannot be lost, because a kill or a
+timeout that comes later finds the waiter claimed.  Such a kill stays pending and is delivered when the
+greenlet parks next.
+
+*Spurious resumes are harmless.*  In the main thread KeyboardInterrupt can strike between putting the
+waiter somewhere and parking, and leave a stray resume behind.  A park therefore goes on waiting until
+its own waiter is claimed.
+"""
+
+from __future__ import annotations
+
+from _thread import get_ident
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from .current import adopt, getcurrent
+
+if TYPE_CHECKING:
+    from .hub import Hub
+
+WAITING = 0
+WOKEN = 1
+FAILED = 2
+EXPIRED = 3
+
+Guard = AbstractContextManager[Any]
+
+
+class Waiter:
+    __slots__ = ("greenlet", "hub", "guard", "state", "value")
+
+    def __init__(self, guard: Guard | None = None) -> None:
+        greenlet = getcurrent()
+        try:
+            hub = greenlet.hub
+        except AttributeError:
+            hub = adopt(greenlet).hub
+        self.greenlet = greenlet
+        self.hub: Hub = hub
+        self.guard = guard
+        self.state = WAITING
+        self.value: Any = None
+
+    def __repr__(self) -> str:
+        state = ("waiting", "woken", "failed", "expired")[self.state]
+        return f"<Waiter of {self.greenlet.task!r}: {state}>"
+
+    # Anyone, under the guard.
+
+    def claim(self, value: object = None, state: int = WOKEN) -> bool:
+        """Take the one right to wake; the caller holds the guard and calls ``resume`` afterwards."""
+        if self.state:
+            return False
+        self.state = state
+        self.value = value
+        return True
+
+    def resume(self) -> None:
+        """Schedule the greenlet of a waiter that the caller has claimed; any thread, no lock needed."""
+        hub = self.hub
+        # On its own thread a hub is asleep only while a signal handler runs inside its poll.
+        if get_ident() == hub.thread_id and not hub.inbox.asleep:
+            hub.ready.append(self.greenlet)
+        else:
+            hub.inbox.post(self.greenlet)
+
+    def wake(self, value: object = None) -> bool:
+        """Claim and resume; False if somebody else did.  Any thread, if there is a guard."""
+        return self._finish(value, WOKEN)
+
+    def fail(self, exception: BaseException) -> bool:
+        """As wake, but park raises *exception*."""
+        return self._finish(exception, FAILED)
+
+    def _finish(self, value: object, state: int) -> bool:
+        guard = self.guard
+        if guard is None:
+            claimed = self.claim(value, state)
+        else:
+            with guard:
+                claimed = self.claim(value, state)
+        if claimed:
+            self.resume()
+        return claimed
+
+    # The hub's own thread.
+
+    def throw(self, greenlet: object, exception: BaseException) -> bool:
+        """What a kill or a timeout does to a parked greenlet (see ``interrupt``)."""
+        return self._finish(exception, FAILED)
+
+    def _expire(self) -> None:
+        self._finish(None, EXPIRED)
+
+    # The greenlet itself.
+
+    def park(self, timeout: float | None = None) -> bool:
+        """Wait until woken: True (``value`` holds what came), or False when *timeout* seconds passed.
+
+        Raises what ``fail``, a kill or a ``Timeout`` brought.
+        """
+        greenlet = self.greenlet
+        hub = self.hub
+        if greenlet.interrupts:
+            # Nothing is lost if somebody has claimed us already: then we are resumed, and the
+            # interrupt waits for the next park.
+            if self.throw(greenlet, greenlet.interrupts[0]):
+                greenlet.interrupts.popleft()
+        elif timeout is not None and timeout <= 0:
+            self._expire()
+        timer = None
+        if timeout is not None and not self.state:
+            timer = hub.timers.call_later(timeout, self._expire)
+        greenlet.waiter = self
+        try:
+            hub.ready.popleft().switch()
+            while not self.state:
+                hub.ready.popleft().switch()
+        finally:
+            greenlet.waiter = None
+            if timer is not None:
+                timer.cancel()
+        if self.state == FAILED:
+            try:
+                raise self.value
+            finally:
+                self.value = None  # breaks the cycle through the traceback's frame
+        return self.state == WOKEN
+
+
+def interrupt(greenlet: Any, exception: BaseException) -> None:
+    """Raise *exception* in *greenlet* where it is parked, else when it parks next; its hub's thread only."""
+    waiter = greenlet.waiter
+    if waiter is None or not waiter.throw(greenlet, exception):
+        greenlet.interrupts.append(exception)
