@@ -1,0 +1,51 @@
+"""Sphinx configuration: the pages are MyST Markdown, the reference comes from the docstrings."""
+
+from __future__ import annotations
+
+import pkgutil
+
+from sphinx.application import Sphinx
+
+import greenpool
+
+project = "greenpool"
+author = "greenpool developers"
+project_copyright = f"2026, {author}"
+release = greenpool.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+html_theme = "furo"
+html_title = f"greenpool {release}"
+exclude_patterns = ["_build"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+# What a cooperative subclass inherits from the standard library is documented there.
+autodoc_inherit_docstrings = False
+
+MODULE = """
+## greenpool.{0}
+
+```{{eval-rst}}
+.. automodule:: greenpool.{0}
+   :members:
+   :ignore-module-all:
+```
+"""
+
+
+def list_modules(app: Sphinx, document: str, source: list[str]) -> None:
+    """Adds a section for each public module to the reference.
+
+    Most repeat the names of a standard module, and only what they define themselves is shown. The
+    names of the runtime are those of greenpool itself.
+    """
+    if document == "api":
+        for module in pkgutil.iter_modules(greenpool.__path__):
+            if not module.name.startswith("_") and module.name != "runtime":
+                source[0] += MODULE.format(module.name)
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("source-read", list_modules)

@@ -1,0 +1,93 @@
+"""Runs the code in the README and in the documentation, so that what they show is what happens.
+
+Every ```python block is a program of its own: it runs in a fresh interpreter with warnings as
+errors, must end by itself with status 0 and write nothing on stderr. Where a ```text block follows
+it with nothing between, that is what it prints.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import greenpool
+
+ROOT = Path(__file__).resolve().parent.parent
+
+_BLOCK = re.compile(
+    r"^```python\n(?P<code>.*?)^```\n(?:\s*^```text\n(?P<output>.*?)^```\n)?", re.M | re.S
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    path: Path
+    line: int
+    code: str
+    output: str | None
+
+    def __str__(self) -> str:
+        return f"{self.path.relative_to(ROOT)}:{self.line}"
+
+
+def python_blocks(path: Path) -> list[Block]:
+    text = path.read_text(encoding="utf-8")
+    return [
+        Block(path, text.count("\n", 0, match.start("code")) + 1, match["code"], match["output"])
+        for match in _BLOCK.finditer(text)
+    ]
+
+
+def missing_names(code: str) -> list[str]:
+    """The names of greenpool that the code uses and this version does not have."""
+    wanted = set()
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.Import():
+                wanted |= {alias.name for alias in node.names}
+            case ast.ImportFrom(module=str(module)):
+                wanted |= {f"{module}.{alias.name}" for alias in node.names}
+            case ast.Attribute(value=ast.Name(id="greenpool"), attr=name):
+                wanted.add(f"greenpool.{name}")
+    return sorted(name for name in wanted if name.startswith("greenpool.") and not _exists(name))
+
+
+def _exists(name: str) -> bool:
+    _, first, *_ = name.split(".")
+    return hasattr(greenpool, first) or importlib.util.find_spec(f"greenpool.{first}") is not None
+
+
+def run_program(*arguments: str | Path, cwd: Path) -> str:
+    """Runs this interpreter with warnings as errors; gives back what it printed."""
+    package_root = str(Path(greenpool.__file__).parent.parent)
+    completed = subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": package_root},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    assert completed.stderr == ""
+    return completed.stdout
+
+
+def check_block(block: Block, directory: Path) -> None:
+    if missing := missing_names(block.code):
+        pytest.skip(f"not in this version: {', '.join(missing)}")
+    program = directory / block.path.with_suffix(".py").name
+    # The empty lines make a traceback name the line of the document.
+    program.write_text("\n" * (block.line - 1) + block.code, encoding="utf-8")
+    printed = run_program(program, cwd=directory)
+    if block.output is not None:
+        assert printed == block.output
