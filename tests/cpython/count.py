@@ -1,0 +1,160 @@
+"""Which tests count, which of them are kept when patched, and which may be lost."""
+
+import importlib.util
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from . import baseline, watch
+
+MODULES = (
+    "test_socket",
+    "test_ssl",
+    "test_select",
+    "test_selectors",
+    "test_epoll",
+    "test_poll",
+    "test_queue",
+    "test_thread",
+    "test_threading",
+    "test_threading_local",
+    "test_threadsignals",
+    "test_socketserver",
+    "test_httplib",
+    "test_httpservers",
+    "test_urllib",
+    "test_urllib2_localnet",
+    "test_poplib",
+    "test_imaplib",
+    "test_asyncore",  # up to CPython 3.11
+    "test_xmlrpc",
+    "test_wsgiref",
+    "test_subprocess",
+    "test_signal",
+    "test_time",
+    "test_context",
+    "test_logging",
+)
+EXCEPTIONS = Path(__file__).with_name("exceptions.txt")
+# The largest part of all tests that may stand in exceptions.txt.
+EXCEPTED_AT_MOST = 0.005
+
+
+def is_present(module: str) -> bool:
+    """Whether this interpreter has the module; some distributions package no tests at all."""
+    return importlib.util.find_spec(f"test.{module}") is not None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The tests of a module that are to count, out of all that it has."""
+
+    reduced: bool = False
+    match: tuple[str, ...] = ()
+
+    def __call__(self, tests: list[str]) -> list[str]:
+        slow = baseline.read_slow() if self.reduced else frozenset()
+        return [
+            test
+            for test in tests
+            if test not in slow
+            # Virtual machines' sockets: whether they work depends on the machine, not on Python.
+            and "VSOCK" not in test
+            and (not self.match or any(fnmatchcase(test, f"*{p}*") for p in self.match))
+        ]
+
+
+@dataclass
+class Count:
+    """What became, patched, of the tests of one module that pass unpatched."""
+
+    module: str
+    patched: watch.Run
+    exceptions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def passes(self) -> int:
+        """How many tests pass unpatched."""
+        return len(self.patched.outcomes)
+
+    @property
+    def kept(self) -> int:
+        return sum(outcome.passed for outcome in self.patched.outcomes.values())
+
+    @property
+    def lost(self) -> dict[str, watch.Outcome]:
+        """Those that neither pass nor stand in exceptions.txt."""
+        return {t: o for t, o in self._not_kept().items() if t not in self.exceptions}
+
+    @property
+    def excepted(self) -> dict[str, watch.Outcome]:
+        """Those that do not pass, and stand in exceptions.txt."""
+        return {t: o for t, o in self._not_kept().items() if t in self.exceptions}
+
+    @property
+    def hung(self) -> dict[str, watch.Outcome]:
+        """Every hang, wherever it was."""
+        everywhere = self.patched.outcomes | self.patched.outside
+        return {t: o for t, o in everywhere.items() if o.outcome == "hung"}
+
+    @property
+    def needless(self) -> list[str]:
+        """Those that stand in exceptions.txt and pass."""
+        return [t for t, o in self.patched.outcomes.items() if t in self.exceptions and o.passed]
+
+    @property
+    def seconds(self) -> float:
+        return sum(outcome.seconds for outcome in self.patched.outcomes.values())
+
+    def _not_kept(self) -> dict[str, watch.Outcome]:
+        return {t: o for t, o in self.patched.outcomes.items() if not o.passed}
+
+    def faults(self) -> list[str]:
+        """What keeps this module from being wholly kept, one line each; none is the goal."""
+        return [
+            *(f"lost ({outcome.outcome}): {test}" for test, outcome in self.lost.items()),
+            *(f"{outcome.outcome}: {where}" for where, outcome in self.patched.outside.items()),
+            *(
+                f"in {EXCEPTIONS.name} but {outcome.outcome}: {test}"
+                for test, outcome in self.excepted.items()
+                if outcome.outcome in watch.FATAL
+            ),
+        ]
+
+
+def count(
+    module: str, selection: Selection, setting: watch.Setting, refresh: bool = False
+) -> Count:
+    """Run a module unpatched, as far as that is not known yet, and patched."""
+    unpatched = baseline.measure(module, selection, setting.limit, refresh)
+    tests = [test for test in selection(unpatched.tests) if unpatched.passes(test)]
+    patched = watch.run(f"test.{module}", tests, setting)
+    for run in unpatched.runs:
+        for where in run.outside:
+            patched.outside.pop(where, None)
+    return Count(module, patched, read_exceptions())
+
+
+def read_exceptions() -> dict[str, str]:
+    """The reasons in exceptions.txt, by test. Lines that start with # are comments."""
+    reasons = {}
+    for number, line in enumerate(EXCEPTIONS.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip() and not line.startswith("#"):
+            test, colon, reason = line.partition(": ")
+            if not colon or not reason.strip() or test.count(".") < 2:
+                raise ValueError(
+                    f"{EXCEPTIONS.name}, line {number}: not `module.Class.test: reason`: {line!r}"
+                )
+            reasons[test] = reason.strip()
+    return reasons
+
+
+def too_many_exceptions(counts: list[Count]) -> str | None:
+    """Says so when more of the tests counted are excepted than may be."""
+    excepted = sum(len(c.excepted) + len(c.needless) for c in counts)
+    total = sum(c.passes for c in counts)
+    if excepted <= EXCEPTED_AT_MOST * total:
+        return None
+    return (
+        f"{excepted} of {total} tests stand in {EXCEPTIONS.name}, more than {EXCEPTED_AT_MOST:.1%}"
+    )
