@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -59,9 +60,9 @@ def report_of(test: str, directory: Path) -> str:
 def test_hanging_test_is_ended_with_the_stacks_of_threads_and_greenlets(tmp_path: Path) -> None:
     report = report_of(PARKED, tmp_path)
     assert "Time limit exceeded: tests/test_it.py::test_that_hangs" in report
-    assert ", line 14 in test_that_hangs" in report
+    assert re.search(r"line \d+ in test_that_hangs", report)
     assert "Parked greenlets with this stack: 3" in report
-    assert ", line 10, in parked_here" in report
+    assert re.search(r"line \d+, in parked_here", report)
 
 
 def test_hanging_teardown_of_a_failed_test_is_ended_too(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,24 +47,44 @@ def run(code: str) -> str:
     ).stdout
 
 
-def imported_names(path: Path) -> Iterator[str]:
-    """The full name of everything that a module imports, at its top or in a function."""
+def name_of(path: Path) -> str:
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+KNOWN = {*MODULES, "greenpool._speedups"}
+
+
+def imports_of(module: str) -> set[str]:
+    """The modules of greenpool that a module imports, at its top or in a function."""
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            origin = [*parts[: -node.level]] if node.level else []
-            origin += node.module.split(".") if node.module else []
-            yield from (".".join([*origin, alias.name]) for alias in node.names)
+            source = "." * node.level + (node.module or "")
+            origin = importlib.util.resolve_name(source, package)
+            # What is imported from a package is a module of it or a name in it.
+            names |= {
+                name if (name := f"{origin}.{alias.name}") in KNOWN else origin
+                for alias in node.names
+            }
+    return {name for name in names if name.split(".")[0] == "greenpool"}
 
 
-def upward(path: Path, allowed: tuple[str, ...]) -> list[str]:
-    return [
-        name
-        for name in imported_names(path)
-        if name.split(".")[0] == "greenpool" and not f"{name}.".startswith(allowed)
-    ]
+def reachable_from(module: str) -> set[str]:
+    """All that a module imports, and what that imports."""
+    found: set[str] = set()
+    left = imports_of(module)
+    while left:
+        name = left.pop()
+        found.add(name)
+        if name in MODULES:
+            left |= imports_of(name) - found
+    return found
 
 
 def test_version_is_the_installed_one() -> None:
@@ -110,19 +130,16 @@ def test_gil_stays_off() -> None:
     assert run(f"import sys; {imports}; print(sys._is_gil_enabled())") == "False\n"
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "_core").rglob("*.py")), ids=lambda p: p.stem)
-def test_core_knows_nothing_above_it(path: Path) -> None:
-    assert upward(path, ("greenpool._core.", "greenpool._speedups.")) == []
+@pytest.mark.parametrize("module", [name for name in MODULES if "._core" in name])
+def test_core_knows_nothing_above_it(module: str) -> None:
+    above = {name for name in imports_of(module) if not name.startswith("greenpool._core")}
+    assert above <= {"greenpool._speedups"}
 
 
-def test_runtime_knows_only_the_core() -> None:
-    assert upward(PACKAGE / "runtime.py", ("greenpool._core.", "greenpool._speedups.")) == []
+def test_runtime_knows_nothing_that_knows_it() -> None:
+    assert "greenpool.runtime" not in reachable_from("greenpool.runtime")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in sorted(PACKAGE.glob("*.py")) if path.stem not in ("monkey", "__main__")],
-    ids=lambda p: p.stem,
-)
-def test_only_the_command_line_knows_about_patching(path: Path) -> None:
-    assert not [name for name in imported_names(path) if f"{name}.".startswith("greenpool.monkey.")]
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"greenpool.__main__"}))
+def test_no_module_knows_the_public_face_or_patching(module: str) -> None:
+    assert imports_of(module).isdisjoint({"greenpool", "greenpool.monkey"})
