@@ -1,0 +1,1 @@
+"""greenpool beside its peers, in one run: ``python -m benchmarks``. See README.md here."""

@@ -1,0 +1,97 @@
+"""Pairs of greenlets that pass 64 bytes to and fro over a socketpair, on 1, 2 and 4 hubs.
+
+Every hub has its own pairs and nothing in common with the others but the process: what does not
+scale here is lost to the GIL, or to a lock or a reference count in the library. gevent's
+counterpart of a hub is its one hub per thread.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from threading import Thread
+from time import perf_counter
+from typing import Any
+
+from benchmarks.micro.subject import Kind, Run, Subject
+
+HUBS = (1, 2, 4)
+PAIRS = 20
+MESSAGE = b"x" * 64
+
+
+def ping(sock: Any, trips: int) -> None:
+    with sock:
+        for _ in range(trips):
+            sock.sendall(MESSAGE)
+            sock.recv(64)
+
+
+def pong(sock: Any) -> None:
+    with sock:
+        while data := sock.recv(64):
+            sock.sendall(data)
+
+
+def play(spawn: Callable[..., Any], socketpair: Callable[[], tuple[Any, Any]], trips: int) -> None:
+    """One hub's pairs, each making ``trips`` round trips."""
+    greenlets = []
+    for _ in range(PAIRS):
+        left, right = socketpair()
+        greenlets += [spawn(ping, left, trips), spawn(pong, right)]
+    for greenlet in greenlets:
+        greenlet.get()
+
+
+def greenpool(hubs: int, count: int) -> float:
+    import greenpool
+    from greenpool.socket import socketpair
+
+    trips = count // hubs // PAIRS
+    with greenpool.Runtime(pool_size=hubs) as runtime:
+        handle = runtime.handle()
+        started = perf_counter()
+        arguments = (play, greenpool.spawn, socketpair, trips)
+        players = [handle.spawn_on(i, *arguments) for i in range(hubs)]
+        for player in players:
+            player.get()
+        return perf_counter() - started
+
+
+def gevent(hubs: int, count: int) -> float:
+    import gevent
+    from gevent.socket import socketpair
+
+    trips = count // hubs // PAIRS
+    failures: list[BaseException] = []
+
+    def hub() -> None:
+        try:
+            play(gevent.spawn, socketpair, trips)
+        except BaseException as exc:
+            failures.append(exc)
+
+    threads = [Thread(target=hub) for _ in range(hubs)]
+    started = perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return perf_counter() - started
+
+
+def on_each_number_of_hubs(name: str, run: Callable[[int, int], float]) -> dict[str, Run]:
+    return {f"{name}, {n} hub{'s' if n > 1 else ''}": partial(run, n) for n in HUBS}
+
+
+PEERS = on_each_number_of_hubs("greenpool", greenpool) | on_each_number_of_hubs("gevent", gevent)
+
+SUBJECT = Subject(
+    title="ping-pong pairs over socketpairs on 1, 2 and 4 hubs, round trips",
+    kind=Kind.RATE,
+    count=80_000,
+    one_core=False,
+    peers=PEERS,
+    over_hubs=True,
+    free_threaded=tuple(PEERS),
+)

@@ -1,0 +1,31 @@
+"""The time of ``import X`` in a fresh interpreter that has imported nothing before."""
+
+import subprocess
+import sys
+from functools import partial
+
+from benchmarks.micro.subject import Kind, Subject
+
+CODE = """
+from time import perf_counter
+started = perf_counter()
+import {}
+print(perf_counter() - started)
+"""
+
+
+def import_module(name: str, count: int) -> float:
+    command = [sys.executable, "-W", "ignore", "-c", CODE.format(name)]
+    outputs = [subprocess.check_output(command, text=True) for _ in range(count)]
+    return sum(map(float, outputs))
+
+
+SUBJECT = Subject(
+    title="import time",
+    kind=Kind.LATENCY,
+    count=5,
+    peers={
+        name: partial(import_module, name)
+        for name in ("greenpool", "gevent", "eventlet", "asyncio", "uvloop", "trio")
+    },
+)

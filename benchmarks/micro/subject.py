@@ -1,0 +1,64 @@
+"""What a file in this folder declares."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+Run = Callable[[int], float]
+"""Does ``count`` operations and returns the seconds that they took.
+
+For ``Kind.SIZE`` it makes ``count`` of the thing and returns the bytes that each takes.
+"""
+
+Body = Callable[[int], Coroutine[Any, Any, float]]
+
+
+class Kind(Enum):
+    """What becomes of the figure that a ``Run`` returned."""
+
+    RATE = "operations/s"
+    LATENCY = "us"
+    SIZE = "bytes"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """``count`` operations at a time, by each of ``peers``: their names begin with the library's."""
+
+    title: str
+    kind: Kind
+    count: int
+    peers: Mapping[str, Run]
+    one_core: bool = True
+    """Pinned to one core. Not where several threads are what is measured."""
+    over_hubs: bool = False
+    """The peers' names end in ", 1 hub", ", 2 hubs" ...: each is compared with its own first."""
+    free_threaded: tuple[str, ...] = ()
+    """The peers that are measured on a free-threaded interpreter too."""
+
+
+def on_asyncio(body: Body) -> Run:
+    def run(count: int) -> float:
+        return asyncio.run(body(count))
+
+    return run
+
+
+def on_uvloop(body: Body) -> Run:
+    def run(count: int) -> float:
+        import uvloop
+
+        return float(uvloop.run(body(count)))
+
+    return run
+
+
+def on_trio(body: Body) -> Run:
+    def run(count: int) -> float:
+        import trio
+
+        return float(trio.run(body, count))
+
+    return run

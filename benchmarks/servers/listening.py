@@ -1,0 +1,27 @@
+"""The listening socket that every server here starts from."""
+
+import contextlib
+import socket
+
+READ_SIZE = 65536
+"""How much every server asks for in one read."""
+
+
+def listen() -> socket.socket:
+    """A listening TCP socket on a free port of 127.0.0.1; its port is printed.
+
+    TCP_NODELAY is set here because accepted sockets inherit it: some peers always set it and some
+    never, and 64 KiB is one full segment of the loopback device and a little more, so Nagle's
+    algorithm would decide the result.
+    """
+    with contextlib.suppress(ImportError):
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1024)
+    print(listener.getsockname()[1], flush=True)
+    return listener

@@ -1,0 +1,8 @@
+"""uvloop: HTTP hello world, the asyncio server on uvloop's loop."""
+
+import uvloop
+
+from benchmarks.servers.asyncio_http import serve
+
+if __name__ == "__main__":
+    uvloop.run(serve())
