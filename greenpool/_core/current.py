@@ -9,6 +9,7 @@ that user code made, gets them when it first needs them: it is *adopted*.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -30,6 +31,8 @@ class _ThreadHub(threading.local):
     """Ends the hub of a plain thread together with the thread."""
 
     hub: Hub | None = None
+    end: _HubEnd | None = None
+
 
 _thread_hub = _ThreadHub()
 
@@ -46,8 +49,10 @@ class _HubEnd:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
 
-    def __del__(self) -> None:
-        self.hub.thread_ended()
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # At the interpreter's own end the modules may be gone already, and the process takes the rest.
+        if not is_finalizing():
+            self.hub.thread_ended()
 
 
 def thread_hub() -> Hub | None:

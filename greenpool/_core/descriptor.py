@@ -22,7 +22,9 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import threading
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .current import CREDIT, current_greenlet
@@ -60,9 +62,10 @@ class Registration:
         "crowd",
         "rare",
         "arm",
+        "temporary",
     )
 
-    def __init__(self, hub: Hub, fd: int) -> None:
+    def __init__(self, hub: Hub, fd: int, temporary: bool = False) -> None:
         self.hub: Hub | None = hub
         self.fd = fd
         # Unknown yet: true means "ask the kernel".
@@ -77,6 +80,8 @@ class Registration:
         self.rare = RARE
         # Level-triggered pollers report only what they were armed for; edge-triggered ones need no arming.
         self.arm = hub.poller.arm
+        # Of a bare number that nobody tells us the end of: unregistered when its last wait ends.
+        self.temporary = temporary
 
     def __repr__(self) -> str:
         return f"<Registration of descriptor {self.fd}>"
@@ -218,9 +223,15 @@ class Descriptor:
             for registration in live:
                 if registration.hub is hub:
                     return registration
-            registration = Registration(hub, self.fd)
-            hub.poller.register(self.fd)
-            hub.registrations[self.fd] = registration
+            existing = hub.registrations.get(self.fd)
+            if existing is not None and existing.temporary:
+                # Somebody waits for the bare number right now.
+                registration = existing
+                registration.temporary = False
+            else:
+                registration = Registration(hub, self.fd)
+                hub.poller.register(self.fd)
+                hub.registrations[self.fd] = registration
             live.append(registration)
             self.registrations = live
             return registration
@@ -246,3 +257,48 @@ class Descriptor:
                     registration.close()
                 elif other is not None:
                     other.inbox.post(Call(registration.close))
+
+
+def wait_descriptor(fd: int, bits: int, timeout: float | None) -> bool:
+    """Park the calling greenlet until *fd* is ready for *bits*, IN or OUT; False after *timeout* seconds.
+
+    For a bare number.  Nobody tells us when it is closed and its number used anew, so it is registered
+    for the time of the wait only, unless a Descriptor has it.
+    """
+    if ready_now(fd, bits):
+        return True
+    greenlet = current_greenlet()
+    hub: Hub = greenlet.hub
+    deadline = None if timeout is None else monotonic() + timeout
+    registration = hub.registrations.get(fd)
+    if registration is None:
+        registration = Registration(hub, fd, temporary=True)
+        hub.poller.register(fd)
+        hub.registrations[fd] = registration
+    wait = registration.wait_read if bits & IN else registration.wait_write
+    try:
+        while True:
+            remaining = None if deadline is None else deadline - monotonic()
+            if not wait(greenlet, remaining):
+                return False
+            if ready_now(fd, bits):
+                return True
+    finally:
+        idle = registration.reader is registration.writer is registration.crowd is None
+        if registration.temporary and idle and hub.registrations.get(fd) is registration:
+            del hub.registrations[fd]
+            hub.poller.unregister(fd)
+
+
+def ready_now(fd: int, bits: int) -> bool:
+    """Ask the kernel whether *fd* is ready for *bits*, without waiting."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(fd, (select.POLLIN | select.POLLPRI) if bits & IN else select.POLLOUT)
+        for _, events in poll.poll(0):
+            if events & select.POLLNVAL:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            return True
+        return False
+    readers, writers = ([fd], []) if bits & IN else ([], [fd])
+    return any(select.select(readers, writers, [], 0))

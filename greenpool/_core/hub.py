@@ -80,8 +80,12 @@ class Hub:
         "max_free_carriers",
         "live",
         "stopping",
+        "received",
         "on_rest",
         "on_system_error",
+        "owner",
+        "idle_waiters",
+        "rest_waiters",
         "passes",
         "__weakref__",
     )
@@ -110,8 +114,15 @@ class Hub:
         # Tasks that this hub has accepted and that have not ended.
         self.live = 0
         self.stopping = False
-        # Called when no task is left, each time before the hub goes to sleep.
+        # Tasks that came in through the inbox since on_rest was last called.
+        self.received = 0
+        # Called when no task is left, before the hub goes to sleep.
         self.on_rest: Callable[[], object] | None = None
+        # Whoever made the hub for a pool; the core does not look at it.
+        self.owner: Any = None
+        # Greenlets that wait until nothing is ready, and until nothing is left but themselves.
+        self.idle_waiters: list[Waiter] = []
+        self.rest_waiters: list[Waiter] = []
         self.on_system_error: Callable[[BaseException], object] = self._throw_into_main
         self.passes = 0
         waker = make_waker()
@@ -137,9 +148,21 @@ class Hub:
         while True:
             self._guarded_pass()
 
-    def run_until_stopped(self) -> None:
-        """The loop of a pool's hub, in its thread's main greenlet: ends after ``stop``, when all has ended."""
-        while not (self.stopping and not self.live and self.inbox.close_if_empty()):
+    def run_until_stopped(self, before_stop: Callable[[], object] | None = None) -> None:
+        """The loop of a pool's hub, in its thread's main greenlet.
+
+        It ends after ``stop``, when every task has ended; *before_stop* then runs as the last one.
+        """
+        while not (self.stopping and not self.live):
+            self._guarded_pass()
+        if before_stop is not None:
+            # It may wait and spawn like any other task, but no one from outside can any more.
+            self.stopping = False
+            Task.spawn(before_stop)
+            while self.live:
+                self._guarded_pass()
+            self.stopping = True
+        while not self.inbox.close_if_empty():
             self._guarded_pass()
         self.close()
 
@@ -175,9 +198,16 @@ class Hub:
             if self.registrations:
                 self._dispatch(self.poller.poll(0))
             return
+        if inbox.queue:
+            return
+        if self.idle_waiters or self.rest_waiters:
+            self._dispatch(self.poller.poll(0))
+            if ready or self._wake_idle():
+                return
         if not self.live:
-            if self.on_rest is not None:
+            if self.received and self.on_rest is not None:
                 self.on_rest()
+                self.received = 0
             if self.stopping:
                 return
         if self.free_carriers:
@@ -213,6 +243,7 @@ class Hub:
             elif isinstance(item, Task):
                 # Posted by post_spawn: counted here, by the thread that owns the count.
                 self.live += 1
+                self.received += 1
                 ready.append(item)
             else:
                 ready.append(item)
@@ -263,6 +294,15 @@ class Hub:
             if registration.crowd is not None:
                 registration.wake_crowd(mask)
 
+    def _wake_idle(self) -> bool:
+        waiters, self.idle_waiters = self.idle_waiters, []
+        # A task that waits for the others to end is itself still live.
+        waiting_tasks = sum(isinstance(waiter.greenlet, Carrier) for waiter in self.rest_waiters)
+        if self.live <= waiting_tasks:
+            waiters += self.rest_waiters
+            self.rest_waiters = []
+        return any([waiter.wake() for waiter in waiters])
+
     def _release_carriers(self) -> None:
         """Let some free carriers end, now that the hub has nothing else to do."""
         free = self.free_carriers
@@ -277,6 +317,15 @@ class Hub:
         carrier.switch(None)
 
     # What others ask of the hub, on its own thread.
+
+    def receive_later(self, task: Task, seconds: float) -> None:
+        """Take in a task of another thread that is to start in *seconds*."""
+        self.live += 1
+        self.received += 1
+        if self.stopping:
+            task.enter()
+        else:
+            task.enter_later(seconds)
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         """Have the loop call *callback*; for code that runs in a greenlet of this hub."""
@@ -364,6 +413,7 @@ class Hub:
         if self.main is None:
             # A pool's thread: as any thread that forked, it ends when what it does has ended.
             self.on_rest = self.stop
+            self.received = 1
 
     def _close_descriptors(self) -> None:
         for registration in list(self.registrations.values()):

@@ -149,6 +149,11 @@ class Task:
         self.hub = hub
         self._start = True
 
+    def refused(self) -> None:
+        """Take ``accepted_by`` back."""
+        self.hub = None
+        self._start = False
+
     def enter(self) -> None:
         """Join the ready queue of a hub that counts the task already; on its thread."""
         self._start = True

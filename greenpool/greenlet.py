@@ -1,0 +1,198 @@
+"""Greenlets: spawning them and waiting for several of them (as ``gevent.greenlet``)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from greenlet import GreenletExit
+
+from ._core.current import current_greenlet, current_hub, getcurrent as _getcurrent
+from ._core.errors import LoopExit, SpawnError
+from ._core.task import Task
+from ._core.timeout import check_seconds
+from ._core.waiter import Waiter
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+__all__ = [
+    "Greenlet",
+    "GreenletExit",
+    "LoopExit",
+    "SpawnError",
+    "getcurrent",
+    "iwait",
+    "joinall",
+    "killall",
+    "spawn",
+    "spawn_later",
+    "wait",
+]
+
+
+class Greenlet(Task):
+    __doc__ = Task.__doc__
+
+    __slots__ = ()
+
+    def as_future(self) -> Future[Any]:
+        """A ``concurrent.futures.Future`` of the greenlet's outcome; cancelling it kills the greenlet."""
+        from .futures import as_future
+
+        return as_future(self)
+
+
+def spawn(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
+    """Run *function* in a new greenlet; any thread.
+
+    Directly in the function that ``run`` or ``block_on`` is running, the pool's round-robin picks the
+    hub; in a greenlet, the child stays on the same hub; elsewhere it runs on the calling thread's own
+    hub, while that thread waits.  ``context=`` gives a ``contextvars.Context`` instead of a copy of the
+    current one.  Raises TypeError where *function* is not callable, SpawnError after a shutdown.
+    """
+    if function is None:
+        raise TypeError("function must be callable, not None")
+    greenlet = Greenlet(function, *args, **kwargs)
+    greenlet.start()
+    return greenlet
+
+
+def spawn_later(
+    seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Greenlet:
+    """As ``spawn``, but the greenlet starts in *seconds*."""
+    if function is None:
+        raise TypeError("function must be callable, not None")
+    greenlet = Greenlet(function, *args, **kwargs)
+    greenlet.start_later(seconds)
+    return greenlet
+
+
+def getcurrent() -> Any:
+    """The greenlet this code runs in; a stand-in for the main program where it runs in none."""
+    greenlet = _getcurrent()
+    try:
+        return greenlet.task
+    except AttributeError:
+        return current_greenlet().task
+
+
+T = TypeVar("T")
+
+
+class _Completions:
+    """What has become ready of several objects, in order; their hubs' threads call it as a rawlink."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._done: deque[Any] = deque()
+        self._waiter: Waiter | None = None
+
+    def __call__(self, completed: object) -> None:
+        with self._lock:
+            self._done.append(completed)
+            waiter = self._waiter
+            claimed = waiter is not None and waiter.claim()
+        if claimed:
+            waiter.resume()  # type: ignore[union-attr]
+
+    def next(self, timeout: float | None) -> Any:
+        """The next one; raises IndexError when *timeout* seconds have passed without one."""
+        waiter = Waiter(self._lock)
+        with self._lock:
+            if self._done:
+                return self._done.popleft()
+            self._waiter = waiter
+        try:
+            waiter.park(timeout)
+        finally:
+            with self._lock:
+                self._waiter = None
+        return self._done.popleft()
+
+
+def iwait(
+    objects: Iterable[T], timeout: float | None = None, count: int | None = None
+) -> Iterator[T]:
+    """Yield *objects* (greenlets, events and all else that has ``rawlink``) as they become ready.
+
+    Ends after *count* of them, or when *timeout* seconds have passed (as in gevent).
+    """
+    check_seconds("timeout", timeout)
+    pending = list(objects)
+    return _iwait(pending, timeout, len(pending) if count is None else min(count, len(pending)))
+
+
+def _iwait(pending: list[Any], timeout: float | None, count: int) -> Iterator[Any]:
+    completions = _Completions()
+    deadline = None if timeout is None else monotonic() + timeout
+    for item in pending:
+        item.rawlink(completions)
+    try:
+        for _ in range(count):
+            remaining = None if deadline is None else max(0.0, deadline - monotonic())
+            try:
+                completed = completions.next(remaining)
+            except IndexError:
+                return
+            yield completed
+    finally:
+        for item in pending:
+            item.unlink(completions)
+
+
+def wait(
+    objects: Iterable[T] | None = None, timeout: float | None = None, count: int | None = None
+) -> list[T] | bool:
+    """Wait for *objects* to become ready and return those that did, in that order (as in gevent).
+
+    Without *objects*: wait until every other greenlet of this hub has ended; True unless *timeout*
+    seconds passed before.
+    """
+    if objects is not None:
+        return list(iwait(objects, timeout, count))
+    check_seconds("timeout", timeout)
+    hub = current_hub()
+    waiter = Waiter()
+    hub.rest_waiters.append(waiter)
+    try:
+        return waiter.park(timeout)
+    finally:
+        if waiter in hub.rest_waiters:
+            hub.rest_waiters.remove(waiter)
+
+
+def joinall(
+    greenlets: Iterable[Task],
+    timeout: float | None = None,
+    raise_error: bool = False,
+    count: int | None = None,
+) -> list[Task]:
+    """Wait for *greenlets* to end, at most *timeout* seconds, and return those that have.
+
+    With *raise_error*, the exception of the first that fails is raised (as in gevent).
+    """
+    done = []
+    for greenlet in iwait(greenlets, timeout, count):
+        if raise_error and greenlet.exception is not None:
+            raise greenlet.exception
+        done.append(greenlet)
+    return done
+
+
+def killall(
+    greenlets: Collection[Task],
+    exception: BaseException | type[BaseException] = GreenletExit,
+    block: bool = True,
+    timeout: float | None = None,
+) -> None:
+    """Kill all *greenlets*, then, with *block*, wait up to *timeout* seconds for their end."""
+    targets = list(greenlets)
+    for greenlet in targets:
+        greenlet.kill(exception, block=False)
+    if block:
+        joinall(targets, timeout)

@@ -1,0 +1,24 @@
+"""The calling thread's hub, and what only concerns it (as ``gevent.hub``)."""
+
+from __future__ import annotations
+
+from ._core.current import current_hub
+from ._core.hub import Hub, sleep
+from ._core.waiter import Waiter
+
+__all__ = ["Hub", "get_hub", "idle", "sleep"]
+
+
+def get_hub() -> Hub:
+    """The hub of the calling thread; a thread that has none gets one."""
+    return current_hub()
+
+
+def idle(priority: int = 0) -> None:
+    """Park the calling greenlet until no other greenlet of this hub is ready to run.
+
+    *priority* is accepted for gevent's sake; there is one priority.
+    """
+    waiter = Waiter()
+    waiter.hub.idle_waiters.append(waiter)
+    waiter.park()

@@ -1,0 +1,659 @@
+"""The pool of hubs: ``run``, Builder, Runtime, Handle (the API of the Rust crate tokio-io-pool).
+
+*Hubs* start together and end together.  A spawn from outside is counted (``_outstanding``) when it is
+accepted, and settled when its hub has come to rest: a hub that runs any task, also a child of a child,
+does not rest.  So the pool is idle exactly when the count is zero.
+
+*A spawn either raises or runs.*  Whether spawns are still accepted, the choice of the hub and the count
+are one step under the pool's lock; whether the hub still accepts, the append and its wake-up are one step
+under the inbox's lock.  A spawn that the first lock let pass and the second refused is taken off the count
+again and raises.
+
+*Threads*: all of the public API may be called from any greenlet and any thread.  The locks are reentrant,
+because a Runtime may be dropped, and so shut down, by a garbage collection in the middle of anything.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from queue import SimpleQueue
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
+
+from ._core.current import current_greenlet, getcurrent, set_thread_hub, thread_hub
+from ._core.errors import SpawnError
+from ._core.hub import Hub
+from ._core.inbox import Call
+from ._core.pollers import Poller, make_poller
+from ._core.task import Task
+from ._core.waiter import Waiter, interrupt
+from .greenlet import Greenlet
+
+__all__ = [
+    "Builder",
+    "Handle",
+    "Runtime",
+    "SpawnError",
+    "StreamSpawnError",
+    "current_handle",
+    "run",
+]
+
+T = TypeVar("T")
+Hook = Callable[[], object]
+
+MAX_POOL_SIZE = 32_768
+
+
+class StreamSpawnError(RuntimeError):
+    """``spawn_all`` ended early; ``__cause__`` is the original exception."""
+
+    Stream: type[StreamSpawnError]
+    Spawn: type[StreamSpawnError]
+
+
+class _StreamFailed(StreamSpawnError):
+    """The iterable given to ``spawn_all`` raised."""
+
+
+class _SpawnRefused(StreamSpawnError):
+    """A spawn was refused: the pool is shut down, or the item was no callable."""
+
+
+for _kind, _name in ((_StreamFailed, "Stream"), (_SpawnRefused, "Spawn")):
+    _kind.__name__ = _name
+    _kind.__qualname__ = f"StreamSpawnError.{_name}"
+StreamSpawnError.Stream = _StreamFailed
+StreamSpawnError.Spawn = _SpawnRefused
+
+
+def _check_callable(name: str, value: object) -> None:
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, not {value!r}")
+
+
+def _check_pool_size(pool_size: int) -> None:
+    if isinstance(pool_size, bool) or not isinstance(pool_size, int):
+        raise TypeError(f"pool_size must be an int, not {pool_size!r}")
+    if not 1 <= pool_size <= MAX_POOL_SIZE:
+        raise ValueError(f"pool_size must be from 1 to {MAX_POOL_SIZE:,}, not {pool_size!r}")
+
+
+def _usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Hubs:
+    """The pool itself.  Runtime owns it, Handles refer to it, and no thread keeps a Runtime alive."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.hubs: list[Hub] = []
+        self.threads: list[threading.Thread] = []
+        # The rest is guarded by the lock.
+        self._accepting = True
+        self._next = 0
+        self._outstanding = 0
+        self._running = 0
+        self._idle_waiters: list[Waiter] = []
+        self._end_waiters: list[Waiter] = []
+        # Greenlets that are in block_on or wait for the end: KeyboardInterrupt and SystemExit go there.
+        self._main_programs: list[Any] = []
+
+    # Starting.
+
+    def start(
+        self,
+        pool_size: int,
+        name_prefix: str,
+        after_start: Hook | None,
+        before_stop: Hook | None,
+        poller: Callable[[], Poller],
+    ) -> None:
+        """Start all threads, or none: on an error those already started are ended again."""
+        try:
+            reports: SimpleQueue[Hub | BaseException] = SimpleQueue()
+            for index in range(pool_size):
+                name = f"{name_prefix}{index + 1}"
+                thread = threading.Thread(
+                    target=self._run_hub, args=(name, index, before_stop, poller, reports), name=name
+                )
+                # A runtime that is still open at exit is ended by atexit, which comes after the
+                # interpreter has waited for all threads that are not daemons.
+                thread.daemon = True
+                thread.start()
+                self.threads.append(thread)
+                report = reports.get()
+                if isinstance(report, BaseException):
+                    raise report
+                self.hubs.append(report)
+            if after_start is not None:
+                starting = []
+                for index in range(pool_size):
+                    task = Greenlet(after_start)
+                    task.quiet = True
+                    self.place(task, index=index)
+                    starting.append(task)
+                for task in starting:
+                    task.join()
+                for task in starting:
+                    task.get()
+        except BaseException:
+            self.shutdown()
+            raise
+
+    def _run_hub(
+        self,
+        name: str,
+        index: int,
+        before_stop: Hook | None,
+        poller: Callable[[], Poller],
+        reports: SimpleQueue[Hub | BaseException],
+    ) -> None:
+        try:
+            hub = Hub(name, index, poller, in_main_greenlet=True)
+        except BaseException as exception:
+            reports.put(exception)
+            return
+        set_thread_hub(hub)
+        hub.owner = self
+        hub.on_rest = self._hub_rests
+        hub.on_system_error = self.system_error
+        with self.lock:
+            self._running += 1
+        reports.put(hub)
+        try:
+            hub.run_until_stopped(before_stop)
+        finally:
+            with self.lock:
+                self._running -= 1
+                waiters = self._claim(self._end_waiters) if not self._running else []
+            for waiter in waiters:
+                waiter.resume()
+
+    # Spawning.
+
+    def place(
+        self, task: Task, seconds: float | None = None, index: int | None = None
+    ) -> None:
+        """Hand *task* to hub *index*, or to the next in turn, to start now or in *seconds*."""
+        with self.lock:
+            if not self._accepting:
+                raise SpawnError("the runtime is shut down")
+            if index is None:
+                index = self._next
+                self._next = (index + 1) % len(self.hubs)
+            self._outstanding += 1
+        hub = self.hubs[index]
+        task.accepted_by(hub)
+        item = task if seconds is None else Call(hub.receive_later, task, seconds)
+        if not hub.inbox.post_spawn(item):
+            task.refused()
+            self._settle(1)
+            raise SpawnError("the runtime is shut down")
+
+    def _hub_rests(self) -> None:
+        self._settle(thread_hub().received)  # type: ignore[union-attr]
+
+    def _settle(self, tasks: int) -> None:
+        with self.lock:
+            self._outstanding -= tasks
+            waiters = self._claim(self._idle_waiters) if not self._outstanding else []
+        for waiter in waiters:
+            waiter.resume()
+
+    @staticmethod
+    def _claim(waiters: list[Waiter]) -> list[Waiter]:
+        claimed = [waiter for waiter in waiters if waiter.claim()]
+        waiters.clear()
+        return claimed
+
+    # The main program.
+
+    @contextmanager
+    def main_program(self) -> Iterator[None]:
+        greenlet = current_greenlet()
+        with self.lock:
+            self._main_programs.append(greenlet)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._main_programs.remove(greenlet)
+
+    def system_error(self, exception: BaseException) -> None:
+        """Raise a KeyboardInterrupt or SystemExit of a hub in the main program that waits for the pool."""
+        with self.lock:
+            greenlet = self._main_programs[-1] if self._main_programs else None
+        if greenlet is None:
+            sys.excepthook(type(exception), exception, exception.__traceback__)
+        else:
+            greenlet.hub.inbox.post(Call(interrupt, greenlet, exception))
+
+    # Ending.
+
+    def refuse_spawns_when_idle(self) -> None:
+        """Wait until nothing that was spawned is left, and refuse spawns from that moment on."""
+        self._refuse_inside("shutdown_on_idle")
+        while True:
+            waiter = Waiter(self.lock)
+            with self.lock:
+                if not self._outstanding or not self._accepting:
+                    self._accepting = False
+                    return
+                self._idle_waiters.append(waiter)
+            self._park(waiter, self._idle_waiters)
+
+    def stop(self) -> None:
+        """Refuse spawns and tell every hub to end what it runs; does not wait."""
+        with self.lock:
+            self._accepting = False
+        for hub in self.hubs:
+            with hub.inbox.lock:
+                hub.inbox.accepting = False
+                hub.inbox.post(Call(hub.stop))
+
+    def shutdown(self) -> None:
+        """Stop, and wait until all threads have ended; inside the pool, without waiting."""
+        self.stop()
+        if thread_hub() in self.hubs:
+            return
+        while True:
+            waiter = Waiter(self.lock)
+            with self.lock:
+                if not self._running:
+                    break
+                self._end_waiters.append(waiter)
+            self._park(waiter, self._end_waiters)
+        for thread in self.threads:
+            thread.join()
+
+    def _park(self, waiter: Waiter, waiters: list[Waiter]) -> None:
+        try:
+            waiter.park()
+        finally:
+            with self.lock:
+                if waiter in waiters:
+                    waiters.remove(waiter)
+
+    def _refuse_inside(self, what: str) -> None:
+        if thread_hub() in self.hubs:
+            raise RuntimeError(f"{what} in a greenlet of the pool would wait for its own end")
+
+    def after_fork(self) -> None:
+        """In the child: the hubs' threads do not exist here."""
+        self.lock = threading.RLock()
+        self._accepting = False
+        self._running = self._outstanding = 0
+        self.threads = []
+        self._main_programs = []
+
+
+class Handle(Executor):
+    """Spawns greenlets onto a Runtime, from any thread.
+
+    Cheap, and shared by as many threads as you like; a copy is as good as the original.  It does not keep
+    the Runtime open.  It is also a ``concurrent.futures.Executor``, so it goes wherever one is asked for
+    (``asyncio``'s ``loop.run_in_executor(handle, fn)``).
+    """
+
+    def __init__(self, hubs: _Hubs) -> None:
+        self._hubs = hubs
+        self._lock = threading.Lock()
+        self._futures: set[Future[Any]] | None = set()
+
+    def __copy__(self) -> Handle:
+        return Handle(self._hubs)
+
+    def __repr__(self) -> str:
+        return f"<Handle of {len(self._hubs.hubs)} hubs>"
+
+    @property
+    def pool_size(self) -> int:
+        """The number of hubs."""
+        return len(self._hubs.hubs)
+
+    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
+        """Run *function* in a greenlet on the next hub in turn.  Raises SpawnError after a shutdown."""
+        _check_callable("function", function)
+        greenlet = Greenlet(function, *args, **kwargs)
+        self._hubs.place(greenlet)
+        return greenlet
+
+    def spawn_on(
+        self, index: int, function: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Greenlet:
+        """As ``spawn``, on the hub with that *index*, from 0 to ``pool_size - 1``."""
+        if isinstance(index, bool) or not isinstance(index, int):
+            raise TypeError(f"index must be an int, not {index!r}")
+        if not 0 <= index < len(self._hubs.hubs):
+            raise ValueError(f"index must be from 0 to {len(self._hubs.hubs) - 1}, not {index!r}")
+        _check_callable("function", function)
+        greenlet = Greenlet(function, *args, **kwargs)
+        self._hubs.place(greenlet, index=index)
+        return greenlet
+
+    def spawn_all(self, iterable: Iterable[Any]) -> None:
+        """Spawn every item of *iterable*, in turn over the hubs, as it comes; return when it ends.
+
+        An item is a callable or a tuple ``(function, *args)``.  The iterable may wait between items: a
+        generator around ``listener.accept()`` makes a server.  Raises ``StreamSpawnError.Stream`` where
+        the iterable raised, ``StreamSpawnError.Spawn`` where a spawn was refused.
+        """
+        items = iter(iterable)
+        while True:
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            except Exception as exception:
+                raise StreamSpawnError.Stream(
+                    f"the iterable given to spawn_all raised {exception!r}"
+                ) from exception
+            function, *args = item if isinstance(item, tuple) and item else (item,)
+            try:
+                self.spawn(function, *args)
+            except (SpawnError, TypeError) as exception:
+                raise StreamSpawnError.Spawn(
+                    f"spawn_all could not spawn {item!r}: {exception}"
+                ) from exception
+
+    # concurrent.futures.Executor
+
+    def submit(
+        self, function: Callable[..., T], /, *args: Any, **kwargs: Any
+    ) -> Future[T]:
+        """As ``spawn``, but returns a Future (``concurrent.futures.Executor.submit``)."""
+        _check_callable("function", function)
+        greenlet = Greenlet(function, *args, **kwargs)
+        future = greenlet.as_future()
+        with self._lock:
+            if self._futures is None:
+                raise RuntimeError("cannot submit to a handle after its shutdown")
+            self._futures.add(future)
+        future.add_done_callback(self._forget)
+        try:
+            self._hubs.place(greenlet)
+        except BaseException:
+            self._forget(future)
+            raise
+        return future
+
+    def _forget(self, future: Future[Any]) -> None:
+        with self._lock:
+            if self._futures is not None:
+                self._futures.discard(future)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End this handle's life as an Executor: no more ``submit``.  The Runtime goes on.
+
+        With *wait*, return when all that was submitted through it has ended.
+        """
+        with self._lock:
+            futures, self._futures = self._futures or set(), None
+        for future in futures:
+            if cancel_futures:
+                future.cancel()
+        if wait:
+            from .futures import wait_future
+
+            for future in futures:
+                wait_future(future)
+
+
+class Runtime:
+    """A pool of hubs, each on a thread of its own.
+
+    A context manager: a clean exit waits until all that was spawned has ended (``shutdown_on_idle``), an
+    exception ends it at once (``shutdown``).  One that is dropped, or still open at interpreter exit, is
+    shut down with a ResourceWarning.
+
+    *pool_size*: the number of hubs, 1 to 32,768; by default the CPUs that this process may use.
+    *name_prefix*: the threads are named prefix1, prefix2, ...
+    *after_start*, *before_stop*: called in a greenlet on every hub, first and last.  An exception in
+    after_start comes out of the constructor, with every thread ended again.
+    """
+
+    def __init__(
+        self,
+        pool_size: int | None = None,
+        name_prefix: str = "greenpool-",
+        after_start: Hook | None = None,
+        before_stop: Hook | None = None,
+        *,
+        poller: Callable[[], Poller] = make_poller,
+    ) -> None:
+        self._open = False
+        if pool_size is None:
+            pool_size = _usable_cpus()
+        _check_pool_size(pool_size)
+        if not isinstance(name_prefix, str):
+            raise TypeError(f"name_prefix must be a str, not {name_prefix!r}")
+        for name, hook in (("after_start", after_start), ("before_stop", before_stop)):
+            if hook is not None:
+                _check_callable(name, hook)
+        self._hubs = _Hubs()
+        self._hubs.start(pool_size, name_prefix, after_start, before_stop, poller)
+        self._handle = Handle(self._hubs)
+        self._open = True
+        _open_runtimes.add(self)
+
+    def __repr__(self) -> str:
+        state = "open" if self._open else "shut down"
+        return f"<Runtime of {len(self._hubs.hubs)} hubs: {state}>"
+
+    @property
+    def pool_size(self) -> int:
+        """The number of hubs."""
+        return self._handle.pool_size
+
+    def handle(self) -> Handle:
+        """A Handle, which spawns from any thread."""
+        return Handle(self._hubs)
+
+    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
+        """Run *function* in a greenlet on the next hub in turn; any thread.
+
+        Raises SpawnError after a shutdown.
+        """
+        return self._handle.spawn(function, *args, **kwargs)
+
+    def spawn_all(self, iterable: Iterable[Any]) -> None:
+        """As ``Handle.spawn_all``."""
+        self._handle.spawn_all(iterable)
+
+    def block_on(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call *function* here, on the calling thread, and return its value.
+
+        What it spawns itself goes over the pool's hubs in turn; what those greenlets spawn stays with
+        them.  A KeyboardInterrupt or SystemExit that nobody handled in a greenlet of the pool is raised in
+        it where it waits.
+        """
+        _check_callable("function", function)
+        greenlet = current_greenlet()
+        outer = greenlet.placement
+        greenlet.placement = self._hubs.place
+        try:
+            with self._hubs.main_program(), _deferred_interrupts(greenlet):
+                return function(*args, **kwargs)
+        finally:
+            greenlet.placement = outer
+
+    def shutdown_on_idle(self) -> None:
+        """Wait until all that was spawned has ended, then end the threads.
+
+        Until then spawns are accepted.  Raises RuntimeError in a greenlet of the pool, which would wait
+        for its own end.
+        """
+        with self._hubs.main_program(), _deferred_interrupts(current_greenlet()):
+            self._hubs.refuse_spawns_when_idle()
+            self.shutdown()
+
+    def shutdown(self) -> None:
+        """End the pool as soon as possible, and wait for its threads.
+
+        No new spawn is accepted.  Unfinished greenlets get GreenletExit where they wait, so that their
+        ``finally`` blocks run; those may still wait.  Called in a greenlet of the pool, it does not wait.
+        """
+        self._open = False
+        self._hubs.shutdown()
+
+    def __enter__(self) -> Runtime:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self.shutdown()
+            return
+        try:
+            self.shutdown_on_idle()
+        except BaseException:
+            self.shutdown()
+            raise
+
+    def statistics(self) -> list[dict[str, int]]:
+        """What each hub counts, a snapshot (see ``Hub.statistics``)."""
+        return [hub.statistics() for hub in self._hubs.hubs]
+
+    def __del__(self) -> None:
+        if self._open:
+            warnings.warn(f"{self!r} was never shut down", ResourceWarning, source=self, stacklevel=2)
+            # Not waited for: this may run on one of its own threads, or while a lock is held.
+            self._hubs.stop()
+
+
+class Builder:
+    """Settings for a Runtime, chained: ``Builder().pool_size(4).name_prefix("io-").build()``."""
+
+    def __init__(self) -> None:
+        self._settings: dict[str, Any] = {}
+
+    def pool_size(self, pool_size: int) -> Builder:
+        """The number of hubs, 1 to 32,768; by default the CPUs that this process may use."""
+        _check_pool_size(pool_size)
+        self._settings["pool_size"] = pool_size
+        return self
+
+    def name_prefix(self, name_prefix: str) -> Builder:
+        """The threads are named prefix1, prefix2, ..."""
+        if not isinstance(name_prefix, str):
+            raise TypeError(f"name_prefix must be a str, not {name_prefix!r}")
+        self._settings["name_prefix"] = name_prefix
+        return self
+
+    def after_start(self, after_start: Hook) -> Builder:
+        """Have *after_start* called on every hub before ``build`` returns."""
+        _check_callable("after_start", after_start)
+        self._settings["after_start"] = after_start
+        return self
+
+    def before_stop(self, before_stop: Hook) -> Builder:
+        """Have *before_stop* called on every hub as the last thing it does."""
+        _check_callable("before_stop", before_stop)
+        self._settings["before_stop"] = before_stop
+        return self
+
+    def build(self) -> Runtime:
+        """Start the pool.  An exception in after_start comes out here, with every thread ended again."""
+        return Runtime(**self._settings)
+
+
+def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Build a Runtime, call *function* here, wait until the pool is idle, and return its value.
+
+    An exception of *function* is raised after the same orderly end.  On Ctrl-C *function* gets
+    KeyboardInterrupt, the pool is shut down at once, and the exception comes out.
+    """
+    _check_callable("function", function)
+    runtime = Runtime()
+    try:
+        try:
+            value = runtime.block_on(function, *args, **kwargs)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
+            runtime.shutdown_on_idle()
+            raise
+        runtime.shutdown_on_idle()
+        return value
+    finally:
+        # A second time does nothing.
+        runtime.shutdown()
+
+
+def current_handle() -> Handle | None:
+    """A Handle of the pool that the calling code belongs to, or None outside of any."""
+    greenlet = getcurrent()
+    hubs = getattr(getattr(greenlet, "placement", None), "__self__", None)
+    if hubs is None:
+        hub = thread_hub()
+        hubs = None if hub is None else hub.owner
+    return None if hubs is None else Handle(hubs)
+
+
+# KeyboardInterrupt can strike between any two bytecodes of the main thread, also between the two that take
+# a greenlet out of the ready queue and switch to it, and that greenlet would be lost.  So while a main
+# program runs on a pool, a Ctrl-C that finds this package's own code running is delivered like a kill: where
+# the main program waits, or when it waits next.
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+@contextmanager
+def _deferred_interrupts(greenlet: Any) -> Iterator[None]:
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield
+        return
+
+    def on_interrupt(signum: int, frame: FrameType | None) -> None:
+        if frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+            greenlet.hub.inbox.post(Call(interrupt, greenlet, KeyboardInterrupt()))
+        else:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is on_interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_open_runtimes: weakref.WeakSet[Runtime] = weakref.WeakSet()
+
+
+@atexit.register
+def _shutdown_open_runtimes() -> None:
+    for runtime in list(_open_runtimes):
+        if runtime._open:
+            warnings.warn(f"{runtime!r} was still open at exit", ResourceWarning, source=runtime)
+            runtime.shutdown()
+
+
+def _after_fork_in_child() -> None:
+    for runtime in list(_open_runtimes):
+        runtime._open = False
+        runtime._hubs.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,546 @@
+"""Cooperative sockets: every name of the standard ``socket`` module (as ``gevent.socket``).
+
+``socket`` is a subclass of the standard one, with the same operations and errors; where the standard one
+would block its thread, it parks the calling greenlet.  The descriptor itself is always non-blocking; the
+timeout that a program sets is kept here.
+
+*How an operation waits.*  It tries the system call, and parks on EAGAIN until the poller reports the
+descriptor ready; see ``_core/descriptor.py``, also for the short-read rule that ``recv`` follows.
+
+*Hubs.*  A socket may be used on any hub, and on several at once.  ``_registration`` remembers the one used
+last.  It is only a cache that another hub may replace at any time: so it is read once, and compared with
+the calling greenlet's hub.
+
+*Fairness.*  A greenlet whose sockets never say EAGAIN yields after ``CREDIT`` operations in a row.
+
+*The standard module's own functions* (create_connection, create_server, ...) run here over this module's
+names, so that they are those of the running Python version, on green sockets.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+import io as _io
+import os as _os
+import socket as _standard
+import threading as _threading
+from collections.abc import Callable as _Callable
+from time import monotonic as _monotonic
+from types import FunctionType as _FunctionType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+if _TYPE_CHECKING:
+    from socket import *  # noqa: F403
+    from typing import IO as _IO
+
+    from typing_extensions import Buffer as _Buffer
+
+for _name, _value in list(vars(_standard).items()):
+    if _name.startswith("__") and _name != "__all__":
+        continue
+    if isinstance(_value, _FunctionType) and _value.__module__ == "socket":
+        _copy = _FunctionType(
+            _value.__code__, globals(), _name, _value.__defaults__, _value.__closure__
+        )
+        _copy.__kwdefaults__ = _value.__kwdefaults__
+        _copy.__doc__ = _value.__doc__
+        _value = _copy
+    globals()[_name] = _value
+
+# After the names of the standard module, so that none of them can take the place of these.
+from ._core.current import adopt as _adopt  # noqa: E402
+from ._core.current import getcurrent as _getcurrent  # noqa: E402
+from ._core.descriptor import IN as _IN  # noqa: E402
+from ._core.descriptor import OUT as _OUT  # noqa: E402
+from ._core.descriptor import Descriptor as _Descriptor  # noqa: E402
+from ._core.descriptor import Registration as _Registration  # noqa: E402
+from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
+from ._core.hub import sleep as _sleep  # noqa: E402
+from ._core.hub import yield_now as _yield_now  # noqa: E402
+from ._core.timeout import check_seconds as _check_seconds  # noqa: E402
+
+__all__ = [*_standard.__all__, "wait_read", "wait_write"]
+
+_base = _standard.socket
+_base_recv = _base.recv
+_base_recv_into = _base.recv_into
+_base_send = _base.send
+_IN_PROGRESS = (_errno.EINPROGRESS, _errno.EALREADY)
+_INTERNET = (_standard.AF_INET, _standard.AF_INET6)
+# How often to ask again where the kernel reports no event: a Unix socket whose listener's backlog is full.
+_BACKLOG_RETRY = 0.005
+# Guards the making of a socket's Descriptor, which happens once per socket.
+_descriptor_lock = _threading.Lock()
+
+
+class socket(_base):
+    """A socket whose operations park the calling greenlet; any thread (as ``socket.socket``)."""
+
+    __slots__ = ("_timeout", "_descriptor", "_registration", "_drains")
+
+    def __init__(
+        self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
+    ) -> None:
+        _base.__init__(self, family, type, proto, fileno)
+        self._timeout: float | None = _base.gettimeout(self)
+        self._descriptor: _Descriptor | None = None
+        self._registration: _Registration | None = None
+        # Whether a short read proves that nothing is left: only on a TCP stream.
+        self._drains = self.family in _INTERNET and self.type == _standard.SOCK_STREAM
+        _base.settimeout(self, 0.0)
+
+    # Waiting.
+
+    def _register(self) -> _Registration:
+        """This socket on the calling greenlet's hub, for one that has to wait."""
+        descriptor = self._descriptor
+        if descriptor is None:
+            fd = self.fileno()
+            if fd < 0:
+                raise OSError(_errno.EBADF, _os.strerror(_errno.EBADF))
+            with _descriptor_lock:
+                descriptor = self._descriptor
+                if descriptor is None:
+                    descriptor = self._descriptor = _Descriptor(fd)
+        self._registration = registration = descriptor.registration()
+        return registration
+
+    def _current_registration(self) -> _Registration | None:
+        """The cached registration, if it is of the calling greenlet's hub."""
+        registration = self._registration
+        greenlet = _getcurrent()
+        if registration is None or registration.hub is not getattr(greenlet, "hub", registration):
+            return None
+        return registration
+
+    def _deadline(self) -> float | None:
+        timeout = self._timeout
+        return None if timeout is None else _monotonic() + timeout
+
+    def _park_read(self, registration: _Registration, deadline: float | None) -> None:
+        if deadline is None:
+            registration.wait_read(_getcurrent())
+        elif not registration.wait_read(_getcurrent(), deadline - _monotonic()):
+            raise TimeoutError("timed out")
+
+    def _park_write(self, deadline: float | None) -> None:
+        registration = self._current_registration() or self._register()
+        if deadline is None:
+            registration.wait_write(_getcurrent())
+        elif not registration.wait_write(_getcurrent(), deadline - _monotonic()):
+            raise TimeoutError("timed out")
+
+    def _receive(self, asked: int, operation: _Callable[..., _Any], *args: _Any) -> _Any:
+        """Carry out *operation*, which reads.
+
+        *asked*: the bytes it asks for where the short-read rule holds, else 0.
+        """
+        if self._timeout == 0.0:
+            return operation(self, *args)
+        registration = self._current_registration()
+        deadline = self._deadline()
+        if registration is None:
+            pass
+        elif registration.readable:
+            _spend()
+        else:
+            self._park_read(registration, deadline)
+        while True:
+            try:
+                result = operation(self, *args)
+            except BlockingIOError:
+                pass  # wait below, where no exception is being handled
+            else:
+                if asked and registration is not None and not registration.hung_up:
+                    size = result if isinstance(result, int) else len(result)
+                    if size < asked and self._drains:
+                        registration.readable = False
+                return result
+            registration = self._current_registration() or self._register()
+            # This EAGAIN is the proof that nothing is left, whatever was reported before.
+            registration.readable = False
+            registration.hung_up = False
+            self._park_read(registration, deadline)
+
+    def _transmit(self, operation: _Callable[..., _Any], *args: _Any) -> _Any:
+        """Carry out *operation*, which writes."""
+        if self._timeout == 0.0:
+            return operation(self, *args)
+        deadline = self._deadline()
+        try:
+            result = operation(self, *args)
+        except BlockingIOError:
+            pass
+        else:
+            _spend()
+            return result
+        while True:
+            self._park_write(deadline)
+            try:
+                return operation(self, *args)
+            except BlockingIOError:
+                continue
+
+    # Receiving.
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        registration = self._registration
+        greenlet = _getcurrent()
+        if (
+            registration is None
+            or self._timeout is not None
+            or flags
+            or registration.hub is not getattr(greenlet, "hub", None)
+        ):
+            return self._receive(0 if flags else bufsize, _base_recv, bufsize, flags)  # type: ignore[no-any-return]
+        # The same as _receive, without its general parts: this is the hot path of every server.
+        if not registration.readable:
+            registration.wait_read(greenlet)
+        elif greenlet.credit > 0:
+            greenlet.credit -= 1
+        else:
+            _yield_now()
+        while True:
+            try:
+                data = _base_recv(self, bufsize)
+            except BlockingIOError:
+                pass
+            else:
+                if len(data) < bufsize and self._drains and not registration.hung_up:
+                    registration.readable = False
+                return data
+            registration.readable = False
+            registration.hung_up = False
+            registration.wait_read(greenlet)
+
+    def recv_into(self, buffer: _Buffer, nbytes: int = 0, flags: int = 0) -> int:
+        asked = 0 if flags else nbytes or memoryview(buffer).nbytes
+        return self._receive(asked, _base_recv_into, buffer, nbytes, flags)  # type: ignore[no-any-return]
+
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, _Any]:
+        return self._receive(0, _base.recvfrom, bufsize, flags)  # type: ignore[no-any-return]
+
+    def recvfrom_into(self, buffer: _Buffer, nbytes: int = 0, flags: int = 0) -> tuple[int, _Any]:
+        return self._receive(0, _base.recvfrom_into, buffer, nbytes, flags)  # type: ignore[no-any-return]
+
+    if hasattr(_base, "recvmsg"):
+
+        def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> _Any:
+            return self._receive(0, _base.recvmsg, bufsize, ancbufsize, flags)
+
+        def recvmsg_into(self, buffers: _Any, ancbufsize: int = 0, flags: int = 0, /) -> _Any:
+            return self._receive(0, _base.recvmsg_into, buffers, ancbufsize, flags)
+
+    def accept(self) -> tuple[socket, _Any]:
+        fd, address = self._receive(0, _base._accept)  # type: ignore[attr-defined]
+        accepted = socket(self.family, self.type, self.proto, fileno=fd)
+        # As the standard accept: a listener's timeout is not handed down.
+        if _standard.getdefaulttimeout() is None and self._timeout:
+            accepted.setblocking(True)
+        return accepted, address
+
+    # Sending.
+
+    def send(self, data: _Buffer, flags: int = 0, /) -> int:
+        if self._timeout is not None or flags:
+            return self._transmit(_base_send, data, flags)  # type: ignore[no-any-return]
+        try:
+            sent = _base_send(self, data)
+        except BlockingIOError:
+            pass
+        else:
+            _spend()
+            return sent
+        return self._transmit(_base_send, data, flags)  # type: ignore[no-any-return]
+
+    def sendall(self, data: _Buffer, flags: int = 0, /) -> None:
+        if self._timeout is None and not flags:
+            try:
+                sent = _base_send(self, data)
+            except BlockingIOError:
+                sent = 0
+            else:
+                _spend()
+                if type(data) is bytes and sent == len(data):
+                    return
+        elif self._timeout == 0.0:
+            return _base.sendall(self, data, flags)
+        else:
+            sent = 0
+        with memoryview(data) as view, view.cast("B") as octets:
+            size = len(octets)
+            # The timeout is for the whole, as in the standard sendall.
+            deadline = self._deadline()
+            while sent < size:
+                try:
+                    sent += _base_send(self, octets[sent:], flags)
+                except BlockingIOError:
+                    pass
+                else:
+                    _spend()
+                    if deadline is not None and sent < size and deadline <= _monotonic():
+                        raise TimeoutError("timed out")
+                    continue
+                self._park_write(deadline)
+
+    def sendto(self, data: _Buffer, *args: _Any) -> int:
+        if args and self.family in _INTERNET:
+            args = (*args[:-1], self._resolved(args[-1]))
+        return self._transmit(_base.sendto, data, *args)  # type: ignore[no-any-return]
+
+    if hasattr(_base, "sendmsg"):
+
+        def sendmsg(
+            self, buffers: _Any, ancdata: _Any = (), flags: int = 0, address: _Any = None, /
+        ) -> int:
+            return self._transmit(_base.sendmsg, buffers, ancdata, flags, address)  # type: ignore[no-any-return]
+
+    if hasattr(_base, "sendmsg_afalg"):
+
+        def sendmsg_afalg(self, *args: _Any, **kwargs: _Any) -> int:
+            def send(sock: _Any) -> int:
+                return _base.sendmsg_afalg(sock, *args, **kwargs)
+
+            return self._transmit(send)  # type: ignore[no-any-return]
+
+    def _sendfile_use_sendfile(
+        self, file: _IO[bytes], offset: int = 0, count: int | None = None
+    ) -> int:
+        self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]
+        try:
+            fd = file.fileno()
+            size = _os.fstat(fd).st_size
+        except (AttributeError, _io.UnsupportedOperation, OSError) as error:
+            raise _standard._GiveupOnSendfile(error) from error  # type: ignore[attr-defined]
+        if not size:
+            return 0
+        if self._timeout == 0.0:
+            raise ValueError("non-blocking sockets are not supported")
+        deadline = self._deadline()
+        start = offset
+        try:
+            while True:
+                block = 2**30 if count is None else min(2**30, count - (offset - start))
+                if block <= 0:
+                    break
+                sent = -1
+                try:
+                    sent = _os.sendfile(self.fileno(), fd, offset, block)
+                except BlockingIOError:
+                    pass
+                except OSError as error:
+                    if offset == start:
+                        # A file that cannot be mapped, say: nothing was sent, so send() may try.
+                        raise _standard._GiveupOnSendfile(error) from error  # type: ignore[attr-defined]
+                    raise
+                if sent < 0:
+                    self._park_write(deadline)
+                elif sent:
+                    offset += sent
+                    _spend()
+                else:
+                    break
+        finally:
+            if offset > start and hasattr(file, "seek"):
+                file.seek(offset)
+        return offset - start
+
+    # Connecting.
+
+    def connect(self, address: _Any, /) -> None:
+        if self._timeout == 0.0:
+            return _base.connect(self, address)
+        error = self._connect(self._resolved(address))
+        if error:
+            raise OSError(error, _os.strerror(error))
+
+    def connect_ex(self, address: _Any, /) -> int:
+        if self._timeout == 0.0:
+            return _base.connect_ex(self, address)
+        try:
+            return self._connect(self._resolved(address))
+        except TimeoutError:
+            # What the standard connect_ex returns when its timeout ends.
+            return _errno.EAGAIN
+
+    def _connect(self, address: _Any) -> int:
+        deadline = self._deadline()
+        begun = False
+        while True:
+            error = _base.connect_ex(self, address)
+            if error in _IN_PROGRESS:
+                begun = True
+                self._park_write(deadline)
+                error = self.getsockopt(_standard.SOL_SOCKET, _standard.SO_ERROR)
+                if error:
+                    return error
+            elif error == _errno.EAGAIN and not begun:
+                if deadline is not None and deadline <= _monotonic():
+                    raise TimeoutError("timed out")
+                _sleep(_BACKLOG_RETRY)
+            elif error == _errno.EISCONN and begun:
+                return 0
+            else:
+                return error
+
+    def _resolved(self, address: _Any) -> _Any:
+        """*address* with a numeric host, so that no system call below looks a name up on this thread."""
+        if self.family not in _INTERNET or not isinstance(address, tuple) or not address:
+            return address
+        host = address[0]
+        if not isinstance(host, str) or not host or host == "<broadcast>" or _is_numeric(host):
+            return address
+        found = getaddrinfo(host, None, self.family, self.type, self.proto)  # noqa: F405
+        return (found[0][4][0], *address[1:])
+
+    # Closing.
+
+    def _real_close(self, _ss: _Any = _base) -> None:
+        descriptor = self._descriptor
+        if descriptor is not None:
+            descriptor.close()
+        _base._real_close(self)  # type: ignore[attr-defined]
+
+    def detach(self) -> int:
+        descriptor = self._descriptor
+        if descriptor is not None:
+            descriptor.close()
+            self._descriptor = self._registration = None
+        fd = _base.detach(self)
+        if self._timeout is None and fd >= 0:
+            _os.set_blocking(fd, True)
+        return fd
+
+    def shutdown(self, how: int, /) -> None:
+        _base.shutdown(self, how)
+        # The kernel reports it to those who wait, but not to a hub that has noted "drained" and is
+        # about to be asked.
+        registration = self._registration
+        if registration is not None:
+            registration.hung_up = True
+            registration.readable = True
+
+    # Timeouts.
+
+    def settimeout(self, value: float | None, /) -> None:
+        if value is not None:
+            if not isinstance(value, (int, float)):
+                if not hasattr(value, "__index__"):
+                    raise TypeError(f"timeout must be a number of seconds or None, not {value!r}")
+                value = value.__index__()
+            if not value >= 0:
+                raise ValueError("Timeout value out of range")
+            value = float(value)
+        self._timeout = value
+
+    def gettimeout(self) -> float | None:
+        return self._timeout
+
+    @property
+    def timeout(self) -> float | None:  # type: ignore[override]
+        return self._timeout
+
+    def setblocking(self, flag: bool, /) -> None:
+        self._timeout = None if flag else 0.0
+
+    def getblocking(self) -> bool:
+        return self._timeout != 0.0
+
+
+SocketType = socket
+
+
+def _spend() -> None:
+    """Count one operation that did not have to wait."""
+    greenlet = _getcurrent()
+    try:
+        greenlet.credit -= 1
+    except AttributeError:
+        # A thread that has never waited: there is nobody to yield to.
+        return
+    if greenlet.credit < 0:
+        _yield_now()
+
+
+def wait_read(
+    fileno: int | socket, timeout: float | None = None, timeout_exc: BaseException | None = None
+) -> None:
+    """Park the calling greenlet until the descriptor can be read, at most *timeout* seconds.
+
+    Raises *timeout_exc*, by default ``TimeoutError``, when the time is over (as in gevent).
+    """
+    _wait_for(fileno, _IN, timeout, timeout_exc)
+
+
+def wait_write(
+    fileno: int | socket, timeout: float | None = None, timeout_exc: BaseException | None = None
+) -> None:
+    """As ``wait_read``, until it can be written."""
+    _wait_for(fileno, _OUT, timeout, timeout_exc)
+
+
+def _wait_for(
+    fileno: _Any, bits: int, timeout: float | None, timeout_exc: BaseException | None
+) -> None:
+    _check_seconds("timeout", timeout)
+    fd = fileno if isinstance(fileno, int) else fileno.fileno()
+    if fd < 0:
+        raise OSError(_errno.EBADF, _os.strerror(_errno.EBADF))
+    if not _wait_descriptor(fd, bits, timeout):
+        raise TimeoutError("timed out") if timeout_exc is None else timeout_exc
+
+
+# Looking names up.  The system's resolver blocks, so it is called off the hub's thread.
+
+
+def _is_numeric(host: str | bytes) -> bool:
+    text = host.decode("ascii", "replace") if isinstance(host, bytes) else host
+    for family in _INTERNET:
+        try:
+            _standard.inet_pton(family, text.partition("%")[0])
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
+
+
+def _off_thread(function: _Callable[..., _Any], *args: _Any) -> _Any:
+    from .threadpool import blocking
+
+    return blocking(function, *args)
+
+
+def getaddrinfo(
+    host: _Any, port: _Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+) -> _Any:
+    """As ``socket.getaddrinfo``; parks the greenlet unless host and port are numeric."""
+    numeric_port = port is None or isinstance(port, int) or str(port).isdecimal()
+    if numeric_port and (host is None or _is_numeric(host)):
+        return _standard.getaddrinfo(host, port, family, type, proto, flags)
+    return _off_thread(_standard.getaddrinfo, host, port, family, type, proto, flags)
+
+
+def gethostbyname(hostname: _Any, /) -> str:
+    """As ``socket.gethostbyname``; parks the greenlet unless the name is numeric."""
+    if isinstance(hostname, (str, bytes)) and _is_numeric(hostname):
+        return _standard.gethostbyname(hostname)  # type: ignore[arg-type]
+    return _off_thread(_standard.gethostbyname, hostname)  # type: ignore[no-any-return]
+
+
+def gethostbyname_ex(hostname: str, /) -> tuple[str, list[str], list[str]]:
+    """As ``socket.gethostbyname_ex``, parking the greenlet."""
+    return _off_thread(_standard.gethostbyname_ex, hostname)  # type: ignore[no-any-return]
+
+
+def gethostbyaddr(ip_address: str, /) -> tuple[str, list[str], list[str]]:
+    """As ``socket.gethostbyaddr``, parking the greenlet."""
+    return _off_thread(_standard.gethostbyaddr, ip_address)  # type: ignore[no-any-return]
+
+
+def getnameinfo(sockaddr: _Any, flags: int, /) -> tuple[str, str]:
+    """As ``socket.getnameinfo``, parking the greenlet unless everything asked for is numeric."""
+    numeric = _standard.NI_NUMERICHOST | _standard.NI_NUMERICSERV
+    if isinstance(flags, int) and flags & numeric == numeric:
+        return _standard.getnameinfo(sockaddr, flags)
+    return _off_thread(_standard.getnameinfo, sockaddr, flags)  # type: ignore[no-any-return]
