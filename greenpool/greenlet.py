@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenlet import GreenletExit
 
-from ._core.current import current_greenlet, current_hub, getcurrent as _getcurrent
+from ._core.current import current_greenlet, current_hub
+from ._core.current import getcurrent as _getcurrent
 from ._core.errors import LoopExit, SpawnError
 from ._core.task import Task
 from ._core.timeout import check_seconds

@@ -645,7 +645,8 @@ _open_runtimes: weakref.WeakSet[Runtime] = weakref.WeakSet()
 def _shutdown_open_runtimes() -> None:
     for runtime in list(_open_runtimes):
         if runtime._open:
-            warnings.warn(f"{runtime!r} was still open at exit", ResourceWarning, source=runtime)
+            message = f"{runtime!r} was still open at exit"
+            warnings.warn(message, ResourceWarning, source=runtime, stacklevel=1)
             runtime.shutdown()
 
 

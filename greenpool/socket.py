@@ -49,7 +49,6 @@ for _name, _value in list(vars(_standard).items()):
     globals()[_name] = _value
 
 # After the names of the standard module, so that none of them can take the place of these.
-from ._core.current import adopt as _adopt  # noqa: E402
 from ._core.current import getcurrent as _getcurrent  # noqa: E402
 from ._core.descriptor import IN as _IN  # noqa: E402
 from ._core.descriptor import OUT as _OUT  # noqa: E402
@@ -74,7 +73,7 @@ _BACKLOG_RETRY = 0.005
 _descriptor_lock = _threading.Lock()
 
 
-class socket(_base):
+class socket(_base):  # type: ignore[no-redef]
     """A socket whose operations park the calling greenlet; any thread (as ``socket.socket``)."""
 
     __slots__ = ("_timeout", "_descriptor", "_registration", "_drains")
@@ -423,7 +422,7 @@ class socket(_base):
 
     # Timeouts.
 
-    def settimeout(self, value: float | None, /) -> None:
+    def settimeout(self, value: _Any, /) -> None:
         if value is not None:
             if not isinstance(value, (int, float)):
                 if not hasattr(value, "__index__"):
@@ -438,7 +437,7 @@ class socket(_base):
         return self._timeout
 
     @property
-    def timeout(self) -> float | None:  # type: ignore[override]
+    def timeout(self) -> float | None:
         return self._timeout
 
     def setblocking(self, flag: bool, /) -> None:
@@ -448,7 +447,7 @@ class socket(_base):
         return self._timeout != 0.0
 
 
-SocketType = socket
+SocketType = socket  # type: ignore[misc,assignment]
 
 
 def _spend() -> None:
@@ -511,7 +510,7 @@ def _off_thread(function: _Callable[..., _Any], *args: _Any) -> _Any:
     return blocking(function, *args)
 
 
-def getaddrinfo(
+def getaddrinfo(  # type: ignore[no-redef]
     host: _Any, port: _Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
 ) -> _Any:
     """As ``socket.getaddrinfo``; parks the greenlet unless host and port are numeric."""
@@ -521,24 +520,24 @@ def getaddrinfo(
     return _off_thread(_standard.getaddrinfo, host, port, family, type, proto, flags)
 
 
-def gethostbyname(hostname: _Any, /) -> str:
+def gethostbyname(hostname: _Any, /) -> str:  # type: ignore[no-redef]
     """As ``socket.gethostbyname``; parks the greenlet unless the name is numeric."""
     if isinstance(hostname, (str, bytes)) and _is_numeric(hostname):
         return _standard.gethostbyname(hostname)  # type: ignore[arg-type]
     return _off_thread(_standard.gethostbyname, hostname)  # type: ignore[no-any-return]
 
 
-def gethostbyname_ex(hostname: str, /) -> tuple[str, list[str], list[str]]:
+def gethostbyname_ex(hostname: str, /) -> tuple[str, list[str], list[str]]:  # type: ignore[no-redef]
     """As ``socket.gethostbyname_ex``, parking the greenlet."""
     return _off_thread(_standard.gethostbyname_ex, hostname)  # type: ignore[no-any-return]
 
 
-def gethostbyaddr(ip_address: str, /) -> tuple[str, list[str], list[str]]:
+def gethostbyaddr(ip_address: str, /) -> tuple[str, list[str], list[str]]:  # type: ignore[no-redef]
     """As ``socket.gethostbyaddr``, parking the greenlet."""
     return _off_thread(_standard.gethostbyaddr, ip_address)  # type: ignore[no-any-return]
 
 
-def getnameinfo(sockaddr: _Any, flags: int, /) -> tuple[str, str]:
+def getnameinfo(sockaddr: _Any, flags: int, /) -> tuple[str, str]:  # type: ignore[no-redef]
     """As ``socket.getnameinfo``, parking the greenlet unless everything asked for is numeric."""
     numeric = _standard.NI_NUMERICHOST | _standard.NI_NUMERICSERV
     if isinstance(flags, int) and flags & numeric == numeric:

@@ -36,9 +36,11 @@ class _ThreadHub(threading.local):
 
 _thread_hub = _ThreadHub()
 
-# Set by the modules that know how; the core's modules import downwards only.
-make_hub: Callable[[], Hub]
-make_main_task: Callable[[Any, Hub], object]
+class Factories:
+    """Set by hub.py, which knows how; the core's modules import downwards only."""
+
+    hub: Callable[[], Hub]
+    main_task: Callable[[Any, Hub], object]
 
 
 class _HubEnd:
@@ -69,7 +71,7 @@ def current_hub() -> Hub:
     """The hub of the calling thread, made now if it has none yet."""
     hub = _thread_hub.hub
     if hub is None:
-        hub = make_hub()
+        hub = Factories.hub()
         set_thread_hub(hub, close_with_thread=True)
     return hub
 
@@ -88,7 +90,7 @@ def adopt(greenlet: Any) -> Any:
     greenlet.thrown = None
     greenlet.credit = CREDIT
     greenlet.placement = None
-    greenlet.task = make_main_task(greenlet, hub)
+    greenlet.task = Factories.main_task(greenlet, hub)
     return greenlet
 
 

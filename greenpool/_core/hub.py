@@ -28,9 +28,16 @@ from typing import Any
 
 from greenlet import GreenletExit, greenlet
 
-from . import current
 from .carrier import Carrier
-from .current import adopt, getcurrent, set_thread_hub, thread_hub
+from .current import (
+    CREDIT,
+    Factories,
+    adopt,
+    current_greenlet,
+    getcurrent,
+    set_thread_hub,
+    thread_hub,
+)
 from .descriptor import READ, WRITE, Registration
 from .inbox import Call, Inbox, make_waker
 from .pollers import Poller, make_poller
@@ -159,12 +166,15 @@ class Hub:
             # It may wait and spawn like any other task, but no one from outside can any more.
             self.stopping = False
             Task.spawn(before_stop)
-            while self.live:
-                self._guarded_pass()
+            self._run_until_no_task_is_left()
             self.stopping = True
         while not self.inbox.close_if_empty():
             self._guarded_pass()
         self.close()
+
+    def _run_until_no_task_is_left(self) -> None:
+        while self.live:
+            self._guarded_pass()
 
     def _guarded_pass(self) -> None:
         try:
@@ -301,7 +311,8 @@ class Hub:
         if self.live <= waiting_tasks:
             waiters += self.rest_waiters
             self.rest_waiters = []
-        return any([waiter.wake() for waiter in waiters])
+        woken = [waiter.wake() for waiter in waiters]
+        return any(woken)
 
     def _release_carriers(self) -> None:
         """Let some free carriers end, now that the hub has nothing else to do."""
@@ -500,8 +511,8 @@ def _make_thread_hub() -> Hub:
     return Hub(current_thread().name)
 
 
-current.make_hub = _make_thread_hub
-current.make_main_task = MainTask
+Factories.hub = _make_thread_hub
+Factories.main_task = MainTask
 
 
 def sleep(seconds: float = 0) -> None:
@@ -516,10 +527,10 @@ def sleep(seconds: float = 0) -> None:
 
 def yield_now() -> None:
     """Let every other ready greenlet of this hub run before the calling one goes on."""
-    greenlet = current.current_greenlet()
+    greenlet = current_greenlet()
     if greenlet.interrupts:
         raise greenlet.interrupts.popleft()
-    greenlet.credit = current.CREDIT
+    greenlet.credit = CREDIT
     ready = greenlet.hub.ready
     ready.append(greenlet)
     ready.popleft().switch()

@@ -20,7 +20,7 @@ from ..descriptor import IN, OUT
 from ..inbox import Waker
 
 try:
-    import selectors2 as selectors
+    import selectors2 as selectors  # type: ignore[import-not-found,unused-ignore]
 except ImportError:
     import selectors
 
