@@ -1,8 +1,9 @@
 """Runs the code in the README and in the documentation, so that what they show is what happens.
 
 Every ```python block is a program of its own: it runs in a fresh interpreter with warnings as
-errors, must end by itself with status 0 and write nothing on stderr. Where a ```text block follows
-it with nothing between, that is what it prints.
+errors and must end by itself with status 0. Where a ```text block follows it with nothing between,
+that is what it prints. It writes nothing on stderr, except where a ```pytb block comes next, with
+the report of an exception: the lines of it that are not indented are those on stderr.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ast
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -23,7 +25,10 @@ import greenpool
 ROOT = Path(__file__).resolve().parent.parent
 
 _BLOCK = re.compile(
-    r"^```python\n(?P<code>.*?)^```\n(?:\s*^```text\n(?P<output>.*?)^```\n)?", re.M | re.S
+    r"^```python\n(?P<code>.*?)^```\n"
+    r"(?:\s*^```text\n(?P<output>.*?)^```\n)?"
+    r"(?:\s*^```pytb\n(?P<report>.*?)^```\n)?",
+    re.MULTILINE | re.DOTALL,
 )
 
 
@@ -33,6 +38,7 @@ class Block:
     line: int
     code: str
     output: str | None
+    report: str
 
     def __str__(self) -> str:
         return f"{self.path.relative_to(ROOT)}:{self.line}"
@@ -41,7 +47,13 @@ class Block:
 def python_blocks(path: Path) -> list[Block]:
     text = path.read_text(encoding="utf-8")
     return [
-        Block(path, text.count("\n", 0, match.start("code")) + 1, match["code"], match["output"])
+        Block(
+            path=path,
+            line=text.count("\n", 0, match.start("code")) + 1,
+            code=match["code"],
+            output=match["output"],
+            report=match["report"] or "",
+        )
         for match in _BLOCK.finditer(text)
     ]
 
@@ -65,21 +77,26 @@ def _exists(name: str) -> bool:
     return hasattr(greenpool, first) or importlib.util.find_spec(f"greenpool.{first}") is not None
 
 
-def run_program(*arguments: str | Path, cwd: Path) -> str:
-    """Runs this interpreter with warnings as errors; gives back what it printed."""
+def run_program(*arguments: str | Path, cwd: Path) -> tuple[str, str]:
+    """Runs this interpreter with warnings as errors; gives back its stdout and stderr."""
     package_root = str(Path(greenpool.__file__).parent.parent)
-    completed = subprocess.run(
-        [sys.executable, "-W", "error", *arguments],
+    process = subprocess.Popen(
+        [sys.executable, "-X", "faulthandler", "-W", "error", *arguments],
         cwd=cwd,
         env=os.environ | {"PYTHONPATH": package_root},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=50,
     )
-    assert completed.returncode == 0, completed.stdout + completed.stderr
-    assert completed.stderr == ""
-    return completed.stdout
+    try:
+        stdout, stderr = process.communicate(timeout=40)
+    except subprocess.TimeoutExpired:
+        # On SIGABRT faulthandler dumps the stacks of all threads.
+        process.send_signal(signal.SIGABRT)
+        stdout, stderr = process.communicate()
+    assert process.returncode == 0, stdout + stderr
+    return stdout, stderr
 
 
 def check_block(block: Block, directory: Path) -> None:
@@ -88,6 +105,11 @@ def check_block(block: Block, directory: Path) -> None:
     program = directory / block.path.with_suffix(".py").name
     # The empty lines make a traceback name the line of the document.
     program.write_text("\n" * (block.line - 1) + block.code, encoding="utf-8")
-    printed = run_program(program, cwd=directory)
+    stdout, stderr = run_program(program, cwd=directory)
+    assert unindented(stderr) == unindented(block.report)
     if block.output is not None:
-        assert printed == block.output
+        assert stdout == block.output
+
+
+def unindented(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.strip() == line != ""]

@@ -37,7 +37,8 @@ def test_the_second_command_installs_and_runs_all_tests() -> None:
 
 
 def test_the_main_job_says_which_hub_served_what(tmp_path: Path) -> None:
-    printed = run_program(ROOT / "examples" / "echo.py", "--seconds", "0.5", cwd=tmp_path)
+    printed, errors = run_program(ROOT / "examples" / "echo.py", "--seconds", "0.5", cwd=tmp_path)
+    assert errors == ""
     lines = printed.splitlines()
     served = [
         (int(match[1]), int(match[2].replace(",", "")))
