@@ -28,6 +28,8 @@ import greenlet
 import hypothesis
 import pytest
 
+import greenpool
+
 DEFAULT_LIMIT = 60.0
 GRACE = 5.0
 
@@ -140,6 +142,8 @@ def open_descriptors() -> dict[int, str]:
 @pytest.fixture
 def leak_check() -> Iterator[None]:
     """Fails the test when it leaves an OS thread or a descriptor behind."""
+    # The hub of pytest's own thread stays as long as that thread, so it has to be there before.
+    greenpool.get_hub()
     gc.collect()
     threads = set(threading.enumerate())
     descriptors = open_descriptors()
