@@ -121,7 +121,8 @@ int main(void)
     listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (poller < 0 || listener < 0)
         die("start");
-    setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* these two: see servers/listening.py */
+    setsockopt(listener, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
     if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 1024)
         || getsockname(listener, (struct sockaddr *)&address, &length)
         || epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event))

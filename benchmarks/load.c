@@ -8,12 +8,13 @@
  * `{"connections": N}`, and keeps the connections open and silent until its standard input ends.
  *
  * It must never be what limits the result, so a request costs it one send, one recv, its share of an epoll_wait
- * and one look at the clock, and nothing is allocated while it runs. Two facts make that enough:
+ * and one look at the clock, and nothing is allocated while it runs. Three facts make that enough:
  *
  * - A response is complete when as many bytes came back as were sent, and nothing follows before the next request
  *   goes out; so no recv is spent to see EAGAIN.
  * - On a TCP stream a recv that returns less than was asked for has emptied the socket, and the edge-triggered
  *   epoll reports what comes later; so a short read ends the reading too.
+ * - The first response is compared with its request. The kernel drops the later ones (MSG_TRUNC) uncopied.
  *
  * At most WINDOW connections are being set up at a time. Each of them has its first response before it counts as
  * set up, which proves that the server accepted it; so no server's listen backlog overflows, and no SYN is lost
@@ -135,7 +136,7 @@ static int receive(struct connection *c)
         size_t asked = size - c->received;
         if (asked > BUFFER)
             asked = BUFFER;
-        ssize_t n = recv(c->fd, buffer, asked, 0);
+        ssize_t n = recv(c->fd, buffer, asked, c->ready ? MSG_TRUNC : 0);
         if (n < 0)
             return errno == EAGAIN ? 0 : -1;
         if (n == 0)
@@ -213,6 +214,7 @@ static void open_connection(struct connection *c, int index)
     if (c->fd < 0)
         die("socket");
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(c->fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4); /* as the servers: see servers/listening.py */
     if (index >= PER_SOURCE_ADDRESS) {
         /* One address has some 28,000 ports, less those in TIME_WAIT: take the next address of 127.0.0.0/8. */
         struct sockaddr_in source = { .sin_family = AF_INET };

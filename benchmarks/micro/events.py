@@ -10,9 +10,7 @@ from typing import Any
 from benchmarks.micro.subject import Kind, Subject, on_asyncio, on_trio, on_uvloop
 
 
-def wake_all(
-    spawn: Callable[..., Any], sleep: Callable[[float], Any], event_class: Any, count: int
-) -> float:
+def wake_all(spawn: Callable[..., Any], sleep: Callable[[float], Any], event_class: Any, count: int) -> float:
     events = [event_class() for _ in range(count)]
     greenlets = [spawn(event.wait) for event in events]
     sleep(0)

@@ -25,7 +25,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Subject:
-    """``count`` operations at a time, by each of ``peers``: their names begin with the library's."""
+    """``count`` operations at a time, by each of ``peers``; a name begins with its library's."""
 
     title: str
     kind: Kind

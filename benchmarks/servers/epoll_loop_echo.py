@@ -11,7 +11,7 @@ callbacks: dict[int, Callable[[int], None]] = {}
 
 
 class Connection:
-    """Echoes what it reads; what cannot be sent at once waits, and nothing is read until it is out."""
+    """Echoes what it reads; while something could not be sent, it reads nothing more."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock

@@ -1,4 +1,4 @@
-"""gevent: HTTP hello world on its StreamServer, not its WSGI server: all four handlers do the same."""
+"""gevent: HTTP hello world on its StreamServer, not on its WSGI server, to do as the others do."""
 
 from gevent import socket
 from gevent.server import StreamServer

@@ -10,9 +10,10 @@ READ_SIZE = 65536
 def listen() -> socket.socket:
     """A listening TCP socket on a free port of 127.0.0.1; its port is printed.
 
-    TCP_NODELAY is set here because accepted sockets inherit it: some peers always set it and some
-    never, and 64 KiB is one full segment of the loopback device and a little more, so Nagle's
-    algorithm would decide the result.
+    Two options are set here because accepted sockets inherit them. TCP_NODELAY: some peers always
+    set it and some never, and 64 KiB is one full segment of the loopback device and a little more,
+    so Nagle's algorithm would decide the result. TCP_CONGESTION: where the system's default is BBR,
+    which paces, its timers would be measured too; reno is built into every kernel.
     """
     with contextlib.suppress(ImportError):
         import resource
@@ -21,6 +22,9 @@ def listen() -> socket.socket:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_CONGESTION"):
+        with contextlib.suppress(OSError):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
     listener.bind(("127.0.0.1", 0))
     listener.listen(1024)
     print(listener.getsockname()[1], flush=True)

@@ -10,7 +10,7 @@ from benchmarks.servers.listening import listen
 
 class Echo(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports do not derive from asyncio.WriteTransport: no isinstance check narrows.
+        # uvloop's transports do not derive from asyncio.WriteTransport: isinstance would fail.
         self.transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:

@@ -1,0 +1,35 @@
+"""The C programs of this folder, compiled when they are first needed into ``.build/``."""
+
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BUILD = HERE / ".build"
+
+
+class NoCompiler(Exception):
+    """There is no C compiler, or it refused the source; the message says which."""
+
+
+@cache
+def compiled(name: str) -> str:
+    """The path of the program made from ``NAME.c``. Raises NoCompiler."""
+    source, program = HERE / f"{name}.c", BUILD / name
+    if program.exists() and program.stat().st_mtime >= source.stat().st_mtime:
+        return str(program)
+    candidates = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
+    compiler = next((path for path in map(shutil.which, filter(None, candidates)) if path), None)
+    if compiler is None:
+        raise NoCompiler(f"no C compiler (cc, gcc, clang or $CC) was found to build {source.name}")
+    BUILD.mkdir(exist_ok=True)
+    # Under another name first: two benchmarks that start at once never run half a program.
+    unfinished = program.with_suffix(f".{os.getpid()}")
+    command = [compiler, "-std=gnu11", "-O2", "-Wall", "-o", str(unfinished), str(source)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        raise NoCompiler(f"{' '.join(command)} failed:\n{result.stderr}")
+    unfinished.replace(program)
+    return str(program)

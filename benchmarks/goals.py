@@ -1,0 +1,95 @@
+"""The ratios that greenpool is to reach, and which of them a run met."""
+
+from dataclasses import dataclass
+
+from benchmarks.results import Results
+
+PURE = "greenpool (pure)"
+FAST = "greenpool"
+PURE_FREE = "greenpool (pure, free-threaded)"
+FAST_FREE = "greenpool (free-threaded)"
+GEVENT_FREE = "gevent (free-threaded)"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The median of ``of`` over the median of ``to``."""
+
+    measurement: str
+    metric: str
+    of: str
+    to: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def asked(self) -> str:
+        if self.at_least is not None:
+            return f"at least {self.at_least:g}x"
+        return f"at most {self.at_most:g}x"
+
+    def ratio(self, results: Results) -> float | None:
+        return results.ratio(self.measurement, self.of, self.to, self.metric)
+
+    def is_met(self, ratio: float) -> bool:
+        if self.at_least is not None:
+            return ratio >= self.at_least
+        return self.at_most is not None and ratio <= self.at_most
+
+
+def rate(measurement: str, of: str, to: str, at_least: float) -> Goal:
+    return Goal(measurement, "rate", of, to, at_least=at_least)
+
+
+def value(measurement: str, of: str, to: str, at_least: float) -> Goal:
+    return Goal(measurement, "value", of, to, at_least=at_least)
+
+
+def small(measurement: str, of: str, to: str, at_most: float) -> Goal:
+    return Goal(measurement, "value", of, to, at_most=at_most)
+
+
+PURE_PYTHON = (
+    rate("echo-100-64B", PURE, "gevent", 1.5),
+    rate("echo-100-64B", PURE, "epoll loop", 0.8),
+    rate("echo-1000-64B", PURE, "gevent", 1.7),
+    rate("echo-10000-64B", PURE, "gevent", 1.7),
+    value("spawn-join", PURE, "gevent", 8),
+    value("switch", PURE, "gevent", 1.5),
+    small("parked-memory", PURE, "gevent", 0.65),
+    value("hubs-ping-pong", f"{PURE_FREE}, 2 hubs", f"{PURE_FREE}, 1 hub", 1.85),
+    value("queue-ping-pong", PURE, "gevent", 1.5),
+    value("queue-ping-pong", PURE, "asyncio", 2),
+    value("queue-no-wait", PURE, "gevent", 0.5),
+    value("queue-no-wait", PURE, "asyncio", 2),
+    value("semaphore", PURE, "gevent", 0.5),
+    value("semaphore", PURE, "asyncio", 1.5),
+    value("events", PURE, "gevent", 2),
+    value("timers", PURE, "gevent", 2),
+    value("remote-spawn", PURE, "gevent", 2),
+    value("remote-spawn", PURE, "asyncio", 4),
+    small("cross-hub", PURE, "threads", 1),
+)
+
+WITH_SPEEDUPS = (
+    rate("echo-100-64B", FAST, "gevent", 1.9),
+    rate("echo-100-64B", FAST, "uvloop, streams", 1.3),
+    rate("echo-100-64B", FAST, "uvloop, Protocol", 0.95),
+    rate("echo-100-64B", FAST, "epoll loop", 0.92),
+    Goal("echo-1000-64B", "p99_us", FAST, "gevent", at_most=0.6),
+    value("hubs-ping-pong", f"{FAST}, 2 hubs", f"{FAST}, 1 hub", 0.97),
+    value("hubs-ping-pong", f"{FAST}, 4 hubs", f"{FAST}, 1 hub", 0.97),
+    rate("echo-hubs", f"{FAST}, 2 hubs", f"{FAST}, 1 hub", 0.95),
+    rate("echo-hubs", f"{FAST}, 4 hubs", f"{FAST}, 1 hub", 0.95),
+    value("hubs-ping-pong", f"{FAST_FREE}, 2 hubs", f"{FAST_FREE}, 1 hub", 1.9),
+    value("hubs-ping-pong", f"{FAST_FREE}, 2 hubs", f"{GEVENT_FREE}, 2 hubs", 1.5),
+    value("spawn-join", FAST, "gevent", 12),
+    value("spawn-join", FAST, "asyncio", 4),
+    value("queue-no-wait", FAST, "gevent", 1),
+    value("semaphore", FAST, "gevent", 1),
+    small("parked-memory", FAST, "gevent", 0.6),
+    small("idle-connection-memory", FAST, "gevent", 0.7),
+    small("import-time", FAST, "gevent", 0.7),
+)
+
+GOALS = PURE_PYTHON + WITH_SPEEDUPS

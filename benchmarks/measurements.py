@@ -1,0 +1,264 @@
+"""Everything that is measured, and how one figure of one contender is had."""
+
+import importlib
+import pkgutil
+import re
+import resource
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import benchmarks.micro
+from benchmarks.compiler import NoCompiler, compiled
+from benchmarks.contenders import Contender, Entry, Selection
+from benchmarks.memory import resident_bytes
+from benchmarks.micro.subject import Kind, Subject
+from benchmarks.processes import Cores, Failed, run_json, run_text, running
+
+Sample = dict[str, float]
+"""One figure for each metric of a measurement."""
+
+HOST = "127.0.0.1"
+SIZES = {"64B": 64, "64KiB": 65536}
+CONNECTIONS = (1, 100, 1000, 10_000)
+HUBS = (1, 2, 4)
+HTTP_CONNECTIONS = 100
+IN_QUICK = ("echo-100-64B", "echo-1000-64B", "echo-100-64KiB")
+
+ECHO = (
+    Entry("greenpool", "greenpool_echo"),
+    Entry("gevent", "gevent_echo"),
+    Entry("eventlet", "eventlet_echo"),
+    Entry("asyncio, streams", "asyncio_streams_echo"),
+    Entry("asyncio, Protocol", "asyncio_protocol_echo"),
+    Entry("uvloop, streams", "uvloop_streams_echo"),
+    Entry("uvloop, Protocol", "uvloop_protocol_echo"),
+    Entry("trio", "trio_echo"),
+    Entry("threads", "threads_echo"),
+    Entry("epoll loop", "epoll_loop_echo"),
+    Entry("C", ""),
+)
+HTTP = tuple(Entry(name, f"{name}_http") for name in ("greenpool", "gevent", "asyncio", "uvloop"))
+
+
+def hubs_name(library: str, hubs: int) -> str:
+    return f"{library}, {hubs} hub{'s' if hubs > 1 else ''}"
+
+
+ECHO_HUBS = tuple(
+    Entry(hubs_name("greenpool", n), "greenpool_echo", (str(n),), over=hubs_name("greenpool", 1))
+    for n in HUBS
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    key: str
+    title: str
+    unit: str
+    more_is_better: bool = True
+    compared: bool = True
+    """Has a column of ratios."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One table: its first metric is the one that the plot shows."""
+
+    name: str
+    title: str
+    metrics: tuple[Metric, ...]
+    contenders: list[Contender]
+    measure: Callable[[Contender], Sample]
+
+    @property
+    def reference(self) -> str | None:
+        """The row that the others are compared with: greenpool's first."""
+        return next((c.name for c in self.contenders if c.library == "greenpool"), None)
+
+    @property
+    def over_hubs(self) -> bool:
+        return any(c.over for c in self.contenders)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long each thing takes."""
+
+    quick: bool
+    cores: Cores
+
+    @property
+    def seconds(self) -> float:
+        return 0.4 if self.quick else 2.0
+
+    @property
+    def warm_up(self) -> float:
+        return 0.15 if self.quick else 0.5
+
+    @property
+    def micro_seconds(self) -> float:
+        return 0.1 if self.quick else 1.0
+
+    @property
+    def idle_connections(self) -> int:
+        return 1000 if self.quick else 5000
+
+
+RATE = Metric("rate", "requests/s", "requests/s")
+P50 = Metric("p50_us", "p50", "us", more_is_better=False, compared=False)
+P99 = Metric("p99_us", "p99", "us", more_is_better=False)
+PER_CPU = Metric("rate_per_cpu", "requests per CPU s", "requests/s")
+LOAD_CPU = Metric("load_cpu", "load CPU", "share", compared=False)
+SERVER_CPU = Metric("server_cpu", "server CPU", "share", compared=False)
+
+
+def _server(contender: Contender) -> list[str]:
+    if not contender.program:
+        return [compiled("epoll_server")]
+    module = f"benchmarks.servers.{contender.program}"
+    return [contender.interpreter.path, "-m", module, *contender.arguments]
+
+
+def echo(settings: Settings, connections: int, size: int, contender: Contender) -> Sample:
+    """The load generator against one echo server."""
+    # Ten thousand connections need some turns of all of them before the figure is steady.
+    longer = max(1.0, connections / 4000)
+    command = [compiled("load"), "echo", HOST]
+    times = [str(settings.warm_up * longer), str(settings.seconds * longer)]
+    with running(_server(contender), settings.cores.server, contender.environment) as (pid, port):
+        command += [port, str(connections), str(size), *times, str(pid)]
+        sample = run_json(command, settings.cores.load)
+    if sample["server_cpu"]:
+        sample["rate_per_cpu"] = sample["rate"] / sample["server_cpu"]
+    return sample
+
+
+WRK_TIME = re.compile(r"([\d.]+)(us|ms|s)$")
+MICROSECONDS = {"us": 1.0, "ms": 1e3, "s": 1e6}
+
+
+def http(settings: Settings, contender: Contender) -> Sample:
+    """wrk against one HTTP server; wrk counts in whole seconds."""
+    seconds = max(1, round(settings.seconds))
+    command = ["wrk", "-t1", f"-c{HTTP_CONNECTIONS}", f"-d{seconds}s", "--latency"]
+    with running(_server(contender), settings.cores.server, contender.environment) as (_, port):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        output = run_text([*command, f"http://{HOST}:{port}/"], settings.cores.load)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    sample = {"load_cpu": (sum(after[:2]) - sum(before[:2])) / seconds, "errors": 0.0}
+    for line in output.splitlines():
+        match line.split():
+            case ["Requests/sec:", rate]:
+                sample["rate"] = float(rate)
+            case [("50%" | "99%") as percent, time] if found := WRK_TIME.match(time):
+                key = f"p{percent[:2]}_us"
+                sample[key] = float(found[1]) * MICROSECONDS[found[2]]
+            case ["Non-2xx", *counts] | ["Socket", "errors:", *counts]:
+                numbers = (word.strip(",") for word in counts)
+                sample["errors"] += sum(int(number) for number in numbers if number.isdecimal())
+    if "rate" not in sample:
+        raise Failed("wrk printed no result")
+    return sample
+
+
+def idle_memory(settings: Settings, contender: Contender) -> Sample:
+    """What the server's resident memory grows by with each connection that is open and silent."""
+    hold = [compiled("load"), "hold", HOST]
+    count = settings.idle_connections
+    with running(_server(contender), settings.cores.server, contender.environment) as (pid, port):
+        with running([*hold, port, "50"], settings.cores.load, {}):
+            before = resident_bytes(pid)
+            with running([*hold, port, str(count)], settings.cores.load, {}):
+                return {"value": (resident_bytes(pid) - before) / count}
+
+
+def micro(settings: Settings, name: str, subject: Subject, contender: Contender) -> Sample:
+    """One subject in a process of its own."""
+    module = [contender.interpreter.path, "-W", "ignore", "-m", "benchmarks.micro", name]
+    core = settings.cores.server if subject.one_core else None
+    command = [*module, contender.program, str(settings.micro_seconds)]
+    return run_json(command, core, contender.environment)
+
+
+def _micro_metric(kind: Kind) -> Metric:
+    return Metric("value", kind.value, kind.value, more_is_better=kind is Kind.RATE)
+
+
+def _micro_entries(subject: Subject) -> Iterator[Entry]:
+    for name in subject.peers:
+        over = f"{name.rpartition(', ')[0]}, 1 hub" if subject.over_hubs else None
+        yield Entry(name, name, over=over, free_threaded=name in subject.free_threaded)
+
+
+def subjects() -> dict[str, Subject]:
+    """Every file of ``micro/`` that declares a SUBJECT, by its name."""
+    found = {}
+    for info in pkgutil.iter_modules(benchmarks.micro.__path__):
+        if info.name != "__main__":
+            module = importlib.import_module(f"benchmarks.micro.{info.name}")
+            if hasattr(module, "SUBJECT"):
+                found[info.name] = module.SUBJECT
+    return found
+
+
+def measurements(selection: Selection, settings: Settings) -> Iterator[Measurement]:
+    """All that there is, whatever the machine has; ``missing`` says what it lacks."""
+    echo_metrics = (RATE, PER_CPU, P50, P99, LOAD_CPU, SERVER_CPU)
+    for size_name, size in SIZES.items():
+        for connections in CONNECTIONS:
+            plural = "s" if connections > 1 else ""
+            yield Measurement(
+                name=f"echo-{connections}-{size_name}",
+                title=f"TCP echo, {connections:,} connection{plural}, {size_name}",
+                metrics=echo_metrics,
+                contenders=selection.contenders(ECHO),
+                measure=partial(echo, settings, connections, size),
+            )
+    yield Measurement(
+        name="echo-hubs",
+        title="TCP echo, 100 connections, 64B, over 1, 2 and 4 hubs on one core",
+        metrics=echo_metrics,
+        contenders=selection.contenders(ECHO_HUBS),
+        measure=partial(echo, settings, 100, SIZES["64B"]),
+    )
+    yield Measurement(
+        name="http",
+        title=f"HTTP hello world, {HTTP_CONNECTIONS} kept-alive connections (wrk)",
+        metrics=(RATE, P50, P99, LOAD_CPU),
+        contenders=selection.contenders(HTTP),
+        measure=partial(http, settings),
+    )
+    yield Measurement(
+        name="idle-connection-memory",
+        title="memory of an idle echo connection in the server",
+        metrics=(_micro_metric(Kind.SIZE),),
+        contenders=selection.contenders(ECHO),
+        measure=partial(idle_memory, settings),
+    )
+    for name, subject in subjects().items():
+        yield Measurement(
+            name=name.replace("_", "-"),
+            title=subject.title,
+            metrics=(_micro_metric(subject.kind),),
+            contenders=selection.contenders(_micro_entries(subject)),
+            measure=partial(micro, settings, name, subject),
+        )
+
+
+def missing(measurement: Measurement) -> str | None:
+    """Why this machine cannot do the measurement at all; None: it can."""
+    needs_load = measurement.name.startswith(("echo", "idle"))
+    if sys.platform != "linux" and (needs_load or measurement.name == "parked-memory"):
+        return "it needs Linux (epoll and /proc)"
+    if measurement.name == "http" and shutil.which("wrk") is None:
+        return "wrk is not installed"
+    if needs_load:
+        try:
+            compiled("load")
+            compiled("epoll_server")
+        except NoCompiler as exc:
+            return str(exc)
+    return None

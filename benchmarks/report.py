@@ -1,0 +1,163 @@
+"""The tables of a run, in Markdown, and what is written as JSON."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.contenders import Contender
+from benchmarks.goals import GOALS
+from benchmarks.measurements import LOAD_CPU, SERVER_CPU, Measurement, Metric
+from benchmarks.results import Results
+
+BUSY = 0.95
+"""The share of its core from which on a process counts as being what limits the result."""
+
+
+def figure(number: float, unit: str) -> str:
+    """A number as a reader wants it: 3 digits or so, and its unit where that is not the column's."""
+    match unit:
+        case "us" if number >= 10_000:
+            return f"{number / 1000:,.1f} ms"
+        case "us":
+            return f"{number:,.1f} us"
+        case "bytes" if number >= 1024:
+            return f"{number / 1024:,.1f} KiB"
+        case "share":
+            return f"{number:.0%}"
+        case _:
+            return f"{number:,.0f}"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first row is its head, all columns but the first are right-aligned.
+
+    A last column that has nothing in it is left out.
+    """
+    if not any(row[-1] for row in rows):
+        rows = [row[:-1] for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for number, row in enumerate(rows):
+        cells = [
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+        if number == 0:
+            rules = ["-" * width if not i else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+            lines.append(f"| {' | '.join(rules)} |")
+    return "\n".join(lines)
+
+
+def notes(measurement: Measurement, contender: Contender, results: Results) -> list[str]:
+    """What a reader has to know before trusting the row."""
+    name, row = measurement.name, contender.name
+    found = []
+    errors = results.values(name, row, "errors")
+    if any(errors):
+        found.append(f"{sum(errors):.0f} errors")
+    load = results.median(name, row, LOAD_CPU.key)
+    server = results.median(name, row, SERVER_CPU.key)
+    if load is not None and load > BUSY and (server is None or server < BUSY):
+        found.append("load generator is the bottleneck")
+    return found
+
+
+def _row(measurement: Measurement, contender: Contender, results: Results) -> list[str]:
+    cells = [contender.name]
+    for index, metric in enumerate(measurement.metrics):
+        median = results.median(measurement.name, contender.name, metric.key)
+        cells.append("" if median is None else figure(median, metric.unit))
+        if index == 0:
+            spread = results.spread(measurement.name, contender.name, metric.key)
+            cells.append("" if spread is None else f"{spread:.0%}")
+        if metric.compared:
+            ratio = results.row_ratio(measurement, contender, metric)
+            cells.append("" if ratio is None else f"{ratio:.2f}x")
+    return [*cells, ", ".join(notes(measurement, contender, results))]
+
+
+def measurement_text(measurement: Measurement, results: Results) -> str:
+    """The heading, the table and the failures of one measurement."""
+    first = measurement.metrics[0]
+    better = "more" if first.more_is_better else "less"
+    head = [measurement.name]
+    ratio_title = "over 1 hub" if measurement.over_hubs else "greenpool / it"
+    for index, metric in enumerate(measurement.metrics):
+        head.append(metric.title)
+        if index == 0:
+            head.append("spread")
+        if metric.compared:
+            head.append(ratio_title)
+    head.append("")
+    measured = results.samples.get(measurement.name, {})
+    rows = [_row(measurement, c, results) for c in measurement.contenders if c.name in measured]
+    lines = [f"## {measurement.title} ({better} is better)", ""]
+    if rows:
+        lines += [table([head, *rows]), ""]
+    for name, reason in results.failures.get(measurement.name, {}).items():
+        lines += [f"{name} failed: {reason}", ""]
+    return "\n".join(lines)
+
+
+def goals_text(results: Results) -> str:
+    """The goals that this run has both sides of."""
+    rows = [["goal", "", "asked", "measured", ""]]
+    left_out = 0
+    for goal in GOALS:
+        ratio = goal.ratio(results)
+        if ratio is None:
+            left_out += 1
+            continue
+        verdict = "met" if goal.is_met(ratio) else "MISSED"
+        what = goal.measurement + (", p99" if goal.metric == "p99_us" else "")
+        rows.append([what, f"{goal.of} / {goal.to}", goal.asked, f"{ratio:.2f}x", verdict])
+    lines = ["## Goals", ""]
+    if len(rows) > 1:
+        lines += [table(rows), ""]
+    if left_out:
+        lines += [f"{left_out} goals were not measured in this run.", ""]
+    return "\n".join(lines)
+
+
+def as_json(about: dict[str, Any], measurements: Sequence[Measurement], results: Results) -> dict[str, Any]:
+    """Everything: where and how it was measured, all samples, medians, ratios and goals."""
+    measured = {}
+    for measurement in measurements:
+        rows = {}
+        for contender in measurement.contenders:
+            samples = results.samples.get(measurement.name, {}).get(contender.name, [])
+            metrics = {
+                metric.key: {
+                    "median": results.median(measurement.name, contender.name, metric.key),
+                    "ratio": results.row_ratio(measurement, contender, metric),
+                    "unit": metric.unit,
+                }
+                for metric in measurement.metrics
+            }
+            rows[contender.name] = {
+                "samples": samples,
+                "metrics": metrics,
+                "notes": notes(measurement, contender, results),
+                "failure": results.failures.get(measurement.name, {}).get(contender.name),
+            }
+        measured[measurement.name] = {
+            "title": measurement.title,
+            "ratio": "row over its 1 hub" if measurement.over_hubs else "greenpool over row",
+            "reference": measurement.reference,
+            "rows": rows,
+        }
+    goals = []
+    for goal in GOALS:
+        ratio = goal.ratio(results)
+        goals.append(
+            {
+                "measurement": goal.measurement,
+                "metric": goal.metric,
+                "of": goal.of,
+                "to": goal.to,
+                "asked": goal.asked,
+                "measured": ratio,
+                "met": None if ratio is None else goal.is_met(ratio),
+            }
+        )
+    return {"about": about, "measurements": measured, "goals": goals}
