@@ -20,7 +20,7 @@ for name in sys.argv[1:]:
     try:
         found[name] = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        found[name] = "not installed, from the source tree"
+        found[name] = "from the source tree"
 os.environ.pop("GREENPOOL_PUREPYTHON", None)
 try:
     import greenpool._speedups

@@ -92,11 +92,11 @@ class Settings:
 
     @property
     def seconds(self) -> float:
-        return 0.4 if self.quick else 2.0
+        return 0.3 if self.quick else 2.0
 
     @property
     def warm_up(self) -> float:
-        return 0.15 if self.quick else 0.5
+        return 0.1 if self.quick else 0.5
 
     @property
     def micro_seconds(self) -> float:
@@ -233,7 +233,7 @@ def measurements(selection: Selection, settings: Settings) -> Iterator[Measureme
     )
     yield Measurement(
         name="idle-connection-memory",
-        title="memory of an idle echo connection in the server",
+        title="Memory of an idle echo connection in the server",
         metrics=(_micro_metric(Kind.SIZE),),
         contenders=selection.contenders(ECHO),
         measure=partial(idle_memory, settings),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from benchmarks.measurements import Measurement
-from benchmarks.report import figure
+from benchmarks.report import figure, times
 from benchmarks.results import Results
 
 COLUMNS = 2
@@ -87,7 +87,7 @@ def _panel(x: float, y: float, measurement: Measurement, bars: Sequence[Bar]) ->
         parts += [
             _text(left - 8, middle, bar.name, anchor="end"),
             f'<rect x="{left:g}" y="{top:g}" width="{width:.1f}" height="{BAR}" rx="2" fill="{bar.colour}"/>',
-            _text(right + RATIO_END, middle, f"{bar.relative:.2f}x", "ratio", "end"),
+            _text(right + RATIO_END, middle, times(bar.relative), "ratio", "end"),
             _text(right + FIGURE_END, middle, shown, "faint", "end"),
         ]
         if bar.relative > LONGEST:

@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.contenders import Contender
 from benchmarks.goals import GOALS
-from benchmarks.measurements import LOAD_CPU, SERVER_CPU, Measurement, Metric
+from benchmarks.measurements import LOAD_CPU, SERVER_CPU, Measurement
 from benchmarks.results import Results
 
 BUSY = 0.95
@@ -19,12 +19,19 @@ def figure(number: float, unit: str) -> str:
             return f"{number / 1000:,.1f} ms"
         case "us":
             return f"{number:,.1f} us"
-        case "bytes" if number >= 1024:
+        case "bytes" if number < 1024:
+            return f"{number:,.0f} B"
+        case "bytes":
             return f"{number / 1024:,.1f} KiB"
         case "share":
             return f"{number:.0%}"
         case _:
             return f"{number:,.0f}"
+
+
+def times(ratio: float) -> str:
+    """A ratio with three digits or so."""
+    return f"{ratio:.{2 if ratio < 10 else 1 if ratio < 100 else 0}f}x"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -72,7 +79,7 @@ def _row(measurement: Measurement, contender: Contender, results: Results) -> li
             cells.append("" if spread is None else f"{spread:.0%}")
         if metric.compared:
             ratio = results.row_ratio(measurement, contender, metric)
-            cells.append("" if ratio is None else f"{ratio:.2f}x")
+            cells.append("" if ratio is None else times(ratio))
     return [*cells, ", ".join(notes(measurement, contender, results))]
 
 
@@ -110,7 +117,7 @@ def goals_text(results: Results) -> str:
             continue
         verdict = "met" if goal.is_met(ratio) else "MISSED"
         what = goal.measurement + (", p99" if goal.metric == "p99_us" else "")
-        rows.append([what, f"{goal.of} / {goal.to}", goal.asked, f"{ratio:.2f}x", verdict])
+        rows.append([what, f"{goal.of} / {goal.to}", goal.asked, times(ratio), verdict])
     lines = ["## Goals", ""]
     if len(rows) > 1:
         lines += [table(rows), ""]

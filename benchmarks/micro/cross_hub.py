@@ -48,7 +48,7 @@ def threads_simple_queue(count: int) -> float:
 
 
 SUBJECT = Subject(
-    title="a value to another hub (or thread) and back",
+    title="A value to another hub (or thread) and back",
     kind=Kind.LATENCY,
     count=10_000,
     one_core=False,

@@ -87,9 +87,9 @@ def on_each_number_of_hubs(name: str, run: Callable[[int, int], float]) -> dict[
 PEERS = on_each_number_of_hubs("greenpool", greenpool) | on_each_number_of_hubs("gevent", gevent)
 
 SUBJECT = Subject(
-    title="ping-pong pairs over socketpairs on 1, 2 and 4 hubs, round trips",
+    title="Ping-pong pairs over socketpairs on 1, 2 and 4 hubs, round trips",
     kind=Kind.RATE,
-    count=80_000,
+    count=40_000,
     one_core=False,
     peers=PEERS,
     over_hubs=True,

@@ -21,9 +21,9 @@ def import_module(name: str, count: int) -> float:
 
 
 SUBJECT = Subject(
-    title="import time",
+    title="Import time",
     kind=Kind.LATENCY,
-    count=5,
+    count=3,
     peers={
         name: partial(import_module, name)
         for name in ("greenpool", "gevent", "eventlet", "asyncio", "uvloop", "trio")

@@ -83,7 +83,7 @@ async def trio_tasks(count: int) -> float:
 
 
 SUBJECT = Subject(
-    title="memory of a parked greenlet",
+    title="Memory of a parked greenlet",
     kind=Kind.SIZE,
     count=20_000,
     peers={

@@ -69,7 +69,7 @@ async def trio_tasks(count: int) -> float:
 
 
 SUBJECT = Subject(
-    title="queue put and get that never wait, pairs",
+    title="Queue put and get that never wait, pairs",
     kind=Kind.RATE,
     count=50_000,
     peers={

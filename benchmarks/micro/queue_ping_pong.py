@@ -89,7 +89,7 @@ async def trio_tasks(count: int) -> float:
 
 
 SUBJECT = Subject(
-    title="queue ping-pong between two greenlets, round trips",
+    title="Queue ping-pong between two greenlets, round trips",
     kind=Kind.RATE,
     count=20_000,
     peers={

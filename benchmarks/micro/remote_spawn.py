@@ -100,7 +100,7 @@ def threads(count: int) -> float:
 
 
 SUBJECT = Subject(
-    title="remote spawn from a plain thread",
+    title="Remote spawn from a plain thread",
     kind=Kind.RATE,
     count=20_000,
     one_core=False,

@@ -70,7 +70,7 @@ async def trio_tasks(count: int) -> float:
 
 
 SUBJECT = Subject(
-    title="uncontended semaphore, acquire and release",
+    title="Uncontended semaphore, acquire and release",
     kind=Kind.RATE,
     count=100_000,
     peers={

@@ -77,7 +77,7 @@ def threads(count: int) -> float:
 
 
 SUBJECT = Subject(
-    title="spawn and join empty functions, 1,000 at a time",
+    title="Spawn and join empty functions, 1,000 at a time",
     kind=Kind.RATE,
     count=20_000,
     peers={

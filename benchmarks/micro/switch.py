@@ -67,7 +67,7 @@ async def trio_tasks(count: int) -> float:
 
 
 SUBJECT = Subject(
-    title="switch to the next of ten greenlets by sleep(0)",
+    title="Switch to the next of ten greenlets by sleep(0)",
     kind=Kind.RATE,
     count=100_000,
     peers={

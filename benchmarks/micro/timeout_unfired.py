@@ -53,7 +53,7 @@ async def trio_tasks(count: int) -> float:
 
 
 SUBJECT = Subject(
-    title="a Timeout that does not fire",
+    title="A Timeout that does not fire",
     kind=Kind.RATE,
     count=50_000,
     peers={
