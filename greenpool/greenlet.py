@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +12,7 @@ from greenlet import GreenletExit
 from ._core.current import current_greenlet, current_hub
 from ._core.current import getcurrent as _getcurrent
 from ._core.errors import LoopExit, SpawnError
+from ._core.native import Lock
 from ._core.task import Task
 from ._core.timeout import check_seconds
 from ._core.waiter import Waiter

@@ -25,7 +25,6 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
@@ -33,6 +32,7 @@ from ._core.current import current_greenlet, getcurrent, set_thread_hub, thread_
 from ._core.errors import SpawnError
 from ._core.hub import Hub
 from ._core.inbox import Call
+from ._core.native import Lock, RLock, SimpleQueue, get_ident, original_threading
 from ._core.pollers import Poller, make_poller
 from ._core.task import Task
 from ._core.waiter import Waiter, interrupt
@@ -98,9 +98,9 @@ class _Hubs:
     """The pool itself.  Runtime owns it, Handles refer to it, and no thread keeps a Runtime alive."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self.hubs: list[Hub] = []
-        self.threads: list[threading.Thread] = []
+        self.threads: list[Any] = []
         # The rest is guarded by the lock.
         self._accepting = True
         self._next = 0
@@ -126,7 +126,7 @@ class _Hubs:
             reports: SimpleQueue[Hub | BaseException] = SimpleQueue()
             for index in range(pool_size):
                 name = f"{name_prefix}{index + 1}"
-                thread = threading.Thread(
+                thread = original_threading().Thread(
                     target=self._run_hub, args=(name, index, before_stop, poller, reports), name=name
                 )
                 # A runtime that is still open at exit is ended by atexit, which comes after the
@@ -293,7 +293,7 @@ class _Hubs:
 
     def after_fork(self) -> None:
         """In the child: the hubs' threads do not exist here."""
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self._accepting = False
         self._running = self._outstanding = 0
         self.threads = []
@@ -310,7 +310,7 @@ class Handle(Executor):
 
     def __init__(self, hubs: _Hubs) -> None:
         self._hubs = hubs
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._futures: set[Future[Any]] | None = set()
 
     def __copy__(self) -> Handle:
@@ -618,7 +618,7 @@ _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 @contextmanager
 def _deferred_interrupts(greenlet: Any) -> Iterator[None]:
     if (
-        threading.current_thread() is not threading.main_thread()
+        threading.main_thread().ident != get_ident()
         or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
     ):
         yield

@@ -23,7 +23,6 @@ import errno as _errno
 import io as _io
 import os as _os
 import socket as _standard
-import threading as _threading
 from collections.abc import Callable as _Callable
 from time import monotonic as _monotonic
 from types import FunctionType as _FunctionType
@@ -57,6 +56,7 @@ from ._core.descriptor import Registration as _Registration  # noqa: E402
 from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
 from ._core.hub import sleep as _sleep  # noqa: E402
 from ._core.hub import yield_now as _yield_now  # noqa: E402
+from ._core.native import Lock as _Lock  # noqa: E402
 from ._core.timeout import check_seconds as _check_seconds  # noqa: E402
 
 __all__ = [*_standard.__all__, "wait_read", "wait_write"]
@@ -70,7 +70,7 @@ _INTERNET = (_standard.AF_INET, _standard.AF_INET6)
 # How often to ask again where the kernel reports no event: a Unix socket whose listener's backlog is full.
 _BACKLOG_RETRY = 0.005
 # Guards the making of a socket's Descriptor, which happens once per socket.
-_descriptor_lock = _threading.Lock()
+_descriptor_lock = _Lock()
 
 
 class socket(_base):  # type: ignore[no-redef]

@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import errno
 import os
-import select
-import threading
+import select as _select
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .current import CREDIT, current_greenlet
 from .inbox import Call
+from .native import Lock, poll, select
 
 if TYPE_CHECKING:
     from .hub import Hub
@@ -206,7 +206,7 @@ class Descriptor:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self.lock = threading.Lock()
+        self.lock = Lock()
         self.registrations: list[Registration] = []
         self.closed = False
 
@@ -292,13 +292,13 @@ def wait_descriptor(fd: int, bits: int, timeout: float | None) -> bool:
 
 def ready_now(fd: int, bits: int) -> bool:
     """Ask the kernel whether *fd* is ready for *bits*, without waiting."""
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(fd, (select.POLLIN | select.POLLPRI) if bits & IN else select.POLLOUT)
-        for _, events in poll.poll(0):
-            if events & select.POLLNVAL:
+    if poll is not None:
+        asked = poll()
+        asked.register(fd, (_select.POLLIN | _select.POLLPRI) if bits & IN else _select.POLLOUT)
+        for _, events in asked.poll(0):
+            if events & _select.POLLNVAL:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             return True
         return False
     readers, writers = ([fd], []) if bits & IN else ([], [fd])
-    return any(select.select(readers, writers, [], 0))
+    return any(select(readers, writers, [], 0))

@@ -20,7 +20,6 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from _thread import get_ident
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
@@ -40,6 +39,7 @@ from .current import (
 )
 from .descriptor import READ, WRITE, Registration
 from .inbox import Call, Inbox, make_waker
+from .native import get_ident, original_threading
 from .pollers import Poller, make_poller
 from .task import MainTask, Task
 from .timers import Timer, Timers
@@ -86,6 +86,7 @@ class Hub:
         "free_carriers",
         "max_free_carriers",
         "live",
+        "daemons",
         "stopping",
         "received",
         "on_rest",
@@ -118,12 +119,13 @@ class Hub:
         self.carriers: set[Carrier] = set()
         self.free_carriers: list[Carrier] = []
         self.max_free_carriers = MAX_FREE_CARRIERS
-        # Tasks that this hub has accepted and that have not ended.
+        # Tasks that this hub has accepted and that have not ended; those that nobody waits for at the end.
         self.live = 0
+        self.daemons = 0
         self.stopping = False
         # Tasks that came in through the inbox since on_rest was last called.
         self.received = 0
-        # Called when no task is left, before the hub goes to sleep.
+        # Called when no task is left but daemons, before the hub goes to sleep.
         self.on_rest: Callable[[], object] | None = None
         # Whoever made the hub for a pool; the core does not look at it.
         self.owner: Any = None
@@ -214,11 +216,11 @@ class Hub:
             self._dispatch(self.poller.poll(0))
             if ready or self._wake_idle():
                 return
-        if not self.live:
+        if self.live <= self.daemons:
             if self.received and self.on_rest is not None:
                 self.on_rest()
                 self.received = 0
-            if self.stopping:
+            if self.stopping and not self.live:
                 return
         if self.free_carriers:
             self._release_carriers()
@@ -506,9 +508,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _make_thread_hub() -> Hub:
-    from threading import current_thread
-
-    return Hub(current_thread().name)
+    return Hub(original_threading().current_thread().name)
 
 
 Factories.hub = _make_thread_hub

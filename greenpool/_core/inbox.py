@@ -15,10 +15,11 @@ right when a whole post happens in between.
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+
+from .native import RLock, close, pipe, read, write
 
 
 class Call:
@@ -49,7 +50,7 @@ class EventWaker:
             pass  # nobody has written since the last drain
 
     def close(self) -> None:
-        os.close(self.fd)
+        close(self.fd)
 
 
 class PipeWaker:
@@ -58,26 +59,26 @@ class PipeWaker:
     __slots__ = ("fd", "_write_fd")
 
     def __init__(self) -> None:
-        self.fd, self._write_fd = os.pipe()
+        self.fd, self._write_fd = pipe()
         os.set_blocking(self.fd, False)
         os.set_blocking(self._write_fd, False)
 
     def wake(self) -> None:
         try:
-            os.write(self._write_fd, b"\0")
+            write(self._write_fd, b"\0")
         except BlockingIOError:
             pass  # the pipe is full, so it is readable, so the hub wakes
 
     def drain(self) -> None:
         try:
-            while len(os.read(self.fd, 4096)) == 4096:
+            while len(read(self.fd, 4096)) == 4096:
                 pass
         except BlockingIOError:
             pass  # empty
 
     def close(self) -> None:
-        os.close(self.fd)
-        os.close(self._write_fd)
+        close(self.fd)
+        close(self._write_fd)
 
 
 Waker = EventWaker | PipeWaker
@@ -92,7 +93,7 @@ class Inbox:
 
     def __init__(self, waker: Waker) -> None:
         self.queue: deque[Any] = deque()
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self.asleep = False
         self.accepting = True
         self.closed = False
@@ -142,7 +143,7 @@ class Inbox:
 
     def after_fork(self, waker: Waker) -> None:
         """In the child: the lock may be held by a thread that does not exist here."""
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self.queue.clear()
         self.asleep = False
         self.waker = waker

@@ -10,7 +10,7 @@ whoever sees it true, on any thread, sees the result.
 from __future__ import annotations
 
 import itertools
-import threading
+import os
 from collections.abc import Callable, Iterator
 from contextvars import Context, copy_context
 from types import TracebackType
@@ -21,6 +21,7 @@ from greenlet import GreenletExit
 from .current import current_greenlet, current_hub, getcurrent, thread_hub
 from .errors import SpawnError
 from .inbox import Call
+from .native import Lock
 from .timeout import Timeout
 from .waiter import Waiter, interrupt
 
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 Link = Callable[["Task"], object]
 
 _names: Iterator[int] = itertools.count(1)
-_names_lock = threading.Lock()  # itertools.count is not atomic without the GIL
+_names_lock = Lock()  # itertools.count is not atomic without the GIL
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_names_lock._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 class Task:
@@ -197,7 +200,7 @@ class Task:
         self._finish()
 
     def _finish(self) -> None:
-        self.carrier = self.context = self._function = None
+        self.carrier = self.context = self._function = self.locals = None
         self.args = ()
         self.kwargs = {}
         self.done = True
@@ -288,7 +291,7 @@ class Task:
             waiter = Waiter()
             self._link(waiter)
         else:
-            waiter = Waiter(threading.Lock())
+            waiter = Waiter(Lock())
             if not hub.inbox.post(Call(self._link, waiter)):
                 return self.done
         try:

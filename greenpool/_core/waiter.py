@@ -24,11 +24,11 @@ its own waiter is claimed.
 
 from __future__ import annotations
 
-from _thread import get_ident
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from .current import adopt, getcurrent
+from .native import get_ident
 
 if TYPE_CHECKING:
     from .hub import Hub

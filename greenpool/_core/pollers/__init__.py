@@ -6,19 +6,18 @@ standard ``selectors`` offers (poll, select, devpoll).
 
 from __future__ import annotations
 
-import select
-
+from .. import native
 from .poller import Poller
 
 __all__ = ["Poller", "make_poller"]
 
 
 def make_poller() -> Poller:
-    if hasattr(select, "epoll"):
+    if native.epoll is not None:
         from .epoll import EpollPoller
 
         return EpollPoller()
-    if hasattr(select, "kqueue"):
+    if native.kqueue is not None:
         from .kqueue import KqueuePoller
 
         return KqueuePoller()

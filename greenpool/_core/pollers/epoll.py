@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 
+from .. import native
 from ..inbox import Waker
 
 WATCHED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET
@@ -18,7 +19,7 @@ class EpollPoller:
     arm = None
 
     def __init__(self) -> None:
-        self._epoll = select.epoll()
+        self._epoll = native.epoll()
 
     def register(self, fd: int) -> None:
         try:
@@ -38,7 +39,7 @@ class EpollPoller:
         self._epoll.register(waker.fd, select.EPOLLIN | select.EPOLLET)
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
-        return self._epoll.poll(timeout, MAX_EVENTS)
+        return self._epoll.poll(timeout, MAX_EVENTS)  # type: ignore[no-any-return]
 
     def close(self) -> None:
         self._epoll.close()

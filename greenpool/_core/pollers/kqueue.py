@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import select
 
+from .. import native
 from ..descriptor import ERR, HUP, IN, OUT, RDHUP
 from ..inbox import Waker
 
@@ -28,7 +29,7 @@ class KqueuePoller:
     arm = None
 
     def __init__(self) -> None:
-        self._kqueue = select.kqueue()  # type: ignore[attr-defined,unused-ignore]
+        self._kqueue = native.kqueue()
 
     def _change(self, fd: int, flags: int, filters: tuple[int, ...]) -> None:
         self._kqueue.control(

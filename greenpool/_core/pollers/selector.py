@@ -12,17 +12,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
 from collections.abc import Callable
 from typing import Any
 
 from ..descriptor import IN, OUT
 from ..inbox import Waker
+from ..native import Lock, fresh_copy
 
 try:
     import selectors2 as selectors  # type: ignore[import-not-found,unused-ignore]
 except ImportError:
-    import selectors
+    # A copy, because patching makes the standard selectors green.
+    selectors = fresh_copy("selectors")
 
 
 class SelectorPoller:
@@ -31,7 +32,7 @@ class SelectorPoller:
     def __init__(self, make_selector: Callable[[], Any] | None = None) -> None:
         self._selector = (make_selector or _default_selector)()
         # The selector's table is changed by other threads too (unregister).
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._waker: Waker | None = None
 
     def register(self, fd: int) -> None:

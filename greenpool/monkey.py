@@ -1,0 +1,363 @@
+"""Make the standard library green, so that ordinary blocking programs run unchanged (as ``gevent.monkey``).
+
+::
+
+    from greenpool import monkey
+    monkey.patch_all()
+
+*What a patch is.*  A name of a standard module is set to its green version, and the original is kept in
+``saved``.  The standard module's own Python code then runs over the green names: ``threading.Thread``,
+``queue.Queue``, ``socketserver`` and so on stay the classes they are.
+
+*Before or after.*  Modules that took a name before it was patched (``from time import sleep``) have it
+replaced as well, and so have the locks in their global variables.  What cannot be helped any more (a
+thread that is already running, a subclass of ``threading.local`` or ``socket.socket``) is named in a
+MonkeyPatchWarning.
+
+*Threads*: patch from the main thread, before other threads run.  Every patch is idempotent.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from types import FunctionType, ModuleType
+from typing import Any
+
+from ._core.native import keep_original_threading, original_threading
+
+__all__ = [
+    "MonkeyPatchWarning",
+    "get_original",
+    "is_module_patched",
+    "is_object_patched",
+    "patch_all",
+    "patch_dns",
+    "patch_module",
+    "patch_os",
+    "patch_queue",
+    "patch_select",
+    "patch_selectors",
+    "patch_signal",
+    "patch_socket",
+    "patch_ssl",
+    "patch_subprocess",
+    "patch_sys",
+    "patch_thread",
+    "patch_time",
+    "saved",
+]
+
+# The originals: module name -> name -> value.
+saved: dict[str, dict[str, Any]] = {}
+
+# Names of a green module that replace those of the standard one; None: every public one that differs.
+_DNS = ("getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo")
+
+
+class MonkeyPatchWarning(RuntimeWarning):
+    """Something was made before patching and goes on blocking its thread."""
+
+
+def is_module_patched(module: str) -> bool:
+    """True if names of the standard module with that name have been replaced."""
+    return module in saved
+
+
+def is_object_patched(module: str, name: str) -> bool:
+    """True if that name of that standard module has been replaced."""
+    return name in saved.get(module, {})
+
+
+def get_original(module: str, name: str | Iterable[str]) -> Any:
+    """The unpatched value of a name of a standard module; a list of values for several names.
+
+    ``get_original("threading", "Thread")`` is a Thread that runs as an OS thread.
+    """
+    if not isinstance(name, str):
+        return [get_original(module, each) for each in name]
+    if name in saved.get(module, {}):
+        return saved[module][name]
+    if module == "threading" and is_module_patched("threading"):
+        # Most of threading is Python code that runs over replaced names.
+        return getattr(original_threading(), name)
+    return getattr(importlib.import_module(module), name)
+
+
+# One module.
+
+
+def patch_module(module: str, names: Iterable[str] | None = None) -> bool:
+    """Replace *names* of the standard *module* by those of ``greenpool.<module>``; by default all that
+    differ.  False where all of it was done before.
+    """
+    green = importlib.import_module(f"{__package__}.{module}")
+    standard = importlib.import_module(module)
+    chosen = list(_green_names(green, standard)) if names is None else list(names)
+    return _replace(standard, {name: getattr(green, name) for name in chosen})
+
+
+def _green_names(green: ModuleType, standard: ModuleType) -> Iterator[str]:
+    for name, original in vars(standard).items():
+        if name.startswith("_"):
+            continue
+        value = vars(green).get(name, original)
+        if value is original or isinstance(value, ModuleType):
+            continue
+        if isinstance(value, FunctionType) and isinstance(original, FunctionType):
+            # The standard function over green names, which the standard module itself has now.
+            if value.__code__ is original.__code__:
+                continue
+        yield name
+
+
+def _replace(standard: ModuleType, replacements: dict[str, Any]) -> bool:
+    originals = saved.setdefault(standard.__name__, {})
+    replaced: dict[int, tuple[Any, Any]] = {}
+    for name, value in replacements.items():
+        if name in originals or not hasattr(standard, name):
+            continue
+        original = originals[name] = getattr(standard, name)
+        setattr(standard, name, value)
+        if callable(original) and original is not value:
+            replaced[id(original)] = (original, value)
+    _replace_copies(replaced)
+    return bool(replaced)
+
+
+def _other_modules() -> Iterator[ModuleType]:
+    """Every loaded module but our own, which stand on the originals."""
+    for name, module in list(sys.modules.items()):
+        if type(module) is ModuleType and name.partition(".")[0] not in (__package__, "greenlet"):
+            yield module
+
+
+def _replace_copies(replaced: dict[int, tuple[Any, Any]]) -> None:
+    """Replace the originals where other modules took them into their own global variables."""
+    if not replaced:
+        return
+    for module in _other_modules():
+        for name, value in list(vars(module).items()):
+            found = replaced.get(id(value))
+            if found is not None and found[0] is value:
+                saved.setdefault(module.__name__, {}).setdefault(name, value)
+                setattr(module, name, found[1])
+
+
+def _warn(message: str) -> None:
+    # At the caller of the public function.
+    level = 2
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, MonkeyPatchWarning, stacklevel=level)
+
+
+def _warn_of_subclasses(original: type, module: str) -> None:
+    for subclass in original.__subclasses__():
+        if subclass.__module__.partition(".")[0] not in (__package__, "ssl", "test"):
+            _warn(
+                f"{subclass.__module__}.{subclass.__qualname__} was made from "
+                f"{module}.{original.__name__} before patching and stays as it is"
+            )
+
+
+# The modules.
+
+
+def patch_time() -> None:
+    """``time.sleep`` parks."""
+    patch_module("time")
+
+
+def patch_socket(dns: bool = True) -> None:
+    """``socket.socket`` and, with *dns*, the look-ups of names."""
+    import socket
+
+    original = socket.socket
+    if patch_module("socket", ("socket",)):
+        _warn_of_subclasses(original, "socket")
+    if dns:
+        patch_dns()
+
+
+def patch_dns() -> None:
+    """``socket.getaddrinfo`` and its family run off the hub's thread."""
+    patch_module("socket", _DNS)
+
+
+def patch_ssl() -> None:
+    """Every ``ssl.SSLContext``, also one made before, wraps sockets into green ones."""
+    patch_module("ssl")
+
+
+def patch_select() -> None:
+    """``select``, ``poll``, ``epoll`` and ``kqueue`` park; none is taken away."""
+    patch_module("select")
+
+
+def patch_selectors() -> None:
+    """Every selector parks."""
+    patch_module("selectors")
+
+
+def patch_os() -> None:
+    """``os.read``, ``os.write``, ``os.waitpid`` and their like."""
+    patch_module("os")
+
+
+def patch_subprocess() -> None:
+    """``subprocess.Popen`` waits without blocking."""
+    patch_module("subprocess")
+
+
+def patch_signal() -> None:
+    """What waits for a signal parks."""
+    patch_module("signal")
+
+
+def patch_sys(stdin: bool = True, stdout: bool = True, stderr: bool = True) -> None:
+    """``sys.stdin``, ``stdout`` and ``stderr`` become cooperative; not part of ``patch_all``."""
+    from .fileobject import FileObject
+
+    chosen = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+    originals = saved.setdefault("sys", {})
+    for name, wanted in chosen.items():
+        stream = getattr(sys, name)
+        if not wanted or name in originals or stream is None:
+            continue
+        try:
+            fd = stream.fileno()
+        except (OSError, ValueError, AttributeError):
+            continue  # replaced by something that is no file
+        originals[name] = stream
+        mode = "r" if name == "stdin" else "w"
+        setattr(sys, name, FileObject(fd, mode, encoding=stream.encoding, closefd=False))
+
+
+def patch_queue() -> None:
+    """``queue.SimpleQueue``; the other queues are Python code over ``threading``."""
+    import _queue
+
+    from .queue import SimpleQueue
+
+    patch_module("queue", ("SimpleQueue",))
+    _replace(_queue, {"SimpleQueue": SimpleQueue})
+
+
+def patch_thread(threading: bool = True, existing: bool = True, logging: bool = True) -> None:
+    """``_thread`` and, with *threading*, the ``threading`` module: their threads become green threads.
+
+    *existing*: the locks in other modules' global variables become green too.  *logging*: those of the
+    logging module and its handlers.
+    """
+    if is_module_patched("_thread"):
+        return
+    import _thread
+    import threading as standard
+
+    from . import thread as green
+    from .threading import replacements
+
+    keep_original_threading()
+    for thread in standard.enumerate():
+        if thread is not standard.main_thread() and not thread.name.startswith("Dummy-"):
+            _warn(f"{thread!r} was started before patching and stays an OS thread")
+    lock_type, rlock_type = _thread.LockType, _thread.RLock
+    names = [
+        name
+        for name in (*_green_names(green, _thread), "_count", "_set_sentinel", "_local",
+                     "_ThreadHandle", "_make_thread_handle", "_shutdown")
+        if hasattr(_thread, name)
+    ]
+    if threading:
+        _warn_of_subclasses(standard.local, "threading")
+        _replace(standard, replacements(standard))
+    _replace(_thread, {name: getattr(green, name) for name in names})
+    if existing:
+        _replace_locks(lock_type, rlock_type)
+    if logging and "logging" in sys.modules:
+        _replace_logging_locks(rlock_type)
+
+
+def _replace_locks(lock_type: type, rlock_type: type) -> None:
+    """Make the locks in global variables green; one that is held right now is named and left alone."""
+    from .lock import Lock, RLock
+
+    for module in _other_modules():
+        if module.__name__ in ("threading", "_thread", "_frozen_importlib"):
+            continue
+        for name, value in list(vars(module).items()):
+            if type(value) is lock_type:
+                held = value.locked()
+            elif type(value) is rlock_type:
+                held = not value.acquire(blocking=False)
+                if not held:
+                    value.release()
+            else:
+                continue
+            if held:
+                _warn(f"the lock {module.__name__}.{name} is held while patching and stays as it is")
+            else:
+                setattr(module, name, Lock() if type(value) is lock_type else RLock())
+
+
+def _replace_logging_locks(rlock_type: type) -> None:
+    import logging
+
+    for reference in logging._handlerList:  # type: ignore[attr-defined]
+        handler = reference()
+        if handler is not None and type(handler.lock) is rlock_type:
+            handler.createLock()
+
+
+# All of them.
+
+
+def patch_all(
+    socket: bool = True,
+    dns: bool = True,
+    time: bool = True,
+    select: bool = True,
+    thread: bool = True,
+    os: bool = True,
+    ssl: bool = True,
+    subprocess: bool = True,
+    sys: bool = False,
+    signal: bool = True,
+    queue: bool = True,
+    **which: bool,
+) -> None:
+    """Apply every patch but those turned off; as often as you like.
+
+    The keywords are gevent's; those of patches that greenpool does not need (``aggressive``, ``Event``,
+    ``builtins``, ``contextvars``) are accepted and have no effect.  Any other raises TypeError.
+    """
+    for name in which:
+        if name not in ("aggressive", "Event", "builtins", "contextvars"):
+            raise TypeError(f"patch_all got an unknown keyword {name!r}")
+    # Threads first: the green modules below make locks when they are imported.
+    if thread:
+        patch_thread()
+    if queue:
+        patch_queue()
+    if time:
+        patch_time()
+    if os:
+        patch_os()
+    if signal:
+        patch_signal()
+    if select:
+        patch_select()
+        patch_selectors()
+    if socket:
+        patch_socket(dns=dns)
+    if ssl:
+        patch_ssl()
+    if subprocess:
+        patch_subprocess()
+    if sys:
+        patch_sys()

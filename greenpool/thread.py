@@ -1,0 +1,275 @@
+"""Green ``_thread``: what the standard ``threading`` stands on (as ``gevent.thread``).
+
+A thread started here is a greenlet, placed as ``spawn`` places one: round-robin over the pool when the main
+function of ``run`` starts it, on its own hub when a greenlet does.  It runs in an empty context, as an OS
+thread does, not in a copy of its starter's.
+
+The standard ``threading`` needs of ``_thread``, by version: ``_set_sentinel`` up to CPython 3.12 (a lock that
+is released when the thread has ended), ``_ThreadHandle``, ``start_joinable_thread`` and ``_shutdown`` from 3.13
+on.  Both are here; tests/test_threading.py fails where a later version asks for more.
+"""
+
+from __future__ import annotations
+
+import _thread
+import sys
+from _thread import *  # noqa: F403
+from _thread import TIMEOUT_MAX, error, exit, interrupt_main, stack_size
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from typing import Any
+
+from greenlet import GreenletExit
+
+from ._core.carrier import Carrier
+from ._core.current import getcurrent
+from ._core.native import Lock as _NativeLock
+from ._core.native import get_ident as _native_ident
+from ._core.task import Task
+from .event import Event
+from .lock import Lock as LockType
+from .lock import RLock
+
+__all__ = [
+    "LockType",
+    "RLock",
+    "TIMEOUT_MAX",
+    "allocate",
+    "allocate_lock",
+    "error",
+    "exit",
+    "exit_thread",
+    "get_ident",
+    "interrupt_main",
+    "stack_size",
+    "start_joinable_thread",
+    "start_new",
+    "start_new_thread",
+]
+
+allocate = allocate_lock = lock = LockType
+exit_thread = exit
+_native_count = _thread._count
+
+# Green threads that are alive, for _count; guarded by the lock.
+_alive = 0
+_alive_lock = _NativeLock()
+
+
+class _GreenThread(Task):
+    """The greenlet of one thread."""
+
+    __slots__ = ("daemon", "sentinel")
+
+    def __init__(self, run: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        super().__init__(run, *args, context=Context(), **kwargs)
+        # A thread that was started with start_new_thread is waited for by whoever waits for its
+        # sentinel, and by nobody else.
+        self.daemon = True
+        self.sentinel: LockType | None = None
+
+    def _run(self, *args: Any, **kwargs: Any) -> None:
+        global _alive
+        hub: Any = self.hub
+        if self.daemon:
+            hub.daemons += 1
+        try:
+            self._function(*args, **kwargs)  # type: ignore[misc]
+        except (SystemExit, GreenletExit):
+            pass  # as _thread: the thread exits silently
+        except BaseException as exception:
+            _report(self._function, exception)
+        finally:
+            if self.daemon:
+                hub.daemons -= 1
+            with _alive_lock:
+                _alive -= 1
+            if self.sentinel is not None:
+                self.sentinel.release()
+
+
+def _report(function: object, exception: BaseException) -> None:
+    sys.unraisablehook(
+        _Unraisable(
+            exc_type=type(exception),
+            exc_value=exception,
+            exc_traceback=exception.__traceback__,
+            err_msg="Exception ignored in thread started by",
+            object=function,
+        )
+    )
+
+
+class _Unraisable:
+    """The argument of ``sys.unraisablehook``, whose own type cannot be made from Python."""
+
+    def __init__(self, **attributes: Any) -> None:
+        self.__dict__.update(attributes)
+
+
+def _start(
+    function: Callable[..., object], args: Any, kwargs: Any, daemon: bool
+) -> _GreenThread:
+    global _alive
+    thread = _GreenThread(function, *args)
+    thread.kwargs = dict(kwargs)
+    thread.daemon = daemon
+    with _alive_lock:
+        _alive += 1
+    try:
+        thread.start()
+    except BaseException:
+        with _alive_lock:
+            _alive -= 1
+        raise
+    return thread
+
+
+def start_new_thread(
+    function: Callable[..., object],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
+    /,
+) -> int:
+    """Start a green thread and return its identifier; errors as ``_thread.start_new_thread``."""
+    if not callable(function):
+        raise TypeError("first arg must be callable")
+    if not isinstance(args, tuple):
+        raise TypeError("2nd arg must be a tuple")
+    if kwargs is not None and not isinstance(kwargs, dict):
+        raise TypeError("optional 3rd arg must be a dictionary")
+    sys.audit("_thread.start_new_thread", function, args, kwargs)
+    # A thread of threading.Thread is a daemon or not; others are never waited for.
+    daemon = getattr(getattr(function, "__self__", None), "daemon", True)
+    return id(_start(function, args, kwargs or {}, bool(daemon)))
+
+
+start_new = start_new_thread
+
+
+def get_ident() -> int:
+    """The identifier of the calling green thread; an OS thread's own outside of any."""
+    greenlet = getcurrent()
+    if type(greenlet) is Carrier:
+        return id(greenlet.task)
+    if greenlet.parent is None or not hasattr(greenlet, "hub"):
+        return _native_ident()
+    return id(greenlet)
+
+
+def _count() -> int:
+    return _native_count() + _alive
+
+
+# Up to CPython 3.12.
+
+
+def _set_sentinel() -> LockType:
+    """A lock that is released when the calling green thread has ended."""
+    lock = LockType()
+    task = getattr(getcurrent(), "task", None)
+    if isinstance(task, _GreenThread):
+        task.sentinel = lock
+    return lock
+
+
+# From CPython 3.13 on.
+
+
+class _ThreadHandle:
+    """What ``threading.Thread`` knows of its running thread."""
+
+    def __init__(self) -> None:
+        self.ident = 0
+        self._started = False
+        self._done = Event()
+
+    def __repr__(self) -> str:
+        return f"<_ThreadHandle object: ident={self.ident}>"
+
+    def is_done(self) -> bool:
+        return self._done.is_set()
+
+    def _set_done(self) -> None:
+        if not self._started:
+            raise RuntimeError("thread not started")
+        self._done.set()
+
+    def join(self, timeout: float | None = None) -> None:
+        if timeout is not None and timeout < 0:
+            timeout = None
+        if not self._started:
+            raise RuntimeError("thread not started")
+        if not self._done.is_set() and self.ident == get_ident():
+            raise RuntimeError("Cannot join current thread")
+        self._done.wait(timeout)
+
+
+def _make_thread_handle(ident: int) -> _ThreadHandle:
+    handle = _ThreadHandle()
+    handle.ident = ident
+    handle._started = True
+    return handle
+
+
+# Threads that _shutdown has to wait for.
+_waited_for: set[_ThreadHandle] = set()
+_waited_for_lock = _NativeLock()
+
+
+def start_joinable_thread(
+    function: Callable[[], object], handle: _ThreadHandle | None = None, daemon: bool = True
+) -> _ThreadHandle:
+    """Start a green thread; errors as ``_thread.start_joinable_thread``."""
+    if not callable(function):
+        raise TypeError("thread function must be callable")
+    if handle is None:
+        handle = _ThreadHandle()
+    elif not isinstance(handle, _ThreadHandle):
+        raise TypeError("'handle' must be a _ThreadHandle")
+    if handle._started:
+        raise RuntimeError("thread already started")
+    sys.audit("_thread.start_joinable_thread", function, int(daemon), handle)
+    joinable = handle
+
+    def run() -> None:
+        joinable.ident = get_ident()
+        try:
+            function()
+        finally:
+            with _waited_for_lock:
+                _waited_for.discard(joinable)
+            joinable._done.set()
+
+    handle._started = True
+    if not daemon:
+        with _waited_for_lock:
+            _waited_for.add(handle)
+    try:
+        handle.ident = id(_start(run, (), {}, daemon))
+    except BaseException:
+        handle._started = False
+        with _waited_for_lock:
+            _waited_for.discard(handle)
+        raise
+    return handle
+
+
+def _shutdown() -> None:
+    """Wait for every thread that is not a daemon; the end of the main thread."""
+    while True:
+        with _waited_for_lock:
+            # Oneself is not waited for.
+            handles = [handle for handle in _waited_for if handle.ident != get_ident()]
+        if not handles:
+            return
+        for handle in handles:
+            handle._done.wait()
+
+
+def __getattr__(name: str) -> Any:
+    # Whatever else a version of Python has there needs no green version.
+    return getattr(_thread, name)
+
+
+__all__ += [name for name in vars(_thread) if not name.startswith("_") and name not in __all__]

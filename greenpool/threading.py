@@ -1,0 +1,79 @@
+"""Green ``threading`` (as ``gevent.threading``): the standard module's own code over ``greenpool.thread``.
+
+It is a second instance of the standard module, made green; ``greenpool.monkey`` makes the first one green in
+the same way.  See ``make_green`` for what is replaced.
+"""
+
+from __future__ import annotations
+
+import threading as _standard
+from types import ModuleType as _ModuleType
+from typing import Any as _Any
+
+from . import thread as _green
+from ._core.current import getcurrent as _getcurrent
+from ._core.native import fresh_copy as _fresh_copy
+from .local import local as _local
+
+
+def replacements(module: _ModuleType) -> dict[str, _Any]:
+    """What makes *module*, an instance of the standard ``threading``, green: names and values.
+
+    ``threading`` takes these of ``_thread`` at its import, in CPython 3.11 to 3.14; the names that a version
+    does not have are left out.  The locks of the module's own tables stay real: they are held for a few
+    lines in which nothing waits.
+    """
+    candidates = {
+        "_start_new_thread": _green.start_new_thread,
+        "_start_joinable_thread": _green.start_joinable_thread,
+        "_allocate_lock": _green.allocate_lock,
+        "_LockType": _green.LockType,
+        "Lock": _green.LockType,
+        "_CRLock": _green.RLock,
+        "_set_sentinel": _green._set_sentinel,
+        "_ThreadHandle": _green._ThreadHandle,
+        "_make_thread_handle": _green._make_thread_handle,
+        "_thread_shutdown": _green._shutdown,
+        "get_ident": _green.get_ident,
+        "local": _local,
+        "_DummyThread": _dummy_thread(module),
+    }
+    return {name: value for name, value in candidates.items() if hasattr(module, name)}
+
+
+def _dummy_thread(module: _ModuleType) -> type:
+    """Stands for a greenlet that ``threading`` did not start, and is forgotten with it.
+
+    The standard one is kept in a table for ever (up to CPython 3.12); a server that logs in each of its
+    greenlets would fill it.
+    """
+    standard: _Any = module._DummyThread  # type: ignore[attr-defined]
+
+    class _DummyThread(standard):  # type: ignore[misc]
+        def __init__(self) -> None:
+            standard.__init__(self)
+            task = getattr(_getcurrent(), "task", None)
+            if task is not None:
+                ident = self._ident
+                task.rawlink(lambda _: self._forget(ident))
+
+        def _forget(self, ident: int) -> None:
+            active = module._active  # type: ignore[attr-defined]
+            if active.get(ident) is self:
+                del active[ident]
+
+    return _DummyThread
+
+
+def make_green(module: _ModuleType) -> None:
+    for name, value in replacements(module).items():
+        setattr(module, name, value)
+
+
+_module = _fresh_copy("threading")
+make_green(_module)
+for _name, _value in vars(_module).items():
+    if not _name.startswith("__"):
+        globals()[_name] = _value
+
+__all__ = list(_standard.__all__)
