@@ -54,6 +54,14 @@ __all__ = [
 saved: dict[str, dict[str, Any]] = {}
 
 # Names of a green module that replace those of the standard one; None: every public one that differs.
+_PRIVATE_THREAD_NAMES = (
+    "_ThreadHandle",
+    "_count",
+    "_local",
+    "_make_thread_handle",
+    "_set_sentinel",
+    "_shutdown",
+)
 _DNS = ("getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo")
 
 
@@ -156,7 +164,7 @@ def _warn(message: str) -> None:
     warnings.warn(message, MonkeyPatchWarning, stacklevel=level)
 
 
-def _warn_of_subclasses(original: type, module: str) -> None:
+def _warn_of_subclasses(original: type[Any], module: str) -> None:
     for subclass in original.__subclasses__():
         if subclass.__module__.partition(".")[0] not in (__package__, "ssl", "test"):
             _warn(
@@ -269,8 +277,7 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
     lock_type, rlock_type = _thread.LockType, _thread.RLock
     names = [
         name
-        for name in (*_green_names(green, _thread), "_count", "_set_sentinel", "_local",
-                     "_ThreadHandle", "_make_thread_handle", "_shutdown")
+        for name in (*_green_names(green, _thread), *_PRIVATE_THREAD_NAMES)
         if hasattr(_thread, name)
     ]
     if threading:
@@ -291,12 +298,13 @@ def _replace_locks(lock_type: type, rlock_type: type) -> None:
         if module.__name__ in ("threading", "_thread", "_frozen_importlib"):
             continue
         for name, value in list(vars(module).items()):
-            if type(value) is lock_type:
-                held = value.locked()
-            elif type(value) is rlock_type:
-                held = not value.acquire(blocking=False)
+            lock: Any = value
+            if type(lock) is lock_type:
+                held = lock.locked()
+            elif type(lock) is rlock_type:
+                held = not lock.acquire(blocking=False)
                 if not held:
-                    value.release()
+                    lock.release()
             else:
                 continue
             if held:

@@ -331,17 +331,22 @@ class Handle(Executor):
         self._hubs.place(greenlet)
         return greenlet
 
+    def place(self, greenlet: Task, index: int | None = None) -> None:
+        """Start a greenlet that was made but not started, on hub *index* or the next in turn."""
+        if index is not None:
+            if isinstance(index, bool) or not isinstance(index, int):
+                raise TypeError(f"index must be an int, not {index!r}")
+            if not 0 <= index < self.pool_size:
+                raise ValueError(f"index must be from 0 to {self.pool_size - 1}, not {index!r}")
+        self._hubs.place(greenlet, index=index)
+
     def spawn_on(
         self, index: int, function: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Greenlet:
         """As ``spawn``, on the hub with that *index*, from 0 to ``pool_size - 1``."""
-        if isinstance(index, bool) or not isinstance(index, int):
-            raise TypeError(f"index must be an int, not {index!r}")
-        if not 0 <= index < len(self._hubs.hubs):
-            raise ValueError(f"index must be from 0 to {len(self._hubs.hubs) - 1}, not {index!r}")
         _check_callable("function", function)
         greenlet = Greenlet(function, *args, **kwargs)
-        self._hubs.place(greenlet, index=index)
+        self.place(greenlet, index)
         return greenlet
 
     def spawn_all(self, iterable: Iterable[Any]) -> None:

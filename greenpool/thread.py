@@ -4,16 +4,15 @@ A thread started here is a greenlet, placed as ``spawn`` places one: round-robin
 function of ``run`` starts it, on its own hub when a greenlet does.  It runs in an empty context, as an OS
 thread does, not in a copy of its starter's.
 
-The standard ``threading`` needs of ``_thread``, by version: ``_set_sentinel`` up to CPython 3.12 (a lock that
-is released when the thread has ended), ``_ThreadHandle``, ``start_joinable_thread`` and ``_shutdown`` from 3.13
-on.  Both are here; tests/test_threading.py fails where a later version asks for more.
+The standard ``threading`` needs of ``_thread``, by version: up to CPython 3.12 ``_set_sentinel`` (a lock
+that is released when the thread has ended); from 3.13 on ``_ThreadHandle``, ``start_joinable_thread`` and
+``_shutdown``.  Both are here; tests/test_threading.py fails where a later version asks for more.
 """
 
 from __future__ import annotations
 
 import _thread
 import sys
-from _thread import *  # noqa: F403
 from _thread import TIMEOUT_MAX, error, exit, interrupt_main, stack_size
 from collections.abc import Callable, Mapping
 from contextvars import Context
@@ -89,7 +88,8 @@ class _GreenThread(Task):
 
 
 def _report(function: object, exception: BaseException) -> None:
-    sys.unraisablehook(
+    report: Any = sys.unraisablehook
+    report(
         _Unraisable(
             exc_type=type(exception),
             exc_value=exception,

@@ -47,7 +47,7 @@ def _dummy_thread(module: _ModuleType) -> type:
     The standard one is kept in a table for ever (up to CPython 3.12); a server that logs in each of its
     greenlets would fill it.
     """
-    standard: _Any = module._DummyThread  # type: ignore[attr-defined]
+    standard: _Any = module._DummyThread
 
     class _DummyThread(standard):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -58,7 +58,7 @@ def _dummy_thread(module: _ModuleType) -> type:
                 task.rawlink(lambda _: self._forget(ident))
 
         def _forget(self, ident: int) -> None:
-            active = module._active  # type: ignore[attr-defined]
+            active = module._active
             if active.get(ident) is self:
                 del active[ident]
 

@@ -3,7 +3,8 @@
 Every greenlet that can wait carries the same few attributes: ``hub``, ``task``, ``waiter`` (what it is
 parked on), ``interrupts`` (exceptions to raise when it parks next), ``thrown`` (the one to raise now),
 ``credit`` (socket operations left before it has to yield) and ``placement`` (where its spawns go; None is
-its own hub).  Carriers have them as slots.  A thread's main greenlet, and any raw ``greenlet.greenlet``
+its own hub).  ``interrupts`` is asked for its truth each time the greenlet parks; cancel scopes rely on it.
+Carriers have them as slots.  A thread's main greenlet, and any raw ``greenlet.greenlet``
 that user code made, gets them when it first needs them: it is *adopted*.
 """
 
