@@ -5,7 +5,7 @@ import json
 import platform
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 
@@ -59,8 +59,8 @@ def main() -> int:
     patch = "" if options.launcher else options.patch
     setting = watch.Setting(patch, options.launcher, options.limit)
     with ThreadPoolExecutor(options.jobs) as threads:
-        results = threads.map(lambda m: count(m, selection, setting, options.refresh), modules)
-        counts = list(print_table(results))
+        results = [threads.submit(count, module, selection, setting, options.refresh) for module in modules]
+        counts = list(print_table(result.result() for result in as_completed(results)))
     faults = [fault for one in counts for fault in one.faults()]
     # The bound is on a part of all tests, so a few modules can neither keep nor break it.
     if len(options.modules) == len(MODULES) and not options.match:
@@ -150,9 +150,7 @@ def print_baseline(modules: list[str], selection: Selection, options: argparse.N
     return 0
 
 
-def write_json(
-    file: Path, counts: list[Count], faults: list[str], options: argparse.Namespace
-) -> None:
+def write_json(file: Path, counts: list[Count], faults: list[str], options: argparse.Namespace) -> None:
     data = {
         "python": sys.version,
         "patch": options.launcher or options.patch,

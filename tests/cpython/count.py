@@ -122,9 +122,7 @@ class Count:
         ]
 
 
-def count(
-    module: str, selection: Selection, setting: watch.Setting, refresh: bool = False
-) -> Count:
+def count(module: str, selection: Selection, setting: watch.Setting, refresh: bool = False) -> Count:
     """Run a module unpatched, as far as that is not known yet, and patched."""
     unpatched = baseline.measure(module, selection, setting.limit, refresh)
     tests = [test for test in selection(unpatched.tests) if unpatched.passes(test)]
@@ -155,6 +153,4 @@ def too_many_exceptions(counts: list[Count]) -> str | None:
     total = sum(c.passes for c in counts)
     if excepted <= EXCEPTED_AT_MOST * total:
         return None
-    return (
-        f"{excepted} of {total} tests stand in {EXCEPTIONS.name}, more than {EXCEPTED_AT_MOST:.1%}"
-    )
+    return f"{excepted} of {total} tests stand in {EXCEPTIONS.name}, more than {EXCEPTED_AT_MOST:.1%}"

@@ -136,9 +136,7 @@ class Worker:
         tmp.mkdir()
         job = directory / "job"
         paths = {"report": self._report, "stacks": self._stacks, "log": self._log}
-        job.write_text(
-            json.dumps({"module": module, "tests": tests} | {k: str(v) for k, v in paths.items()})
-        )
+        job.write_text(json.dumps({"module": module, "tests": tests} | {k: str(v) for k, v in paths.items()}))
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
                 setting.command(job),
