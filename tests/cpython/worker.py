@@ -102,10 +102,10 @@ class Result(unittest.TestResult):
         self._settle(test, "passed", "")
 
     def addError(self, test: unittest.TestCase, err: Any) -> None:
-        self._settle(test, "error", self._text(err))
+        self._settle(test, "error", self._text(test, err))
 
     def addFailure(self, test: unittest.TestCase, err: Any) -> None:
-        self._settle(test, "failed", self._text(err))
+        self._settle(test, "failed", self._text(test, err))
 
     def addSkip(self, test: unittest.TestCase, reason: str) -> None:
         self._settle(test, "skipped", reason)
@@ -118,10 +118,11 @@ class Result(unittest.TestResult):
 
     def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:
         if err is not None:
-            self._settle(test, "failed", f"{subtest}\n{self._text(err)}")
+            self._settle(test, "failed", f"{subtest}\n{self._text(test, err)}")
 
-    def _text(self, err: Any) -> str:
-        return "".join(traceback.format_exception(*err))
+    def _text(self, test: unittest.TestCase, err: Any) -> str:
+        # The traceback without unittest's own frames.
+        return str(self._exc_info_to_string(err, test))  # type: ignore[attr-defined]
 
 
 class Suite(unittest.TestSuite):
