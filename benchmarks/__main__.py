@@ -174,6 +174,7 @@ def run_rounds(measurement: Measurement, rounds: int, results: Results) -> None:
 
 
 def main() -> int:
+    """The exit status: 1 where a row of greenpool's own failed."""
     options = arguments()
     settings = Settings(quick=options.quick, cores=choose_cores())
     try:
@@ -206,7 +207,7 @@ def main() -> int:
     if options.plot:
         options.plot.write_text(plot(chosen, results, describe_text(about)))
         print(f"wrote {options.plot}")
-    return 0
+    return int(any("greenpool" in row for rows in results.failures.values() for row in rows))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from benchmarks.results import Results
 
 BUSY = 0.95
 """The share of its core from which on a process counts as being what limits the result."""
+IDLE = 0.85
+"""Below this on both sides, something else had part of the cores."""
 
 
 def figure(number: float, unit: str) -> str:
@@ -66,6 +68,10 @@ def notes(measurement: Measurement, contender: Contender, results: Results) -> l
     server = results.median(name, row, SERVER_CPU.key)
     if load is not None and load > BUSY and (server is None or server < BUSY):
         found.append("load generator is the bottleneck")
+    # With one connection each waits for the other, and neither can be busy.
+    one_connection = name.startswith("echo-1-")
+    if load is not None and server is not None and not one_connection and max(load, server) < IDLE:
+        found.append("neither was busy: the cores were shared")
     return found
 
 
