@@ -290,7 +290,7 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
         _replace_logging_locks(rlock_type)
 
 
-def _replace_locks(lock_type: type, rlock_type: type) -> None:
+def _replace_locks(lock_type: Any, rlock_type: Any) -> None:
     """Make the locks in global variables green; one that is held right now is named and left alone."""
     from .lock import Lock, RLock
 
@@ -313,7 +313,7 @@ def _replace_locks(lock_type: type, rlock_type: type) -> None:
                 setattr(module, name, Lock() if type(value) is lock_type else RLock())
 
 
-def _replace_logging_locks(rlock_type: type) -> None:
+def _replace_logging_locks(rlock_type: Any) -> None:
     import logging
 
     for reference in logging._handlerList:  # type: ignore[attr-defined]

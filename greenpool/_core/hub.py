@@ -37,7 +37,9 @@ from .current import (
     set_thread_hub,
     thread_hub,
 )
+from .deadlock import FIRST_LOOK, LONGEST_LOOK, describe, nothing_can_wake, remember
 from .descriptor import READ, WRITE, Registration
+from .errors import LoopExit
 from .inbox import Call, Inbox, make_waker
 from .native import get_ident, original_threading
 from .pollers import Poller, make_poller
@@ -95,6 +97,7 @@ class Hub:
         "idle_waiters",
         "rest_waiters",
         "passes",
+        "patience",
         "__weakref__",
     )
 
@@ -134,6 +137,8 @@ class Hub:
         self.rest_waiters: list[Waiter] = []
         self.on_system_error: Callable[[BaseException], object] = self._throw_into_main
         self.passes = 0
+        # How long to sleep before looking whether anything can still wake the main program.
+        self.patience = FIRST_LOOK
         waker = make_waker()
         try:
             self.poller = poller()
@@ -146,6 +151,7 @@ class Hub:
             waker.close()
             raise
         self.inbox = Inbox(waker)
+        remember(self)
 
     def __repr__(self) -> str:
         return f"<Hub {self.name}: {self.live} live, {len(self.ready)} ready>"
@@ -224,13 +230,26 @@ class Hub:
                 return
         if self.free_carriers:
             self._release_carriers()
+        timeout = None if deadline is None else max(0.0, deadline - monotonic())
+        watchful = timeout is None and self.main is not None
+        if watchful:
+            timeout = self.patience
         if inbox.may_sleep():
             try:
-                timeout = None if deadline is None else max(0.0, deadline - monotonic())
                 events = self.poller.poll(timeout)
             finally:
                 inbox.awake()
-            self._dispatch(events)
+            if events or not watchful:
+                self._dispatch(events)
+                self.patience = FIRST_LOOK
+            else:
+                self._look_for_deadlock()
+
+    def _look_for_deadlock(self) -> None:
+        self.patience = min(self.patience * 2, LONGEST_LOOK)
+        if getattr(self.main, "waiter", None) is not None and nothing_can_wake(self):
+            message = f"this wait on {self.name} can never end; parked there:\n{describe(self)}"
+            interrupt(self.main, LoopExit(message))
 
     def _run_ready(self, ready: deque[Any], mark: Mark) -> None:
         item: Any
@@ -458,11 +477,11 @@ class Hub:
 
     # Describing.
 
-    def parked(self) -> list[tuple[Task, object]]:
-        """Every parked greenlet of this hub with what it waits for."""
-        greenlets: list[Any] = [*self.carriers, self.main]
+    def parked(self) -> list[tuple[Any, Task]]:
+        """Every parked greenlet of this hub with its task, the main program's first."""
+        greenlets: list[Any] = [self.main, *self.carriers]
         return [
-            (greenlet.task, greenlet.waiter)
+            (greenlet, greenlet.task)
             for greenlet in greenlets
             if getattr(greenlet, "waiter", None) is not None
         ]

@@ -1,0 +1,118 @@
+"""Telling a deadlock from a long wait.
+
+A hub whose main program waits, with no timer, no descriptor and nothing ready, can only be woken by another
+thread or by a signal handler.  Where there is neither, it waits for ever; then the main program gets a
+LoopExit that says who waits for what.
+
+*When nothing can wake it*: the process has no other Python thread, except hubs that are themselves asleep
+with no task, no timer and nobody waiting for I/O; and no Python signal handler is installed but those for
+Ctrl-C.  Each other hub is looked at twice, under the lock of its inbox; one that has not begun a new pass
+in between has slept through, so at that moment all of them slept.
+
+A hub looks only after it has slept a while (``FIRST_LOOK`` seconds, then twice as long each time), so a
+wait that another thread ends soon costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import weakref
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from .native import Lock, get_ident
+
+if TYPE_CHECKING:
+    from .hub import Hub
+
+FIRST_LOOK = 0.25
+LONGEST_LOOK = 60.0
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
+_hubs_lock = Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_hubs_lock._at_fork_reinit)  # type: ignore[attr-defined]
+
+
+def remember(hub: Hub) -> None:
+    with _hubs_lock:
+        _hubs.add(hub)
+
+
+def nothing_can_wake(hub: Hub) -> bool:
+    """True if *hub*, which is about to sleep on its own thread, would never wake."""
+    if _waits_for_io(hub) or hub.timers.next_deadline() is not None or _has_signal_handlers():
+        return False
+    with _hubs_lock:
+        hubs = {other.thread_id: other for other in _hubs if not other.inbox.closed}
+    others = []
+    for thread_id in sys._current_frames():
+        if thread_id == get_ident():
+            continue
+        other = hubs.get(thread_id)
+        if other is None:
+            return False
+        others.append(other)
+    passes = [other.passes for other in others]
+    return (
+        all(_is_at_rest(other) for other in others)
+        and all(_is_at_rest(other) for other in others)
+        and passes == [other.passes for other in others]
+        and not hub.inbox.queue
+    )
+
+
+def _is_at_rest(hub: Hub) -> bool:
+    with hub.inbox.lock:
+        return (
+            hub.inbox.asleep
+            and not hub.inbox.queue
+            and hub.live <= hub.daemons
+            and not hub.timers.heap
+            and not _waits_for_io(hub)
+        )
+
+
+def _waits_for_io(hub: Hub) -> bool:
+    return any(
+        registration.reader or registration.writer or registration.crowd
+        for registration in list(hub.registrations.values())
+    )
+
+
+def _has_signal_handlers() -> bool:
+    for number in signal.valid_signals():
+        handler: Any = signal.getsignal(number)
+        if not callable(handler) or handler is signal.default_int_handler:
+            continue
+        code = getattr(handler, "__code__", None)
+        if code is None or not code.co_filename.startswith(_PACKAGE):
+            return True
+    return False
+
+
+def describe(hub: Hub) -> str:
+    """One line for each parked greenlet of *hub*: its name, what it waits for, and where."""
+    lines = [
+        f"  {task.name}: {_what(greenlet.gr_frame)}"
+        for greenlet, task in hub.parked()
+    ]
+    return "\n".join(lines)
+
+
+def _what(frame: FrameType | None) -> str:
+    """The outermost call into this package that a suspended greenlet is in, and where it was made."""
+    call = "waiting"
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        call = f"in {frame.f_code.co_qualname}"
+        owner = frame.f_locals.get("self")
+        if owner is not None:
+            call += f" of {owner!r}"
+        frame = frame.f_back
+    if frame is None:
+        return call
+    return f"{call}, called at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
