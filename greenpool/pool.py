@@ -1,0 +1,527 @@
+"""Groups and pools of greenlets (as ``gevent.pool``).
+
+A group knows the greenlets that it was given and that have not ended; a pool is a group with a limit, and
+makes those wait who want to exceed it.  Both may be used from every greenlet of every hub and from every
+plain thread; their greenlets may be on any number of hubs.
+
+*Where the work goes.*  With ``spread=True``, over the runtime's hubs in turn.  Otherwise where ``spawn``
+would put it: on the caller's own hub, or, directly in the main function of ``run``, on the next in turn.
+
+*What guards what.*  The members, and which of them are dying, are guarded by the lock.  A member leaves in
+the loop of its own hub, a moment after it has ended; so somebody who has joined the greenlet itself may
+still find it in the group.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from ._core.current import current_greenlet, getcurrent
+from ._core.native import RLock
+from ._core.task import Task
+from ._core.timeout import check_seconds
+from ._core.waiter import Waiter
+from .event import Event
+from .greenlet import Greenlet, GreenletExit
+from .lock import DummySemaphore, Semaphore
+from .runtime import current_handle
+
+__all__ = ["Group", "Pool", "PoolFull"]
+
+Callback = Callable[[Any], object]
+
+
+class Group:
+    """Greenlets that have not ended yet; without a limit to their number (as ``gevent.pool.Group``).
+
+    ``len(group)``, ``greenlet in group`` and iteration tell which; an empty group is false.
+    """
+
+    # What ``spawn`` makes; may be set in a subclass or an instance.
+    greenlet_class: type[Task] = Greenlet
+
+    def __init__(self, greenlets: Iterable[Task] = (), *, spread: bool = False) -> None:
+        if not isinstance(spread, bool):
+            raise TypeError(f"spread must be a bool, not {spread!r}")
+        self.spread = spread
+        # For plain threads, which belong to no runtime.
+        self._handle = current_handle() if spread else None
+        # Reentrant, because a signal handler may spawn between any two bytecodes.
+        self._lock = RLock()
+        # A dict as an ordered set.
+        self._members: dict[Task, None] = {}
+        # Killed by us already: nobody is killed twice.
+        self._dying: set[Task] = set()
+        self._empty = Event()
+        self._empty.set()
+        for greenlet in greenlets:
+            self.add(greenlet)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {id(self):#x}: {len(self)} greenlets>"
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, greenlet: object) -> bool:
+        return greenlet in self._members
+
+    def __iter__(self) -> Iterator[Task]:
+        with self._lock:
+            return iter(list(self._members))
+
+    # Members.
+
+    def add(self, greenlet: Task) -> None:
+        """Make *greenlet* a member; it should not have been started yet."""
+        self._admit(greenlet)
+
+    def _admit(self, greenlet: Task) -> bool:
+        """False if it is a member already."""
+        if not isinstance(greenlet, Task):
+            raise TypeError(f"greenlet must be a Greenlet, not {greenlet!r}")
+        with self._lock:
+            if greenlet in self._members:
+                return False
+            self._members[greenlet] = None
+            self._empty.clear()
+        # Only now, as one that has ended already leaves at once.
+        greenlet.rawlink(self._remove)
+        return True
+
+    def discard(self, greenlet: Task) -> None:
+        """Forget *greenlet*, which goes on; without effect if it is no member."""
+        if self._remove(greenlet):
+            greenlet.unlink(self._remove)
+
+    def _remove(self, greenlet: Task) -> bool:
+        with self._lock:
+            if greenlet not in self._members:
+                return False
+            del self._members[greenlet]
+            self._dying.discard(greenlet)
+            if not self._members:
+                self._empty.set()
+        return True
+
+    def start(self, greenlet: Task) -> None:
+        """Make *greenlet*, which has not been started, a member, and start it."""
+        self.add(greenlet)
+        self._place(greenlet)
+
+    def _place(self, greenlet: Task) -> None:
+        """Start a member; one that cannot be started is none any more."""
+        try:
+            if not self.spread:
+                greenlet.start()
+            elif not greenlet.started and not greenlet.dead:
+                handle = current_handle() or self._handle
+                if handle is None:
+                    raise RuntimeError(f"spread=True needs a runtime, and there is none around {self!r}")
+                handle.place(greenlet)
+        except BaseException:
+            self.discard(greenlet)
+            raise
+
+    def spawn(self, *args: Any, **kwargs: Any) -> Any:
+        """Start a new greenlet, made with these arguments, as a member; returns it."""
+        greenlet = self.greenlet_class(*args, **kwargs)
+        self.start(greenlet)
+        return greenlet
+
+    # Limits: a group has none.
+
+    def full(self) -> bool:
+        """True if there is no room for another member."""
+        return False
+
+    def wait_available(self, timeout: float | None = None) -> int:
+        """Wait until there is room for another member, at most *timeout* seconds; how much there is."""
+        check_seconds("timeout", timeout)
+        return 1
+
+    # The end.
+
+    def join(self, timeout: float | None = None, raise_error: bool = False) -> bool:
+        """Wait until there is no member, at most *timeout* seconds; False if that was too short.
+
+        With *raise_error*, the exception of a greenlet that was a member when the wait began is raised,
+        if one failed.
+        """
+        check_seconds("timeout", timeout)
+        members = list(self) if raise_error else []
+        empty = self._empty.wait(timeout)
+        for greenlet in members:
+            if greenlet.exception is not None:
+                raise greenlet.exception
+        return empty
+
+    def kill(
+        self,
+        exception: BaseException | type[BaseException] = GreenletExit,
+        block: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        """Kill all members, each once, and, with *block*, wait for their end, at most *timeout* seconds.
+
+        Those that join in the meantime are killed as well.  A member that calls this is the last one: in
+        it the exception is raised here.
+        """
+        check_seconds("timeout", timeout)
+        deadline = None if timeout is None else monotonic() + timeout
+        me = _current_task()
+        while True:
+            with self._lock:
+                others = [greenlet for greenlet in self._members if greenlet is not me]
+                targets = [greenlet for greenlet in others if greenlet not in self._dying]
+                self._dying.update(targets)
+            for greenlet in targets:
+                greenlet.kill(exception, block=False)
+            if not others or not block or (deadline is not None and monotonic() >= deadline):
+                break
+            for greenlet in others:
+                self._join(greenlet, deadline)
+        if me is not None and me in self:
+            me.kill(exception)
+
+    def killone(
+        self,
+        greenlet: Task,
+        exception: BaseException | type[BaseException] = GreenletExit,
+        block: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        """Kill *greenlet* if it is a member and was not killed yet; *block* and *timeout* as for ``kill``."""
+        check_seconds("timeout", timeout)
+        with self._lock:
+            if greenlet not in self._members or greenlet in self._dying:
+                return
+            self._dying.add(greenlet)
+        greenlet.kill(exception, block=False)
+        if block:
+            self._join(greenlet, None if timeout is None else monotonic() + timeout)
+
+    def _join(self, greenlet: Task, deadline: float | None) -> None:
+        greenlet.join(None if deadline is None else max(0.0, deadline - monotonic()))
+        if greenlet.dead:
+            self._remove(greenlet)
+
+    # Calls.
+
+    def apply(
+        self,
+        function: Callable[..., Any],
+        args: Iterable[Any] | None = None,
+        kwds: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call *function* in a new member and return its value or raise its exception.
+
+        A member that calls this calls *function* itself: a full pool would otherwise wait for ever.
+        """
+        if _current_task() in self:
+            return function(*(args or ()), **(kwds or {}))
+        return self.spawn(function, *(args or ()), **(kwds or {})).get()
+
+    def apply_cb(
+        self,
+        function: Callable[..., Any],
+        args: Iterable[Any] | None = None,
+        kwds: dict[str, Any] | None = None,
+        callback: Callback | None = None,
+    ) -> Any:
+        """As ``apply``; if that raises nothing, *callback* gets the value, in a greenlet of its own."""
+        value = self.apply(function, args, kwds)
+        if callback is not None:
+            Greenlet.spawn(callback, value)
+        return value
+
+    def apply_async(
+        self,
+        function: Callable[..., Any],
+        args: Iterable[Any] | None = None,
+        kwds: dict[str, Any] | None = None,
+        callback: Callback | None = None,
+    ) -> Any:
+        """As ``apply_cb``, but do not wait: returns a greenlet that will have the value.
+
+        Where there is no room, that greenlet is no member, but waits for the room.
+        """
+        greenlet = self.greenlet_class(function, *(args or ()), **(kwds or {}))
+        if callback is not None:
+            greenlet.link_value(lambda ended: callback(ended.value))
+        if self._start_if_room(greenlet):
+            return greenlet
+        return self._spawn_beside(self.apply_cb, function, args, kwds, callback)
+
+    def _start_if_room(self, greenlet: Task) -> bool:
+        self.start(greenlet)
+        return True
+
+    @staticmethod
+    def _spawn_beside(function: Callable[..., Any], *args: Any) -> Any:
+        """Run *function* in a greenlet that is no member, but spawns where the caller does."""
+        placement = getattr(getcurrent(), "placement", None)
+
+        def in_greenlet() -> Any:
+            current_greenlet().placement = placement
+            return function(*args)
+
+        return Greenlet.spawn(in_greenlet)
+
+    def map(self, function: Callable[[Any], Any], iterable: Iterable[Any]) -> list[Any]:
+        """``[function(item) for item in iterable]``, each call in a new member.
+
+        Raises the exception of the first item whose call failed; the other calls go on.
+        """
+        return [greenlet.get() for greenlet in [self.spawn(function, item) for item in iterable]]
+
+    def map_cb(
+        self,
+        function: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        callback: Callback | None = None,
+    ) -> list[Any]:
+        """As ``map``; if that raises nothing, call *callback* with the list."""
+        values = self.map(function, iterable)
+        if callback is not None:
+            callback(values)
+        return values
+
+    def map_async(
+        self,
+        function: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        callback: Callback | None = None,
+    ) -> Any:
+        """As ``map_cb``, but do not wait: returns a greenlet that will have the list."""
+        return self._spawn_beside(self.map_cb, function, iterable, callback)
+
+    def imap(
+        self, function: Callable[..., Any], *iterables: Iterable[Any], maxsize: int | None = None
+    ) -> Iterator[Any]:
+        """``map(function, *iterables)``, each call in a new member, as long as there is room.
+
+        The values come in order.  ``next()`` raises the exception of a call that failed, and can then be
+        called on.  With *maxsize*, that many calls at most have been begun whose value was not taken; and
+        no more are begun when nobody has the iterator any more.  Without it, all are.
+        """
+        return self._imap(True, function, iterables, maxsize)
+
+    def imap_unordered(
+        self, function: Callable[..., Any], *iterables: Iterable[Any], maxsize: int | None = None
+    ) -> Iterator[Any]:
+        """As ``imap``, but the values come as soon as there are any."""
+        return self._imap(False, function, iterables, maxsize)
+
+    def _imap(
+        self,
+        ordered: bool,
+        function: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        maxsize: int | None,
+    ) -> Iterator[Any]:
+        if not callable(function):
+            raise TypeError(f"function must be callable, not {function!r}")
+        if not iterables:
+            raise TypeError("imap needs at least one iterable")
+        if maxsize is not None:
+            _check_size("maxsize", maxsize, 1)
+        outcomes = _Outcomes(ordered, maxsize)
+        self._spawn_beside(outcomes.feed, partial(self.spawn, function), zip(*iterables, strict=False))
+        return _OutcomeIterator(outcomes)
+
+
+class PoolFull(queue.Full):
+    """There was no room in a Pool for another member (as in gevent)."""
+
+
+class Pool(Group):
+    """A group of at most *size* greenlets (as ``gevent.pool.Pool``); None is no limit.
+
+    ``spawn`` and all that is built on it wait while the pool is full, first come, first served.
+    """
+
+    def __init__(
+        self,
+        size: int | None = None,
+        greenlet_class: type[Task] | None = None,
+        *,
+        spread: bool = False,
+    ) -> None:
+        if size is not None:
+            _check_size("size", size, 0)
+        Group.__init__(self, spread=spread)
+        self.size = size
+        if greenlet_class is not None:
+            self.greenlet_class = greenlet_class
+        self._room = DummySemaphore() if size is None else Semaphore(size)
+
+    def full(self) -> bool:
+        """True if there is no room for another member."""
+        return self.free_count() <= 0
+
+    def free_count(self) -> int:
+        """How many members there is room for; 1 if there is no limit."""
+        return 1 if self.size is None else max(0, self.size - len(self))
+
+    def wait_available(self, timeout: float | None = None) -> int:
+        """Wait until there is room for another member, at most *timeout* seconds; how much there is.
+
+        That may be 0 even so: somebody else may have been quicker.
+        """
+        check_seconds("timeout", timeout)
+        return self._room.wait(timeout)
+
+    def add(self, greenlet: Task, blocking: bool = True, timeout: float | None = None) -> None:
+        """Make *greenlet* a member; it should not have been started yet.
+
+        Where there is no room, waits for it, with *blocking* and at most *timeout* seconds, else raises
+        PoolFull.
+        """
+        check_seconds("timeout", timeout)
+        if greenlet in self:
+            return
+        if not self._room.acquire(blocking, timeout if blocking else None):
+            raise PoolFull(f"{self!r} has no room for {greenlet!r}")
+        admitted = False
+        try:
+            admitted = self._admit(greenlet)
+        finally:
+            if not admitted:
+                self._room.release()
+
+    def _remove(self, greenlet: Task) -> bool:
+        removed = Group._remove(self, greenlet)
+        if removed:
+            self._room.release()
+        return removed
+
+    def start(self, greenlet: Task, blocking: bool = True, timeout: float | None = None) -> None:
+        """As ``add``, and start it."""
+        self.add(greenlet, blocking, timeout)
+        self._place(greenlet)
+
+    def _start_if_room(self, greenlet: Task) -> bool:
+        try:
+            self.start(greenlet, blocking=False)
+        except PoolFull:
+            return False
+        return True
+
+
+class _Outcomes:
+    """What has come of the calls that an ``imap`` has begun; any thread."""
+
+    def __init__(self, ordered: bool, maxsize: int | None) -> None:
+        self._ordered = ordered
+        self._room = None if maxsize is None else Semaphore(maxsize)
+        self.abandoned = False
+        self._lock = RLock()
+        # From here on guarded by the lock.  Those that have ended, by number; in order of the calls, or
+        # of their ends.
+        self._ended: dict[int, Task] = {}
+        self._numbers_given = 0
+        self._taken = 0
+        # How many there are in all, once that is known, and why there are no more.
+        self._total: int | None = None
+        self._failure: BaseException | None = None
+        self._waiters: list[Waiter] = []
+
+    def feed(self, spawn: Callable[..., Task], items: Iterator[tuple[Any, ...]]) -> None:
+        """Begin the calls; in a greenlet of its own."""
+        begun = 0
+        failure = None
+        try:
+            for arguments in items:
+                if self._room is not None:
+                    self._room.acquire()
+                    if self.abandoned:
+                        break
+                spawn(*arguments).rawlink(partial(self._note, begun))
+                begun += 1
+        except BaseException as exception:
+            failure = exception
+        with self._lock:
+            self._total = begun
+            self._failure = failure
+            woken = self._claim_all()
+        for waiter in woken:
+            waiter.resume()
+
+    def _note(self, number: int, greenlet: Task) -> None:
+        with self._lock:
+            if not self._ordered:
+                number = self._numbers_given
+                self._numbers_given += 1
+            self._ended[number] = greenlet
+            woken = self._claim_all()
+        for waiter in woken:
+            waiter.resume()
+
+    def _claim_all(self) -> list[Waiter]:
+        waiters, self._waiters = self._waiters, []
+        return [waiter for waiter in waiters if waiter.claim()]
+
+    def take(self) -> Any:
+        """Wait for the next value; raises what the call has raised, StopIteration after the last."""
+        while True:
+            waiter = Waiter(self._lock)
+            with self._lock:
+                greenlet = self._ended.pop(self._taken, None)
+                if greenlet is not None:
+                    self._taken += 1
+                    break
+                if self._taken == self._total:
+                    failure, self._failure = self._failure, None
+                    raise StopIteration if failure is None else failure
+                self._waiters.append(waiter)
+            try:
+                waiter.park()
+            finally:
+                with self._lock:
+                    if waiter in self._waiters:
+                        self._waiters.remove(waiter)
+        if self._room is not None:
+            self._room.release()
+        return greenlet.get()
+
+    def abandon(self) -> None:
+        """Nobody will take any more."""
+        self.abandoned = True
+        if self._room is not None:
+            self._room.release()
+
+
+class _OutcomeIterator:
+    """What ``imap`` returns.  The greenlet that begins the calls does not refer to it, so it is let go
+    when nobody uses it any more."""
+
+    __slots__ = ("_outcomes",)
+
+    def __init__(self, outcomes: _Outcomes) -> None:
+        self._outcomes = outcomes
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._outcomes.take()
+
+    def __del__(self) -> None:
+        self._outcomes.abandon()
+
+
+def _current_task() -> Task | None:
+    """Who is calling; None in a thread that has not waited yet, and in a hub's loop."""
+    return getattr(getcurrent(), "task", None)
+
+
+def _check_size(name: str, size: int, least: int) -> None:
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise TypeError(f"{name} must be an int or None, not {size!r}")
+    if size < least:
+        raise ValueError(f"{name} must be {least} or more, not {size!r}")
