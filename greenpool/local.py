@@ -126,6 +126,15 @@ class local:  # noqa: N801 - its name in threading and in gevent
         else:
             object.__delattr__(self, name)
 
+    def __copy__(self) -> local:
+        """One made with the same arguments, with the calling greenlet's values."""
+        args, kwargs = self._local__arguments
+        duplicate = type(self)(*args, **kwargs)
+        values = _values(duplicate)
+        values.clear()
+        values.update(_values(self))
+        return duplicate
+
 
 def _values(self: local) -> dict[str, Any]:
     """The calling greenlet's values, made now if it has none."""
