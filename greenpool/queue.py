@@ -1,0 +1,679 @@
+"""Queues and channels (as ``gevent.queue`` and ``queue``).
+
+They may be made before there is any hub, and used from every greenlet of every hub and every plain thread.
+
+*An unbounded queue takes no lock* where nobody has to wait: what lock.py says of permits holds for its items,
+as ``deque.append`` and ``deque.popleft`` are single steps for all other threads, with the GIL and without:
+
+    get:  if nobody waits, take an item; else, or if there is none, under the guard:
+          get in line, *then* hand the items there are to the line
+    put:  append the item, *then*, if somebody waits, under the guard: hand the items there are to the line
+
+So an item goes to whoever has waited longest, with the claim of the waiter, and a waiter that a kill or a
+timeout has claimed gets none.  lock.py's head says why no wake-up is lost and nobody is overtaken.
+
+*The gate* (``_gate``) is what ``put`` and ``get`` look at first.  It is the line of getters itself, so it is
+true while somebody waits; but it is True for good where the guard is needed for other reasons: the queue has
+a bound, is shut down, or orders its items by itself (a subclass).
+
+*Unfinished tasks* are counted without a lock, too.  ``_uncounted`` is a list of puts that have been counted
+in advance, and each put takes one off; so there are ``_counted - len(_uncounted)``.
+
+*The guard is reentrant*, because a signal handler or a finalizer may put something in the midst of any call
+below, on the same thread.
+"""
+
+from __future__ import annotations
+
+import queue as _queue
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from heapq import heappop, heappush
+from queue import Empty, Full
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from ._core.native import RLock as Guard
+from ._core.waiter import FAILED, WOKEN, Waiter
+from .event import seconds
+
+__all__ = [
+    "Channel",
+    "Empty",
+    "Full",
+    "JoinableQueue",
+    "LifoQueue",
+    "PriorityQueue",
+    "Queue",
+    "ShutDown",
+    "SimpleQueue",
+]
+
+T = TypeVar("T")
+
+if TYPE_CHECKING or not hasattr(_queue, "ShutDown"):
+
+    class ShutDown(Exception):
+        """Raised by put and get of a queue that was shut down (new in Python 3.13's ``queue``)."""
+
+else:
+    ShutDown = _queue.ShutDown
+
+# Puts that are counted at a time.
+COUNT = 256
+
+
+class _Nothing:
+    """Stands for the item that there is not."""
+
+
+_NOTHING: Any = _Nothing()
+
+
+def _check_timeout(block: bool, timeout: float | None) -> float | None:
+    if not block:
+        return None
+    timeout = seconds(timeout)
+    if timeout is not None and timeout < 0:
+        raise ValueError("'timeout' must be a non-negative number")
+    return timeout
+
+
+def _resume(waiters: list[Waiter]) -> None:
+    for waiter in waiters:
+        waiter.resume()
+
+
+class SimpleQueue(Generic[T]):
+    """First in, first out (as ``gevent.queue.SimpleQueue``; without a bound also as ``queue.SimpleQueue``).
+
+    *maxsize* is the number of items that it holds; None, 0 or less mean any number.  *items* are put in at
+    once.  Getters and putters that have to wait are served in the order in which they came.
+
+    A ``for`` loop over a queue takes its items, until it comes upon ``StopIteration`` (the class).
+
+    Every method may be called from any thread, and all that do not wait also from a hub's callbacks and,
+    as long as there is no bound, from signal handlers.
+    """
+
+    __slots__ = (
+        "queue",
+        "_maxsize",
+        "_guard",
+        "_getters",
+        "_putters",
+        "_gate",
+        "__dict__",
+        "__weakref__",
+    )
+
+    is_shutdown = False
+
+    # False for a subclass that keeps or orders its items by itself.
+    _plain: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._plain = all(
+            getattr(cls, name) is getattr(SimpleQueue, name)
+            for name in ("_init", "_qsize", "_put", "_get", "_peek")
+        )
+
+    def __init__(self, maxsize: int | None = 0, items: Iterable[T] = ()) -> None:
+        if maxsize is not None and not isinstance(maxsize, int):
+            raise TypeError(f"maxsize must be an int or None, not {maxsize!r}")
+        self._guard = Guard()
+        # Who waits for an item, in order; the value says whether it takes the item or only wants to see it.
+        self._getters: OrderedDict[Waiter, bool] = OrderedDict()
+        # Who waits for room, in order, with its item.
+        self._putters: OrderedDict[Waiter, T] = OrderedDict()
+        self._maxsize = maxsize
+        self._set_gate()
+        self._init(maxsize)
+        for item in items:
+            self._put(item)
+
+    def __repr__(self) -> str:
+        bound = f" maxsize={self._maxsize}" if self._bounded() else ""
+        waiting = f" getters={len(self._getters)} putters={len(self._putters)}"
+        return f"<{type(self).__name__} at {id(self):#x}:{bound} qsize={self.qsize()}{waiting}>"
+
+    # What a subclass may override, as in ``queue``; called under the guard only, where one is overridden.
+
+    def _init(self, maxsize: int | None) -> None:
+        self.queue: Any = deque()
+
+    def _qsize(self) -> int:
+        return len(self.queue)
+
+    def _put(self, item: T) -> None:
+        self.queue.append(item)
+
+    def _get(self) -> T:
+        return self.queue.popleft()  # type: ignore[no-any-return]
+
+    def _peek(self) -> T:
+        return self.queue[0]  # type: ignore[no-any-return]
+
+    # The state.
+
+    @property
+    def maxsize(self) -> int | None:
+        """The bound; None, 0 or less mean that there is none.
+
+        Assignable.  Where there was none, no other thread may be in a call of the queue meanwhile.
+        """
+        return self._maxsize
+
+    @maxsize.setter
+    def maxsize(self, maxsize: int | None) -> None:
+        woken: list[Waiter] = []
+        with self._guard:
+            self._maxsize = maxsize
+            self._set_gate()
+            self._serve(woken)
+        _resume(woken)
+
+    def _bounded(self) -> bool:
+        return self._maxsize is not None and self._maxsize > 0
+
+    def _set_gate(self) -> None:
+        lockless = self._plain and not self._bounded() and not self.is_shutdown
+        self._gate: object = self._getters if lockless else True
+
+    def _has_room(self) -> bool:
+        return self._maxsize is None or self._maxsize <= 0 or self._qsize() < self._maxsize
+
+    def qsize(self) -> int:
+        """The number of items."""
+        return self._qsize()
+
+    def __len__(self) -> int:
+        return self._qsize()
+
+    def __bool__(self) -> bool:
+        """True, also when it is empty (as in gevent)."""
+        return True
+
+    def empty(self) -> bool:
+        """True while there is no item."""
+        return not self._qsize()
+
+    def full(self) -> bool:
+        """True while there is no room."""
+        return not self._has_room()
+
+    def copy(self) -> SimpleQueue[T]:
+        """Another queue with the same bound and items."""
+        with self._guard:
+            return type(self)(self._maxsize, self.queue.copy())
+
+    # Handing over; the guard is held.
+
+    def _take(self, remove: bool) -> Any:
+        """The next item, or _NOTHING."""
+        if self._plain:
+            # Not preceded by a look at the length: see "No wake-up is lost" in lock.py.
+            try:
+                return self.queue.popleft() if remove else self.queue[0]
+            except IndexError:
+                return _NOTHING
+        if not self._qsize():
+            return _NOTHING
+        return self._get() if remove else self._peek()
+
+    def _take_back(self, item: Any) -> None:
+        if self._plain:
+            self.queue.appendleft(item)
+        else:
+            self._put(item)
+
+    def _admit(self, item: T) -> None:
+        self._put(item)
+
+    def _serve(self, woken: list[Waiter]) -> None:
+        """Hand items to those who wait, and let in those who wait for room; adds to *woken* whom to resume.
+
+        What a subclass's ``_get`` or ``_put`` raises goes to the one it was called for.
+        """
+        getters = self._getters
+        putters = self._putters
+        while True:
+            while getters:
+                getter, remove = next(iter(getters.items()))
+                if not getter.state:
+                    try:
+                        item = self._take(remove)
+                    except BaseException as exception:
+                        if getter.claim(exception, FAILED):
+                            woken.append(getter)
+                    else:
+                        if item is _NOTHING:
+                            break
+                        if getter.claim(item):
+                            woken.append(getter)
+                        elif remove:
+                            # A signal handler has just killed it.
+                            self._take_back(item)
+                getters.pop(getter, None)
+            if not putters or not self._has_room():
+                return
+            putter, item = putters.popitem(last=False)
+            if putter.claim():
+                woken.append(putter)
+                try:
+                    self._admit(item)
+                except BaseException as exception:
+                    putter.state, putter.value = FAILED, exception
+
+    def _park(self, line: OrderedDict[Waiter, Any], waiter: Waiter, timeout: float | None) -> bool:
+        try:
+            return waiter.park(timeout)
+        finally:
+            if waiter.state != WOKEN:
+                with self._guard:
+                    line.pop(waiter, None)
+
+    # Putting.
+
+    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+        """Append *item*, waiting at most *timeout* seconds for room (None: for ever).
+
+        Raises Full when there is none after that or, with *block* false, at once.
+        """
+        if self._gate or timeout is not None:
+            self._put_guarded(item, block, timeout)
+            return
+        self.queue.append(item)
+        if self._gate:
+            self._settle(item)
+
+    def put_nowait(self, item: T) -> None:
+        """As ``put(item, block=False)``."""
+        self.put(item, False)
+
+    def _settle(self, item: T) -> None:
+        """Somebody has come to wait while *item* was put."""
+        woken: list[Waiter] = []
+        with self._guard:
+            self._serve(woken)
+        _resume(woken)
+
+    def _put_guarded(self, item: T, block: bool, timeout: float | None) -> None:
+        timeout = _check_timeout(block, timeout)
+        waiter = None
+        woken: list[Waiter] = []
+        try:
+            with self._guard:
+                if self.is_shutdown:
+                    raise ShutDown
+                if self._has_room():
+                    self._admit(item)
+                elif block:
+                    waiter = Waiter(self._guard)
+                    self._putters[waiter] = item
+                else:
+                    raise Full
+                self._serve(woken)
+        finally:
+            _resume(woken)
+        if waiter is not None and not self._park(self._putters, waiter, timeout):
+            raise Full
+
+    # Getting.
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """Take the next item, waiting at most *timeout* seconds for one (None: for ever).
+
+        Raises Empty when there is none after that or, with *block* false, at once.
+        """
+        if timeout is None and self.queue and not self._gate:
+            try:
+                return self.queue.popleft()  # type: ignore[no-any-return]
+            except IndexError:
+                pass  # somebody else was quicker
+        return self._get_guarded(block, timeout, True)
+
+    def get_nowait(self) -> T:
+        """As ``get(block=False)``."""
+        return self.get(False)
+
+    def peek(self, block: bool = True, timeout: float | None = None) -> T:
+        """As ``get``, but leave the item in the queue."""
+        return self._get_guarded(block, timeout, False)
+
+    def peek_nowait(self) -> T:
+        """As ``peek(block=False)``."""
+        return self.peek(False)
+
+    def _get_guarded(self, block: bool, timeout: float | None, remove: bool) -> T:
+        timeout = _check_timeout(block, timeout)
+        getters = self._getters
+        waiter = None
+        woken: list[Waiter] = []
+        try:
+            with self._guard:
+                if getters:
+                    # They come first; those that were killed go.
+                    self._serve(woken)
+                item = _NOTHING if getters else self._take(remove)
+                if item is _NOTHING:
+                    if self.is_shutdown:
+                        raise ShutDown
+                    if not block:
+                        raise Empty
+                    waiter = Waiter(self._guard)
+                    getters[waiter] = remove
+                self._serve(woken)
+        finally:
+            _resume(woken)
+        if waiter is None:
+            return item  # type: ignore[no-any-return]
+        try:
+            if self._park(getters, waiter, timeout):
+                return waiter.value  # type: ignore[no-any-return]
+        except BaseException:
+            if waiter.state == WOKEN and remove:
+                # KeyboardInterrupt can strike when an item was handed over but not yet taken up.
+                self._reject(waiter.value)
+            raise
+        raise Empty
+
+    def _reject(self, item: T) -> None:
+        woken: list[Waiter] = []
+        with self._guard:
+            self._take_back(item)
+            self._serve(woken)
+        _resume(woken)
+
+    # Iterating.
+
+    def __iter__(self) -> SimpleQueue[T]:
+        return self
+
+    def __next__(self) -> T:
+        item = self.get()
+        if item is StopIteration:
+            raise StopIteration
+        return item
+
+
+class Queue(SimpleQueue[T]):
+    """A SimpleQueue that knows which items are still being worked on, and that can be shut down.
+
+    As ``queue.Queue`` and ``gevent.queue.Queue``.  *unfinished_tasks* is the number of tasks at the
+    beginning, if it is another than that of *items*.
+    """
+
+    __slots__ = ("is_shutdown", "_counted", "_uncounted", "_joiners")
+
+    def __init__(
+        self,
+        maxsize: int | None = 0,
+        items: Iterable[T] = (),
+        unfinished_tasks: int | None = None,
+    ) -> None:
+        self.is_shutdown = False
+        SimpleQueue.__init__(self, maxsize, items)
+        self._counted = self._qsize() if unfinished_tasks is None else unfinished_tasks
+        self._uncounted: list[None] = []
+        self._joiners: dict[Waiter, None] = {}
+
+    @property
+    def unfinished_tasks(self) -> int:
+        """The items that were put and for which ``task_done`` has not been called."""
+        with self._guard:
+            return self._counted - len(self._uncounted)
+
+    def copy(self) -> Queue[T]:
+        """Another queue with the same bound, items and number of unfinished tasks."""
+        with self._guard:
+            return type(self)(self._maxsize, self.queue.copy(), self.unfinished_tasks)
+
+    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+        """As that of SimpleQueue; raises ShutDown if the queue is shut down, also while it waits."""
+        if self._gate or timeout is not None:
+            self._put_guarded(item, block, timeout)
+            return
+        try:
+            self._uncounted.pop()
+        except IndexError:
+            self._count()
+        self.queue.append(item)
+        if self._gate:
+            self._settle(item)
+
+    def _count(self) -> None:
+        """Count one put, and some more in advance."""
+        with self._guard:
+            self._uncounted.extend([None] * (COUNT - 1))
+            self._counted += COUNT
+
+    def _admit(self, item: T) -> None:
+        self._put(item)
+        self._counted += 1
+
+    def _settle(self, item: T) -> None:
+        """Somebody has come to wait, or the queue was shut down, while *item* was put."""
+        woken: list[Waiter] = []
+        with self._guard:
+            recalled = self.is_shutdown and self._recall(item)
+            if recalled:
+                self._finish_one(woken)
+            else:
+                self._serve(woken)
+        _resume(woken)
+        if recalled:
+            raise ShutDown
+
+    def _recall(self, item: T) -> bool:
+        """Take out an *item* that came too late; False if somebody has got it already."""
+        later = []
+        try:
+            while (last := self.queue.pop()) is not item:
+                later.append(last)
+            return True
+        except IndexError:
+            return False
+        finally:
+            self.queue.extend(reversed(later))
+
+    def task_done(self) -> None:
+        """Say that one item is worked off; ValueError if there were not so many."""
+        woken: list[Waiter] = []
+        with self._guard:
+            if self.unfinished_tasks <= 0:
+                raise ValueError("task_done() called too many times")
+            self._finish_one(woken)
+        _resume(woken)
+
+    def _finish_one(self, woken: list[Waiter]) -> None:
+        """The guard is held."""
+        self._counted -= 1
+        if not self.unfinished_tasks:
+            joiners, self._joiners = self._joiners, {}
+            woken += [joiner for joiner in joiners if joiner.claim()]
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until every item is worked off; False when *timeout* seconds passed before."""
+        timeout = seconds(timeout)
+        with self._guard:
+            if not self.unfinished_tasks:
+                return True
+            waiter = Waiter(self._guard)
+            self._joiners[waiter] = None
+        try:
+            return waiter.park(timeout)
+        finally:
+            if waiter.state != WOKEN:
+                with self._guard:
+                    self._joiners.pop(waiter, None)
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """Make put raise ShutDown, and get once there is no item left; those who wait get it, too.
+
+        With *immediate*, the items are dropped, as if each had been worked off (as in Python 3.13).
+        """
+        woken: list[Waiter] = []
+        with self._guard:
+            self.is_shutdown = True
+            self._set_gate()
+            self._shut_out(self._putters, woken)
+            if immediate:
+                while self._take(True) is not _NOTHING:
+                    if self.unfinished_tasks > 0:
+                        self._finish_one(woken)
+            # An item may have come in without the guard.
+            self._serve(woken)
+            self._shut_out(self._getters, woken)
+        _resume(woken)
+
+    def _shut_out(self, line: OrderedDict[Waiter, Any], woken: list[Waiter]) -> None:
+        while line:
+            waiter, _ = line.popitem(last=False)
+            if waiter.claim(ShutDown(), FAILED):
+                woken.append(waiter)
+
+
+JoinableQueue = Queue
+
+
+class LifoQueue(Queue[T]):
+    """A Queue whose newest item comes out first."""
+
+    __slots__ = ()
+
+    def _init(self, maxsize: int | None) -> None:
+        self.queue: list[T] = []
+
+    def _get(self) -> T:
+        return self.queue.pop()
+
+    def _peek(self) -> T:
+        return self.queue[-1]
+
+
+class PriorityQueue(Queue[T]):
+    """A Queue whose least item comes out first."""
+
+    __slots__ = ()
+
+    def _init(self, maxsize: int | None) -> None:
+        self.queue: list[Any] = []
+
+    def _put(self, item: T) -> None:
+        heappush(self.queue, item)
+
+    def _get(self) -> T:
+        return heappop(self.queue)  # type: ignore[no-any-return]
+
+
+class Channel(Generic[T]):
+    """A meeting place: put waits for a get, and get for a put (as ``gevent.queue.Channel``).
+
+    It never holds an item of its own.  Getters and putters are served in the order in which they came.  Every
+    method may be called from any thread, and all that do not wait also from a hub's callbacks.
+    """
+
+    __slots__ = ("_guard", "_getters", "_putters", "__weakref__")
+
+    def __init__(self, maxsize: int = 1) -> None:
+        if maxsize != 1:
+            raise ValueError(f"maxsize must be 1, not {maxsize!r}")
+        self._guard = Guard()
+        self._getters: OrderedDict[Waiter, None] = OrderedDict()
+        self._putters: OrderedDict[Waiter, T] = OrderedDict()
+
+    def __repr__(self) -> str:
+        waiting = f"getters={len(self._getters)} putters={len(self._putters)}"
+        return f"<{type(self).__name__} at {id(self):#x}: {waiting}>"
+
+    @property
+    def balance(self) -> int:
+        """The putters that wait, less the getters that do."""
+        return len(self._putters) - len(self._getters)
+
+    def qsize(self) -> int:
+        """0: it holds no item."""
+        return 0
+
+    def empty(self) -> bool:
+        """True: it holds no item."""
+        return True
+
+    def full(self) -> bool:
+        """True: it has no room."""
+        return True
+
+    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+        """Hand *item* to a getter, waiting at most *timeout* seconds for one (None: for ever).
+
+        Raises Full when there is none after that or, with *block* false, at once.
+        """
+        timeout = _check_timeout(block, timeout)
+        with self._guard:
+            getter, _ = _claim_first(self._getters, item)
+            if getter is None:
+                if not block:
+                    raise Full
+                waiter = Waiter(self._guard)
+                self._putters[waiter] = item
+        if getter is not None:
+            getter.resume()
+        elif not self._meet(self._putters, waiter, timeout):
+            raise Full
+
+    def put_nowait(self, item: T) -> None:
+        """As ``put(item, block=False)``."""
+        self.put(item, False)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """Take a putter's item, waiting at most *timeout* seconds for one (None: for ever).
+
+        Raises Empty when there is none after that or, with *block* false, at once.
+        """
+        timeout = _check_timeout(block, timeout)
+        with self._guard:
+            putter, item = _claim_first(self._putters, None)
+            if putter is None:
+                if not block:
+                    raise Empty
+                waiter = Waiter(self._guard)
+                self._getters[waiter] = None
+        if putter is not None:
+            putter.resume()
+            return item  # type: ignore[no-any-return]
+        if not self._meet(self._getters, waiter, timeout):
+            raise Empty
+        return waiter.value  # type: ignore[no-any-return]
+
+    def get_nowait(self) -> T:
+        """As ``get(block=False)``."""
+        return self.get(False)
+
+    def _meet(
+        self, line: OrderedDict[Waiter, Any], waiter: Waiter, timeout: float | None
+    ) -> bool:
+        try:
+            return waiter.park(timeout)
+        finally:
+            if waiter.state != WOKEN:
+                with self._guard:
+                    line.pop(waiter, None)
+
+    def __iter__(self) -> Channel[T]:
+        return self
+
+    def __next__(self) -> T:
+        item = self.get()
+        if item is StopIteration:
+            raise StopIteration
+        return item
+
+
+def _claim_first(line: OrderedDict[Waiter, Any], value: Any) -> tuple[Waiter | None, Any]:
+    """Claim the first that still waits in *line*; returns it and what it had with it."""
+    while line:
+        waiter, what = line.popitem(last=False)
+        if waiter.claim(value):
+            return waiter, what
+    return None, None
