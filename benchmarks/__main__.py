@@ -24,7 +24,7 @@ from benchmarks.report import as_json, figure, goals_text, measurement_text
 from benchmarks.results import Results
 
 PEERS = (*INSTALLABLE, "asyncio", "threads", "epoll", "C")
-QUICK_LIMIT = 100
+QUICK_LIMIT = 95
 """Seconds after which ``--quick`` starts no further measurement."""
 DEFAULT_JSON = ROOT / "docs" / "benchmarks.json"
 DEFAULT_PLOT = ROOT / "docs" / "benchmarks.svg"

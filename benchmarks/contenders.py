@@ -106,7 +106,9 @@ class Selection:
         chosen = list(self._on(self.ordinary, entries))
         if self.free_threaded:
             chosen += self._on(self.free_threaded, [e for e in entries if e.free_threaded])
-        return chosen
+        # Rows that are compared with the same one stand together.
+        groups = list(dict.fromkeys(contender.over for contender in chosen))
+        return sorted(chosen, key=lambda contender: groups.index(contender.over))
 
     def _on(self, interpreter: Interpreter, entries: Iterable[Entry]) -> Iterator[Contender]:
         for entry in entries:

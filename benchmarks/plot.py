@@ -14,8 +14,8 @@ from benchmarks.report import figure, times
 from benchmarks.results import Results
 
 COLUMNS = 2
-PANEL_WIDTH = 600
-LABEL_WIDTH = 232
+PANEL_WIDTH = 620
+LABEL_WIDTH = 250
 BAR_WIDTH = 210
 RATIO_END = 52
 FIGURE_END = 132
@@ -49,7 +49,10 @@ class Bar:
 
 
 def _bars(measurement: Measurement, results: Results) -> list[Bar]:
-    """The panel's bars, the best first; none where greenpool was not measured."""
+    """The panel's bars, the best first; none where greenpool was not measured.
+
+    Over 1, 2 and 4 hubs they stay in their order.
+    """
     metric = measurement.metrics[0]
     bars = []
     for contender in measurement.contenders:
@@ -66,7 +69,7 @@ def _bars(measurement: Measurement, results: Results) -> list[Bar]:
             colour = LIGHT_GREEN if "pure" in contender.name else GREEN
         relative = ratio if metric.more_is_better else 1 / ratio
         bars.append(Bar(contender.name, colour, relative, figure(median, metric.unit)))
-    return sorted(bars, key=lambda bar: -bar.relative)
+    return bars if measurement.over_hubs else sorted(bars, key=lambda bar: -bar.relative)
 
 
 def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
@@ -75,7 +78,7 @@ def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") 
 
 def _panel(x: float, y: float, measurement: Measurement, bars: Sequence[Bar]) -> list[str]:
     unit = measurement.metrics[0].title
-    scale = BAR_WIDTH / min(LONGEST, max(1.0, bars[0].relative))
+    scale = BAR_WIDTH / min(LONGEST, max(bar.relative for bar in bars))
     left = x + LABEL_WIDTH
     right = left + BAR_WIDTH
     parts = [_text(x, y + 14, measurement.title, "title")]
