@@ -36,7 +36,7 @@ def arguments() -> argparse.Namespace:
     add("--quick", action="store_true", help="a short run of most of it, in under two minutes")
     add("--only", nargs="+", metavar="NAME", help="these measurements, e.g. echo-100 or http")
     add("--list", action="store_true", help="print the names of the measurements and end")
-    add("--rounds", type=int, help="how often each figure is taken (default: 5, or 1 with --quick)")
+    add("--rounds", type=int, help="how often each figure is taken (default: 3, or 1 with --quick)")
     add("--peers", nargs="+", metavar="PEER", help=f"greenpool and these only: {', '.join(PEERS)}")
     add(
         "--speedups",
@@ -48,7 +48,7 @@ def arguments() -> argparse.Namespace:
     add("--plot", type=Path, metavar="FILE.svg", help=f"(default of a whole run: {DEFAULT_PLOT})")
     options = parser.parse_args()
     if options.rounds is None:
-        options.rounds = 1 if options.quick else 5
+        options.rounds = 1 if options.quick else 3
     if options.rounds < 1:
         parser.error(f"--rounds must be at least 1, not {options.rounds}")
     known = {peer.lower(): peer for peer in PEERS}
