@@ -35,6 +35,8 @@ def test_unpatched_outcomes(names: list[str]) -> None:
         "Plain.test_fails_always": "failed",
         "Plain.test_skipped_always": "skipped",
     }
+    assert {one.detail for one in run.outcomes.values() if one.passed} == {""}
+    assert run.outcomes["sample.Plain.test_skipped_always"].detail == "always"
     assert list(run.outcomes) == names
     assert run.outside == {}
 

@@ -62,21 +62,22 @@ class Result(unittest.TestResult):
     def __init__(self, report: Report) -> None:
         super().__init__()
         self.report = report
-        self.outcome = ""
+        self._reset()
+
+    def _reset(self) -> None:
+        self.outcome = "not run"
         self.details: list[str] = []
-        self.started = 0.0
-        self.log_start = 0
+        self.started: float | None = None
+        self.log_start = self.report.log_size()
 
     def startTest(self, test: unittest.TestCase) -> None:
         super().startTest(test)
-        self.outcome = "not run"
-        self.details = []
-        self.log_start = self.report.log_size()
         self.report.write(event="start", test=vars(test)[NAME], log=self.log_start)
         self.started = perf_counter()
 
     def stopTest(self, test: unittest.TestCase) -> None:
-        seconds = perf_counter() - self.started
+        # CPython 3.12.1 stops skipped tests that it never started.
+        seconds = 0.0 if self.started is None else perf_counter() - self.started
         super().stopTest(test)
         self.report.write(
             event="stop",
@@ -86,6 +87,7 @@ class Result(unittest.TestResult):
             detail="\n".join(self.details),
             log=[self.log_start, self.report.log_size()],
         )
+        self._reset()
 
     def _settle(self, test: Any, outcome: str, detail: str) -> None:
         if not isinstance(test, unittest.TestCase):
