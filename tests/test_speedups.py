@@ -78,9 +78,7 @@ def test_recv_returns_what_has_arrived(pair: tuple[socket.socket, socket.socket]
 
 
 @pytest.mark.parametrize("bufsize", [0, 1, LIMIT, LIMIT + 1])
-def test_recv_is_none_where_it_would_block(
-    pair: tuple[socket.socket, socket.socket], bufsize: int
-) -> None:
+def test_recv_is_none_where_it_would_block(pair: tuple[socket.socket, socket.socket], bufsize: int) -> None:
     left, right = pair
     assert right.getblocking()  # it is the call that does not block, whatever the socket's mode
     assert _speedups.recv(right.fileno(), bufsize) is None
@@ -365,9 +363,7 @@ def test_a_wrong_type_names_the_argument(call: Callable[[], object], message: st
         ),
     ],
 )
-def test_a_wrong_value_names_the_argument_and_the_value(
-    call: Callable[[], object], message: str
-) -> None:
+def test_a_wrong_value_names_the_argument_and_the_value(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError) as caught:
         call()
     assert str(caught.value) == message
@@ -469,9 +465,7 @@ def test_accept_unix_from_an_unnamed_client(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["client", "ünïcode", "x" * 103])
-def test_accept_unix_from_a_named_client(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_accept_unix_from_a_named_client(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # a path in an address is 107 bytes at most, 103 on some systems
     with listener(socket.AF_UNIX, "server") as server:
         assert accepted(server, name) == (True, name)
