@@ -61,6 +61,12 @@ from ._core.timeout import check_seconds as _check_seconds  # noqa: E402
 
 __all__ = [*_standard.__all__, "wait_read", "wait_write"]
 
+# Patching replaces these in the standard module.
+_native_getaddrinfo = _standard.getaddrinfo
+_native_gethostbyaddr = _standard.gethostbyaddr
+_native_gethostbyname = _standard.gethostbyname
+_native_gethostbyname_ex = _standard.gethostbyname_ex
+_native_getnameinfo = _standard.getnameinfo
 _base = _standard.socket
 _base_recv = _base.recv
 _base_recv_into = _base.recv_into
@@ -516,30 +522,30 @@ def getaddrinfo(  # type: ignore[no-redef]
     """As ``socket.getaddrinfo``; parks the greenlet unless host and port are numeric."""
     numeric_port = port is None or isinstance(port, int) or str(port).isdecimal()
     if numeric_port and (host is None or _is_numeric(host)):
-        return _standard.getaddrinfo(host, port, family, type, proto, flags)
-    return _off_thread(_standard.getaddrinfo, host, port, family, type, proto, flags)
+        return _native_getaddrinfo(host, port, family, type, proto, flags)
+    return _off_thread(_native_getaddrinfo, host, port, family, type, proto, flags)
 
 
 def gethostbyname(hostname: _Any, /) -> str:  # type: ignore[no-redef]
     """As ``socket.gethostbyname``; parks the greenlet unless the name is numeric."""
     if isinstance(hostname, (str, bytes)) and _is_numeric(hostname):
-        return _standard.gethostbyname(hostname)  # type: ignore[arg-type]
-    return _off_thread(_standard.gethostbyname, hostname)  # type: ignore[no-any-return]
+        return _native_gethostbyname(hostname)  # type: ignore[arg-type]
+    return _off_thread(_native_gethostbyname, hostname)  # type: ignore[no-any-return]
 
 
 def gethostbyname_ex(hostname: str, /) -> tuple[str, list[str], list[str]]:  # type: ignore[no-redef]
     """As ``socket.gethostbyname_ex``, parking the greenlet."""
-    return _off_thread(_standard.gethostbyname_ex, hostname)  # type: ignore[no-any-return]
+    return _off_thread(_native_gethostbyname_ex, hostname)  # type: ignore[no-any-return]
 
 
 def gethostbyaddr(ip_address: str, /) -> tuple[str, list[str], list[str]]:  # type: ignore[no-redef]
     """As ``socket.gethostbyaddr``, parking the greenlet."""
-    return _off_thread(_standard.gethostbyaddr, ip_address)  # type: ignore[no-any-return]
+    return _off_thread(_native_gethostbyaddr, ip_address)  # type: ignore[no-any-return]
 
 
 def getnameinfo(sockaddr: _Any, flags: int, /) -> tuple[str, str]:  # type: ignore[no-redef]
     """As ``socket.getnameinfo``, parking the greenlet unless everything asked for is numeric."""
     numeric = _standard.NI_NUMERICHOST | _standard.NI_NUMERICSERV
     if isinstance(flags, int) and flags & numeric == numeric:
-        return _standard.getnameinfo(sockaddr, flags)
-    return _off_thread(_standard.getnameinfo, sockaddr, flags)  # type: ignore[no-any-return]
+        return _native_getnameinfo(sockaddr, flags)
+    return _off_thread(_native_getnameinfo, sockaddr, flags)  # type: ignore[no-any-return]
