@@ -23,12 +23,14 @@ from __future__ import annotations
 import errno
 import os
 import select as _select
+from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .current import CREDIT, current_greenlet
 from .inbox import Call
 from .native import Lock, poll, select
+from .waiter import Waiter
 
 if TYPE_CHECKING:
     from .hub import Hub
@@ -284,10 +286,68 @@ def wait_descriptor(fd: int, bits: int, timeout: float | None) -> bool:
             if ready_now(fd, bits):
                 return True
     finally:
-        idle = registration.reader is registration.writer is registration.crowd is None
-        if registration.temporary and idle and hub.registrations.get(fd) is registration:
-            del hub.registrations[fd]
-            hub.poller.unregister(fd)
+        _let_go(registration)
+
+
+class _AnyReady(Waiter):
+    """Parked on several registrations, each of which holds it among its crowd as if it were a greenlet.
+
+    The first of its turns in the ready queue claims it; further ones pass the turn on.
+    """
+
+    __slots__ = ()
+
+    def switch(self) -> Any:
+        if self.claim():
+            return self.greenlet.switch()
+        return self.hub.ready.popleft().switch()
+
+
+def wait_any(wanted: Iterable[tuple[int, int]], timeout: float | None) -> bool:
+    """Park the calling greenlet until one of several descriptors may be ready; False after *timeout* seconds.
+
+    *wanted*: pairs of a bare number and the bits to wait for, READ, WRITE or both.  The caller has just
+    asked the kernel, found none of them ready, and asks again afterwards.
+    """
+    waiter = _AnyReady()
+    hub = waiter.hub
+    registrations = []
+    try:
+        for fd, bits in wanted:
+            registration = hub.registrations.get(fd)
+            if registration is None:
+                try:
+                    hub.poller.register(fd)
+                except PermissionError:
+                    continue  # a regular file, say: what it is not ready for now it never will be
+                registration = hub.registrations[fd] = Registration(hub, fd, temporary=True)
+            elif registration.arm is None:
+                # The number may have been closed behind our back and used anew: then this registers it,
+                # and else it does no harm.
+                hub.poller.register(fd)
+            registration._join_crowd(bits, waiter)
+            registrations.append(registration)
+            if registration.arm is not None:
+                registration.arm(fd, bits)
+        return waiter.park(timeout)
+    finally:
+        for registration in registrations:
+            registration._leave(waiter)
+            _let_go(registration)
+
+
+def _let_go(registration: Registration) -> None:
+    """Unregister a bare number whose last wait has ended."""
+    hub = registration.hub
+    if (
+        hub is not None
+        and registration.temporary
+        and registration.reader is registration.writer is None
+        and not registration.crowd
+        and hub.registrations.get(registration.fd) is registration
+    ):
+        del hub.registrations[registration.fd]
+        hub.poller.unregister(registration.fd)
 
 
 def ready_now(fd: int, bits: int) -> bool:
