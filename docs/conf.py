@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import pkgutil
+import sys
 
 from sphinx.application import Sphinx
 
@@ -47,5 +49,18 @@ def list_modules(app: Sphinx, document: str, source: list[str]) -> None:
                 source[0] += MODULE.format(module.name)
 
 
+def skip_standard(
+    app: Sphinx, what: str, name: str, member: object, skip: bool, options: object
+) -> bool | None:
+    """Leaves out what has the docstring of its namesake in the standard module of the same name."""
+    package, _, module = (getattr(member, "__module__", None) or "").partition(".")
+    if package == "greenpool" and module in sys.stdlib_module_names:
+        standard = getattr(importlib.import_module(module), name, None)
+        if member.__doc__ is not None and member.__doc__ == standard.__doc__:
+            return True
+    return None
+
+
 def setup(app: Sphinx) -> None:
     app.connect("source-read", list_modules)
+    app.connect("autodoc-skip-member", skip_standard)
