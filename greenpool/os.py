@@ -1,0 +1,306 @@
+"""Cooperative ``os``: every name of the standard module; what waits parks the greenlet (as ``gevent.os``).
+
+*Reading and writing.*  Descriptors stay as they are, blocking by default, because the flag that makes one
+non-blocking is shared with every process that has it.  So ``read`` asks first whether the system call would
+block, and parks until it would not.  A blocking ``write`` of more than a pipe has room for would block in
+the middle, so it is made in pieces of PIPE_BUF bytes, for which a pipe that is ready has room.  Regular files
+are always ready; on a descriptor that is non-blocking already, the system call itself says EAGAIN.
+
+*Waiting for children.*  ``waitpid`` for one child waits for its pidfd (Linux) or its kqueue event (macOS and
+the BSDs), and reaps it then with WNOHANG.  Where there is neither, and for any of several children, a thread
+waits with WNOWAIT, which leaves the child to be reaped here: so a wait that is given up takes nobody's
+status away.  No handler for SIGCHLD is installed.
+
+*What stays*: ``fork`` and its like (the hub goes on in the child, see ``Hub.after_fork``), ``posix_spawn``,
+``sendfile`` (``socket.sendfile`` parks), and what works on regular files.
+
+*Threads*: any.
+"""
+
+# The names of the standard module are defined anew on purpose.
+# mypy: disable-error-code="no-redef, misc"
+
+from __future__ import annotations
+
+import fcntl as _fcntl
+import os as _standard
+import select as _standard_select
+import stat as _stat
+from collections.abc import Callable as _Callable
+from collections.abc import Sequence as _Sequence
+from types import FunctionType as _FunctionType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+if _TYPE_CHECKING:
+    from os import *  # noqa: F403
+
+    from typing_extensions import Buffer as _Buffer
+
+for _name, _value in list(vars(_standard).items()):
+    if _name.startswith("__"):
+        continue
+    if isinstance(_value, _FunctionType) and _value.__module__ == "os":
+        # Python code (spawnv, ...), which here runs over the names below.
+        _copy = _FunctionType(
+            _value.__code__, globals(), _name, _value.__defaults__, _value.__closure__
+        )
+        _copy.__kwdefaults__ = _value.__kwdefaults__
+        _copy.__doc__ = _value.__doc__
+        _value = _copy
+    globals()[_name] = _value
+
+from ._core import native as _native  # noqa: E402
+from ._core.descriptor import IN as _IN  # noqa: E402
+from ._core.descriptor import OUT as _OUT  # noqa: E402
+from ._core.descriptor import ready_now as _ready_now  # noqa: E402
+from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
+from ._core.timeout import Timeout as _Timeout  # noqa: E402
+
+__all__ = list(_standard.__all__)
+
+_PIPE_BUF: int = getattr(_standard_select, "PIPE_BUF", 512)
+
+_O_ACCMODE = _standard.O_RDONLY | _standard.O_WRONLY | _standard.O_RDWR
+
+_native_readv: _Any = getattr(_standard, "readv", None)
+_native_system = _standard.system
+_native_wait3: _Any = getattr(_standard, "wait3", None)
+_native_wait4: _Any = getattr(_standard, "wait4", None)
+_native_waitid: _Any = getattr(_standard, "waitid", None)
+_native_waitpid = _standard.waitpid
+_wrap_close: _Any = getattr(_standard, "_wrap_close")  # noqa: B009
+
+
+# Reading and writing.
+
+
+def _would_block(fd: _Any, bits: int) -> bool:
+    """Whether a read (IN) or a small write (OUT) would block now; it may then be waited for."""
+    return (
+        isinstance(fd, int)
+        and fd >= 0
+        and not _ready_now(fd, bits)
+        and _may_block(fd, bits)
+    )
+
+
+def _may_block(fd: int, bits: int) -> bool:
+    flags = _fcntl.fcntl(fd, _fcntl.F_GETFL)
+    # The wrong end of a pipe never becomes ready; the system call says EBADF.
+    useless = _standard.O_WRONLY if bits == _IN else _standard.O_RDONLY
+    return not flags & _standard.O_NONBLOCK and flags & _O_ACCMODE != useless
+
+
+def _wait_until_readable(fd: _Any) -> None:
+    if _would_block(fd, _IN):
+        _wait_descriptor(fd, _IN, None)
+
+
+def read(fd: int, length: int, /) -> bytes:
+    """As ``os.read``, parking the greenlet."""
+    _wait_until_readable(fd)
+    return _native.read(fd, length)
+
+
+if _native_readv is not None:
+
+    def readv(fd: int, buffers: _Sequence[_Any], /) -> int:
+        """As ``os.readv``, parking the greenlet."""
+        _wait_until_readable(fd)
+        return _native_readv(fd, buffers)  # type: ignore[no-any-return]
+
+
+def write(fd: int, data: _Buffer, /) -> int:
+    """As ``os.write``, parking the greenlet; on a blocking descriptor it writes all of *data*."""
+    with memoryview(data) as view:
+        size = view.nbytes
+    if size <= _PIPE_BUF:
+        if _would_block(fd, _OUT):
+            _wait_descriptor(fd, _OUT, None)
+        return _native.write(fd, data)
+    if not isinstance(fd, int) or fd < 0 or not _may_fill_up(fd):
+        return _native.write(fd, data)
+    return _write_in_pieces(fd, data, lambda: _wait_descriptor(fd, _OUT, None))
+
+
+def _may_fill_up(fd: int) -> bool:
+    """Whether a write to *fd* may have to wait for somebody to read."""
+    mode = _standard.fstat(fd).st_mode
+    return not (_stat.S_ISREG(mode) or _stat.S_ISBLK(mode)) and _may_block(fd, _OUT)
+
+
+def _write_in_pieces(fd: int, data: _Buffer, wait: _Callable[[], object]) -> int:
+    """Write all of *data*, calling *wait* before each piece; the number of bytes written.
+
+    That is less than all of them only where an error came in between, as with the system call.
+    """
+    written = 0
+    with memoryview(data) as view, view.cast("B") as octets:
+        while written < len(octets):
+            try:
+                wait()
+                written += _native.write(fd, octets[written : written + _PIPE_BUF])
+            except BlockingIOError:
+                pass  # made non-blocking, and filled up by somebody else
+            except OSError:
+                if written:
+                    break
+                raise
+    return written
+
+
+if hasattr(_standard, "writev"):
+
+    def writev(fd: int, buffers: _Sequence[_Any], /) -> int:
+        """As ``os.writev``, parking the greenlet."""
+        return write(fd, b"".join(buffers))
+
+
+# Waiting for children.
+
+
+def _wait_for_exit(pid: int, timeout: float | None = None) -> bool:
+    """Park until the child *pid* has ended, without reaping it; False after *timeout* seconds."""
+    try:
+        watch, stop_watching = _watch_child(pid)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        # No pidfd here (an old kernel, a sandbox), or no descriptor left.
+        with _Timeout(timeout, False):
+            _wait_in_thread(_standard.P_PID, pid, _standard.WEXITED)
+            return True
+        return False
+    try:
+        return _wait_descriptor(watch, _IN, timeout)
+    finally:
+        stop_watching()
+
+
+def _watch_child(pid: int) -> tuple[int, _Callable[[], object]]:
+    """A descriptor that becomes readable when the child ends, and what closes it."""
+    if hasattr(_standard, "pidfd_open"):
+        pidfd = _standard.pidfd_open(pid)
+        return pidfd, lambda: _native.close(pidfd)
+    if _native.kqueue is not None:
+        select: _Any = _standard_select
+        kqueue = _native.kqueue()
+        event = select.kevent(
+            pid,
+            select.KQ_FILTER_PROC,
+            select.KQ_EV_ADD | select.KQ_EV_ONESHOT,
+            select.KQ_NOTE_EXIT,
+        )
+        try:
+            kqueue.control([event], 0, 0)
+        except BaseException:
+            kqueue.close()
+            raise
+        return kqueue.fileno(), kqueue.close
+    raise OSError("this system has neither pidfd_open nor kqueue")
+
+
+def _wait_in_thread(idtype: int, id: int, events: int) -> None:
+    from .threadpool import blocking
+
+    try:
+        blocking(_native_waitid, idtype, id, events | _standard.WNOWAIT)
+    except ChildProcessError:
+        pass  # reaped by somebody else: whoever asks next will be told so
+
+
+def _wait_for_change(pid: int, options: int) -> None:
+    """Park until ``waitpid(pid, options)`` may have something to say."""
+    stops = options & (_standard.WUNTRACED | _standard.WCONTINUED)
+    if pid > 0 and not stops:
+        _wait_for_exit(pid)
+        return
+    events = _standard.WEXITED
+    if stops & _standard.WUNTRACED:
+        events |= _standard.WSTOPPED
+    if stops & _standard.WCONTINUED:
+        events |= _standard.WCONTINUED
+    if pid > 0:
+        _wait_in_thread(_standard.P_PID, pid, events)
+    elif pid == -1:
+        _wait_in_thread(_standard.P_ALL, 0, events)
+    else:
+        _wait_in_thread(_standard.P_PGID, -pid or _standard.getpgrp(), events)
+
+
+def _reap(
+    function: _Callable[[int], _Any], pid: int, options: int
+) -> _Any:
+    """Call *function*, of the waitpid family, with WNOHANG until it finds something."""
+    while True:
+        result = function(options | _standard.WNOHANG)
+        if result[0] or options & _standard.WNOHANG:
+            return result
+        if _native_waitid is None:
+            from .threadpool import blocking
+
+            return blocking(function, options)
+        _wait_for_change(pid, options)
+
+
+def waitpid(pid: int, options: int, /) -> tuple[int, int]:
+    """As ``os.waitpid``, parking the greenlet."""
+    return _reap(lambda flags: _native_waitpid(pid, flags), pid, options)  # type: ignore[no-any-return]
+
+
+def wait() -> tuple[int, int]:
+    """As ``os.wait``, parking the greenlet."""
+    return waitpid(-1, 0)
+
+
+if _native_wait3 is not None:
+
+    def wait3(options: int) -> tuple[int, int, _Any]:
+        """As ``os.wait3``, parking the greenlet."""
+        return _reap(_native_wait3, -1, options)  # type: ignore[no-any-return]
+
+
+if _native_wait4 is not None:
+
+    def wait4(pid: int, options: int) -> tuple[int, int, _Any]:
+        """As ``os.wait4``, parking the greenlet."""
+        return _reap(lambda flags: _native_wait4(pid, flags), pid, options)  # type: ignore[no-any-return]
+
+
+if _native_waitid is not None:
+
+    def waitid(idtype: int, id: int, options: int, /) -> _Any:
+        """As ``os.waitid``, parking the greenlet."""
+        while True:
+            result = _native_waitid(idtype, id, options | _standard.WNOHANG)
+            if result is not None or options & _standard.WNOHANG:
+                return result
+            if idtype == _standard.P_PID and not options & (
+                _standard.WSTOPPED | _standard.WCONTINUED
+            ):
+                _wait_for_exit(id)
+            else:
+                _wait_in_thread(idtype, id, options)
+
+
+def system(command: str | bytes) -> int:
+    """As ``os.system``, parking the greenlet."""
+    from .threadpool import blocking
+
+    return blocking(_native_system, command)
+
+
+def popen(cmd: str, mode: str = "r", buffering: int = -1) -> _Any:
+    """As ``os.popen``, over ``greenpool.subprocess``."""
+    if not isinstance(cmd, str):
+        raise TypeError(f"invalid cmd type ({type(cmd)}, expected string)")
+    if mode not in ("r", "w"):
+        raise ValueError(f"invalid mode {mode!r}")
+    if buffering == 0 or buffering is None:
+        raise ValueError("popen() does not support unbuffered streams")
+    from .subprocess import PIPE, Popen
+
+    pipe: _Any = {"stdout" if mode == "r" else "stdin": PIPE}
+    process: _Any = Popen(cmd, shell=True, text=True, bufsize=buffering, **pipe)
+    return _wrap_close(process.stdout or process.stdin, process)

@@ -1,0 +1,330 @@
+"""Cooperative ``select`` (as ``gevent.select``): every name of the standard module; its calls park.
+
+*How a call waits.*  It asks the kernel without waiting, by way of the standard object; where nothing is
+ready it parks the calling greenlet on the descriptors concerned, and then asks again.  So what is found and
+what is raised are the standard module's own.
+
+*epoll and kqueue* are themselves descriptors that become ready when an event is there, so the hub's poller
+watches them.  (Their C types cannot be subclassed, so the green ones hold one.)
+
+*devpoll* (Solaris) is the standard one, and blocks.
+
+*Threads*: as the standard ones; any of these may be used on any hub.
+"""
+
+# The names of the standard module are defined anew on purpose.
+# mypy: disable-error-code="no-redef"
+
+from __future__ import annotations
+
+import select as _standard
+from collections.abc import Callable as _Callable
+from collections.abc import Iterable as _Iterable
+from math import ceil as _ceil
+from time import monotonic as _monotonic
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+if _TYPE_CHECKING:
+    from select import *  # noqa: F403
+    from types import TracebackType as _TracebackType
+
+for _name, _value in list(vars(_standard).items()):
+    if not _name.startswith("__"):
+        globals()[_name] = _value
+
+from ._core import native as _native  # noqa: E402
+from ._core.current import current_greenlet as _current_greenlet  # noqa: E402
+from ._core.descriptor import READ as _READ  # noqa: E402
+from ._core.descriptor import WRITE as _WRITE  # noqa: E402
+from ._core.descriptor import Descriptor as _Descriptor  # noqa: E402
+from ._core.descriptor import wait_any as _wait_any  # noqa: E402
+from .socket import _spend  # noqa: E402
+from .time import _seconds  # noqa: E402
+
+__all__ = [name for name in vars(_standard) if not name.startswith("_")]
+
+_MAX_MILLISECONDS = 2**31 - 1
+
+
+def _number(timeout: _Any, message: str) -> float:
+    """*timeout* as the C functions take one."""
+    try:
+        return _seconds(timeout)
+    except TypeError:
+        raise TypeError(message) from None
+
+
+def _checked_milliseconds(milliseconds: int) -> int:
+    if milliseconds > _MAX_MILLISECONDS:
+        raise OverflowError("timeout is too large")
+    return milliseconds
+
+
+def _ask_and_park(
+    ask: _Callable[[], _Any], park: _Callable[[float | None], object], seconds: float | None
+) -> _Any:
+    """Call *ask* until it finds something or *seconds* have passed; *park* in between."""
+    found = ask()
+    if any(found) or seconds == 0:
+        # Somebody who polls in a loop must let the others run at times.
+        _spend()
+        return found
+    deadline = None if seconds is None else _monotonic() + seconds
+    while True:
+        park(None if deadline is None else deadline - _monotonic())
+        found = ask()
+        if any(found) or (deadline is not None and deadline <= _monotonic()):
+            return found
+
+
+def _descriptor_of(fileobj: _Any) -> _Any:
+    # What is neither an int nor has a fileno is left to the C function, which says so.
+    return fileobj.fileno() if hasattr(fileobj, "fileno") else fileobj
+
+
+def select(
+    rlist: _Iterable[_Any],
+    wlist: _Iterable[_Any],
+    xlist: _Iterable[_Any],
+    timeout: float | None = None,
+    /,
+) -> tuple[list[_Any], list[_Any], list[_Any]]:
+    """As ``select.select``, parking the greenlet; *timeout* in seconds."""
+    if timeout is not None:
+        timeout = _number(timeout, "timeout must be a float or None")
+        if timeout < 0:
+            raise ValueError("timeout must be non-negative")
+    # An iterator would be empty when it is asked for the second time.
+    rlist, wlist, xlist = (
+        fds if isinstance(fds, (list, tuple)) or not hasattr(fds, "__iter__") else list(fds)
+        for fds in (rlist, wlist, xlist)
+    )
+
+    def ask() -> tuple[list[_Any], list[_Any], list[_Any]]:
+        return _native.select(rlist, wlist, xlist, 0)
+
+    def park(remaining: float | None) -> None:
+        wanted = [(_descriptor_of(fileobj), _READ) for fds in (rlist, xlist) for fileobj in fds]
+        wanted += [(_descriptor_of(fileobj), _WRITE) for fileobj in wlist]
+        _wait_any(wanted, remaining)
+
+    return _ask_and_park(ask, park, timeout)  # type: ignore[no-any-return]
+
+
+if hasattr(_standard, "poll"):
+    _WRITING = _standard.POLLOUT | getattr(_standard, "POLLWRNORM", 0) | getattr(_standard, "POLLWRBAND", 0)
+
+    class poll:
+        """As ``select.poll``: calling it makes an object whose ``poll`` parks the greenlet.
+
+        Not a function, because classes that keep it as an attribute would make a method of it.
+        """
+
+        def __new__(cls) -> _Any:
+            made = object.__new__(_Poll)
+            made._poll = _native.poll()
+            made._masks = {}
+            made._in_use = _native.Lock()
+            return made
+
+    class _Poll:
+        """As what ``select.poll()`` returns."""
+
+        __slots__ = ("_poll", "_masks", "_in_use", "__weakref__")
+
+        _poll: _Any
+        _masks: dict[int, int]
+        _in_use: _Any
+
+        def __new__(cls, *args: object, **kwargs: object) -> _Poll:
+            raise TypeError(f"cannot create '{cls.__module__}.{cls.__name__}' instances")
+
+        def register(
+            self,
+            fd: _Any,
+            eventmask: int = _standard.POLLIN | _standard.POLLPRI | _standard.POLLOUT,
+            /,
+        ) -> None:
+            """Watch *fd*, or change what it is watched for."""
+            fd = _descriptor_of(fd)
+            self._poll.register(fd, eventmask)
+            self._masks[fd] = eventmask
+
+        def modify(self, fd: _Any, eventmask: int, /) -> None:
+            """Change what *fd* is watched for; raises OSError(ENOENT) where it is not watched."""
+            fd = _descriptor_of(fd)
+            self._poll.modify(fd, eventmask)
+            self._masks[fd] = eventmask
+
+        def unregister(self, fd: _Any, /) -> None:
+            """Watch *fd* no longer; raises KeyError where it is not watched."""
+            fd = _descriptor_of(fd)
+            self._poll.unregister(fd)
+            del self._masks[fd]
+
+        def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
+            """Wait, at most *timeout* milliseconds, and return (descriptor, events) pairs.
+
+            None or a negative number: for ever.
+            """
+            seconds = None
+            if timeout is not None:
+                timeout = _number(timeout, "timeout must be an integer or None")
+                if timeout >= 0:
+                    seconds = _checked_milliseconds(_ceil(timeout)) / 1000
+            if not self._in_use.acquire(blocking=False):
+                raise RuntimeError("concurrent poll() invocation")
+            try:
+                return _ask_and_park(self._ask, self._park, seconds)  # type: ignore[no-any-return]
+            finally:
+                self._in_use.release()
+
+        def _ask(self) -> list[tuple[int, int]]:
+            return self._poll.poll(0)  # type: ignore[no-any-return]
+
+        def _park(self, remaining: float | None) -> None:
+            wanted = []
+            for fd, mask in list(self._masks.items()):
+                # Errors and hang-ups are reported unasked; READ has them too.
+                bits = _WRITE if mask & _WRITING else 0
+                if mask & ~_WRITING or not bits:
+                    bits |= _READ
+                wanted.append((fd, bits))
+            _wait_any(wanted, remaining)
+
+
+class _Watched:
+    """A kernel object with a descriptor that becomes readable when the object has something to report."""
+
+    __slots__ = ("_kernel", "_descriptor", "__weakref__")
+
+    def __init__(self, kernel: _Any) -> None:
+        self._kernel = kernel
+        self._descriptor = _Descriptor(kernel.fileno())
+
+    def close(self) -> None:
+        """Close the descriptor; whoever waits gets OSError(EBADF).  As often as you like."""
+        self._descriptor.close()
+        self._kernel.close()
+
+    @property
+    def closed(self) -> bool:
+        """True once it is closed."""
+        return self._kernel.closed  # type: ignore[no-any-return]
+
+    def fileno(self) -> int:
+        """The descriptor's number; raises ValueError once it is closed."""
+        return self._kernel.fileno()  # type: ignore[no-any-return]
+
+    def _park(self, remaining: float | None) -> None:
+        self._descriptor.registration().wait_read(_current_greenlet(), remaining)
+
+
+if hasattr(_standard, "epoll"):
+
+    class epoll(_Watched):
+        """As ``select.epoll``; ``poll`` parks the greenlet."""
+
+        __slots__ = ()
+
+        def __init__(self, sizehint: int = -1, flags: int = 0) -> None:
+            _Watched.__init__(self, _native.epoll(sizehint, flags))
+
+        @classmethod
+        def fromfd(cls, fd: int, /) -> _Any:
+            """An epoll object for an open epoll descriptor, which it closes at its end."""
+            made = cls.__new__(cls)
+            _Watched.__init__(made, _native.epoll.fromfd(fd))
+            return made
+
+        def __enter__(self) -> _Any:
+            self.fileno()  # raises where it is closed
+            return self
+
+        def __exit__(
+            self,
+            kind: type[BaseException] | None = None,
+            value: BaseException | None = None,
+            traceback: _TracebackType | None = None,
+            /,
+        ) -> None:
+            self.close()
+
+        def register(
+            self,
+            fd: _Any,
+            eventmask: int = _standard.EPOLLIN | _standard.EPOLLPRI | _standard.EPOLLOUT,
+        ) -> None:
+            """Watch *fd*; raises OSError(EEXIST) where it is watched already."""
+            self._kernel.register(fd, eventmask)
+
+        def modify(self, fd: _Any, eventmask: int) -> None:
+            """Change what *fd* is watched for."""
+            self._kernel.modify(fd, eventmask)
+
+        def unregister(self, fd: _Any) -> None:
+            """Watch *fd* no longer."""
+            self._kernel.unregister(fd)
+
+        def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
+            """Wait, at most *timeout* seconds, and return up to *maxevents* (descriptor, events) pairs.
+
+            None or a negative number: for ever, and as many as there are.
+            """
+            seconds = None
+            if timeout is not None:
+                timeout = _number(timeout, "timeout must be an integer or None")
+                milliseconds = _checked_milliseconds(_ceil(timeout * 1000))
+                if milliseconds >= 0:
+                    seconds = milliseconds / 1000
+
+            def ask() -> list[tuple[int, int]]:
+                return self._kernel.poll(0, maxevents)  # type: ignore[no-any-return]
+
+            return _ask_and_park(ask, self._park, seconds)  # type: ignore[no-any-return]
+
+
+if hasattr(_standard, "kqueue"):
+
+    class kqueue(_Watched):
+        """As ``select.kqueue``; ``control`` parks the greenlet."""
+
+        __slots__ = ()
+
+        def __init__(self) -> None:
+            _Watched.__init__(self, _native.kqueue())
+
+        @classmethod
+        def fromfd(cls, fd: int, /) -> _Any:
+            """A kqueue object for an open kqueue descriptor, which it closes at its end."""
+            made = cls.__new__(cls)
+            _Watched.__init__(made, _native.kqueue.fromfd(fd))
+            return made
+
+        def control(
+            self,
+            changelist: _Iterable[_Any] | None,
+            maxevents: int,
+            timeout: float | None = None,
+            /,
+        ) -> list[_Any]:
+            """Make the changes, then wait, at most *timeout* seconds, for up to *maxevents* events.
+
+            None: for ever.
+            """
+            if timeout is not None:
+                timeout = _number(
+                    timeout,
+                    f"timeout argument must be a number or None, got {type(timeout).__name__}",
+                )
+                if timeout < 0:
+                    raise ValueError("timeout must be positive or None")
+            changes = changelist
+
+            def ask() -> list[_Any]:
+                nonlocal changes
+                made, changes = changes, None
+                return self._kernel.control(made, maxevents, 0)  # type: ignore[no-any-return]
+
+            return _ask_and_park(ask, self._park, timeout if maxevents else 0)  # type: ignore[no-any-return]

@@ -1,0 +1,177 @@
+"""Cooperative ``ssl``: every name of the standard module; its sockets park the greenlet (as ``gevent.ssl``).
+
+``SSLSocket`` is a subclass both of the standard one, whose Python code it keeps, and of ``greenpool.socket``,
+over which that code then runs: connecting, accepting, timeouts, closing, and the plain socket that is left
+after ``unwrap``.  Only what enters OpenSSL is defined here.  The descriptor is non-blocking, so each of these
+calls ends at once, with SSLWantReadError or SSLWantWriteError where it has to wait.
+
+*Contexts.*  Here ``SSLContext`` is a subclass of the standard one that differs in nothing but the class of
+the sockets it makes.  In a patched program the standard SSLContext stays where it is, and is told to make
+green sockets (``patch_standard``); so contexts made before patching do, too.  (The setters of its properties
+go by ``super(SSLContext, SSLContext)``, which looks the module's global name up: with a subclass in its place
+they would call themselves for ever.)
+
+*Who guards what.*  OpenSSL's connection object must not be entered by two threads at the same time, so
+handshake, read, write and unwrap hold the socket's lock while they are in it, and no longer.
+
+*Threads*: any; a greenlet of one hub may read while one of another writes.
+"""
+
+# The names of the standard module are defined anew on purpose.
+# mypy: disable-error-code="no-redef"
+
+from __future__ import annotations
+
+import os as _os
+import ssl as _standard
+from collections.abc import Callable as _Callable
+from time import monotonic as _monotonic
+from types import FunctionType as _FunctionType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+if _TYPE_CHECKING:
+    from ssl import *  # noqa: F403
+
+
+def _over(function: _Any, names: dict[str, _Any]) -> _Any:
+    """*function*, of the standard module, with *names* for its global variables."""
+    copy = _FunctionType(
+        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__doc__ = function.__doc__
+    copy.__qualname__ = function.__qualname__
+    return copy
+
+
+for _name, _value in list(vars(_standard).items()):
+    if _name.startswith("__"):
+        continue
+    if isinstance(_value, _FunctionType) and _value.__module__ == "ssl":
+        _value = _over(_value, globals())
+    globals()[_name] = _value
+
+from ._core.native import Lock as _Lock  # noqa: E402
+from .socket import _spend  # noqa: E402
+from .socket import create_connection as _create_connection  # noqa: E402
+from .socket import socket as _green_socket  # noqa: E402
+
+__all__ = [name for name in vars(_standard) if not name.startswith("_")]
+
+# What get_server_certificate connects with.
+create_connection = _create_connection
+
+_base: _Any = _standard.SSLSocket
+# The standard ``_create`` finds its own class by its global name, which patching replaces.
+_create_over_originals: _Any = classmethod(_over(_base._create.__func__, dict(vars(_standard))))
+
+
+class SSLSocket(_base, _green_socket):  # type: ignore[misc]
+    """An ``ssl.SSLSocket`` whose operations park the calling greenlet; made by ``SSLContext.wrap_socket``."""
+
+    _sslobj: _Any
+    _timeout: float | None
+
+    def __new__(cls, *args: _Any, **kwargs: _Any) -> _Any:
+        made = super().__new__(cls, *args, **kwargs)
+        made._tls_lock = _Lock()
+        return made
+
+    _create = _create_over_originals
+
+    def _until_done(self, what: str, operation: _Callable[..., _Any], *args: _Any) -> _Any:
+        """Carry out *operation*, which enters OpenSSL, and park while OpenSSL waits for the network."""
+        timeout = self._timeout
+        deadline = None if timeout is None else _monotonic() + timeout
+        while True:
+            try:
+                with self._tls_lock:
+                    result = operation(*args)
+            except _standard.SSLWantReadError:
+                if timeout == 0.0:
+                    raise
+                reading = True
+            except _standard.SSLWantWriteError:
+                if timeout == 0.0:
+                    raise
+                reading = False
+            else:
+                _spend()
+                return result
+            # Not in the ``except`` clause: another greenlet must not find this exception being handled.
+            registration = self._current_registration() or self._register()
+            try:
+                if reading:
+                    self._park_read(registration, deadline)
+                else:
+                    self._park_write(deadline)
+            except TimeoutError:
+                raise TimeoutError(f"The {what} operation timed out") from None
+
+    def do_handshake(self, block: bool = False) -> None:
+        self._check_connected()
+        timeout = self._timeout
+        try:
+            if timeout == 0.0 and block:
+                self._timeout = None
+            self._until_done("handshake", self._sslobj.do_handshake)
+        finally:
+            self._timeout = timeout
+
+    # The connection object is looked up once: whoever waits while another greenlet calls ``shutdown``, which
+    # takes it away, still learns how the stream ended.
+
+    def read(self, len: int = 1024, buffer: _Any = None) -> _Any:
+        self._checkClosed()
+        if self._sslobj is None:
+            raise ValueError("Read on closed or unwrapped SSL socket.")
+        args = (len,) if buffer is None else (len, buffer)
+        try:
+            return self._until_done("read", self._sslobj.read, *args)
+        except _standard.SSLError as error:
+            if error.args[0] == _standard.SSL_ERROR_EOF and self.suppress_ragged_eofs:
+                return b"" if buffer is None else 0
+            raise
+
+    def write(self, data: _Any) -> int:
+        self._checkClosed()
+        if self._sslobj is None:
+            raise ValueError("Write on closed or unwrapped SSL socket.")
+        return self._until_done("write", self._sslobj.write, data)  # type: ignore[no-any-return]
+
+    def send(self, data: _Any, flags: int = 0) -> int:
+        if self._sslobj is None or flags:
+            # Plain, or refused.
+            return super().send(data, flags)
+        return self.write(data)
+
+    def unwrap(self) -> _Any:
+        if not self._sslobj:
+            raise ValueError("No SSL wrapper around " + str(self))
+        plain = self._until_done("read", self._sslobj.shutdown)
+        self._sslobj = None
+        return plain
+
+    def settimeout(self, value: float | None, /) -> None:
+        _green_socket.settimeout(self, value)
+        if self._sslobj is None and self.fileno() >= 0:
+            # Called by ``_create`` after it has detached the socket that is to be wrapped, which makes a
+            # green one's descriptor blocking again.
+            _os.set_blocking(self.fileno(), False)
+
+
+class SSLContext(_standard.SSLContext):
+    __doc__ = _standard.SSLContext.__doc__
+
+    sslsocket_class = SSLSocket
+
+
+def patch_standard() -> None:
+    """Have every standard SSLContext, also one made before, make green sockets.
+
+    For ``greenpool.monkey``, which puts SSLSocket in the place of the standard one.
+    """
+    _standard.SSLContext.sslsocket_class = SSLSocket
+    # For subclasses of the standard SSLSocket that were made before.
+    _base._create = _create_over_originals

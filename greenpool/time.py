@@ -1,0 +1,57 @@
+"""Cooperative ``time`` (as ``gevent.time``): every name of the standard module; ``sleep`` parks."""
+
+# The names of the standard module are defined anew on purpose.
+# mypy: disable-error-code="no-redef"
+
+from __future__ import annotations
+
+import time as _standard
+from math import isnan as _isnan
+from operator import index as _index
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+if _TYPE_CHECKING:
+    from time import *  # noqa: F403
+    from typing import SupportsFloat as _SupportsFloat
+    from typing import SupportsIndex as _SupportsIndex
+
+for _name, _value in list(vars(_standard).items()):
+    if not _name.startswith("__"):
+        globals()[_name] = _value
+
+from ._core.current import getcurrent as _getcurrent  # noqa: E402
+from ._core.current import thread_hub as _thread_hub  # noqa: E402
+from ._core.hub import sleep as _sleep  # noqa: E402
+
+__all__ = [name for name in vars(_standard) if not name.startswith("_")]
+
+_native_sleep = _standard.sleep
+
+# What the interpreter's own clock type can hold: 64 bits of nanoseconds.
+_LONGEST = 2**63 / 1e9
+
+
+def _seconds(value: _SupportsFloat | _SupportsIndex) -> float:
+    """*value* as a number of seconds, refused as the C functions refuse it."""
+    seconds = value if isinstance(value, float) else _index(value)  # type: ignore[arg-type]
+    if _isnan(seconds):
+        raise ValueError("Invalid value NaN (not a number)")
+    if not -_LONGEST < seconds < _LONGEST:
+        raise OverflowError("timestamp out of range for platform time_t")
+    return seconds
+
+
+def sleep(seconds: _SupportsFloat | _SupportsIndex, /) -> None:
+    """Park the calling greenlet for *seconds*; with 0, only let the others run first.
+
+    Raises ValueError for a negative number and TypeError for what is no number, as ``time.sleep``.
+    """
+    duration = _seconds(seconds)
+    if duration < 0:
+        raise ValueError("sleep length must be non-negative")
+    hub = _thread_hub()
+    if hub is not None and _getcurrent() is hub.loop:
+        # A signal handler that was called while the hub waited: nothing can run meanwhile anyway.
+        _native_sleep(duration)
+    else:
+        _sleep(duration)
