@@ -329,6 +329,12 @@ class CancelOnce(CancelScope):
 
     __slots__ = ()
 
+    def _strike(self) -> None:
+        # A hub that is stopping has told all its greenlets to end; their clean-up is not to be disturbed.
+        greenlet = self.greenlet
+        if greenlet is not None and not greenlet.hub.stopping:
+            CancelScope._strike(self)
+
     def _raised(self) -> None:
         self._armed = False
 

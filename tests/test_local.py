@@ -82,7 +82,7 @@ def test_dict_is_the_calling_greenlets() -> None:
     assert "other" in dir(here)
     assert greenpool.spawn(lambda: here.__dict__).get() == {}
     with pytest.raises(AttributeError, match="read-only"):
-        here.__dict__ = {}  # type: ignore[assignment]
+        here.__dict__ = {}
     with pytest.raises(AttributeError, match="read-only"):
         del here.__dict__
 
@@ -222,7 +222,7 @@ def test_a_plain_attribute_may_hide_an_inherited_property() -> None:
             return 1
 
     class Derived(Base):
-        number = 2  # type: ignore[assignment]
+        number = 2
 
     here = Derived()
     here.number = 3
@@ -407,19 +407,23 @@ def test_as_one_plain_object_per_greenlet(steps: list[tuple[int, str, str, int]]
 
     def apply(target: object, action: str, name: str, value: int) -> object:
         if action == "set":
-            return setattr(target, name, value)
+            setattr(target, name, value)
+            return None
         try:
-            return delattr(target, name) if action == "delete" else getattr(target, name)
+            found = getattr(target, name)
+            if action == "delete":
+                delattr(target, name)
         except AttributeError:
             return AttributeError
+        return found
 
     def play(player: int) -> None:
-        for owner, *step in steps:
+        for owner, action, name, value in steps:
             if owner == player:
                 while len(turns) < len(steps) and steps[len(turns)][0] != player:
                     greenpool.sleep(0)
                 turns.append(None)
-                assert apply(here, *step) == apply(plain[player], *step)
+                assert apply(here, action, name, value) == apply(plain[player], action, name, value)
         assert vars(here) == vars(plain[player])
 
     for one in [greenpool.spawn(play, player) for player in range(4)]:
