@@ -168,7 +168,7 @@ class Group:
     ) -> None:
         """Kill all members, each once, and, with *block*, wait for their end, at most *timeout* seconds.
 
-        Those that join in the meantime are killed as well.  A member that calls this is the last one: in
+        Those that become members in the meantime are killed as well.  A member that calls this is the last one: in
         it the exception is raised here.
         """
         check_seconds("timeout", timeout)
