@@ -1,0 +1,72 @@
+"""The originals of what ``greenpool.monkey`` replaces, taken before it can.
+
+The runtime itself stands on real locks, real threads and real system calls, also in a patched program.
+So nothing in this package may look such a name up in its module at call time (``threading.Lock()``,
+``select.epoll()``, ``os.read()``): it takes the name from here.  ``greenpool.monkey`` imports this module
+before it patches anything.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import select as _select
+import threading
+from _queue import SimpleQueue
+from _thread import RLock, get_ident, start_new_thread
+from _thread import allocate_lock as Lock
+from types import ModuleType
+from typing import Any
+
+__all__ = [
+    "Lock",
+    "RLock",
+    "SimpleQueue",
+    "close",
+    "fresh_copy",
+    "get_ident",
+    "original_threading",
+    "pipe",
+    "read",
+    "start_new_thread",
+    "write",
+]
+
+close = os.close
+pipe = os.pipe
+read = os.read
+write = os.write
+select = _select.select
+poll: Any = getattr(_select, "poll", None)
+epoll: Any = getattr(_select, "epoll", None)
+kqueue: Any = getattr(_select, "kqueue", None)
+
+
+def fresh_copy(name: str) -> ModuleType:
+    """A second instance of the standard module *name*, which nobody else knows.
+
+    It is made of the original parts only if it is made before patching.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class _Threading:
+    """What real threads are made with: the threading module itself until it is patched."""
+
+    module: ModuleType = threading
+
+
+def original_threading() -> Any:
+    """A ``threading`` module whose Thread is an OS thread, whatever is patched."""
+    return _Threading.module
+
+
+def keep_original_threading() -> None:
+    """Called before ``threading`` is patched: from now on real threads come from a copy of it."""
+    if _Threading.module is threading:
+        _Threading.module = fresh_copy("threading")
