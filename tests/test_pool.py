@@ -737,7 +737,11 @@ class PoolMachine(RuleBasedStateMachine):
     @initialize(size=st.integers(0, 3))
     def make(self, size: int) -> None:
         self.size = size
-        self.pool = Pool(size)
+        if self.where == "threads":
+            # What a thread started on its own hub would run only while the thread waits.
+            self.pool = self.runtime.spawn(lambda: Pool(size, spread=True)).get()
+        else:
+            self.pool = Pool(size)
 
     def report(self, spawner: Spawner) -> None:
         self.reports.put(spawner)
@@ -765,23 +769,21 @@ class PoolMachine(RuleBasedStateMachine):
             self.waiting.remove(spawner)
             self.running.append(spawner.worker)
 
-    # What a thread starts runs on the thread's own hub, and only while the thread waits.  So threads join
-    # those who wait for room, but with a timeout, and never get in.
-
     @precondition(lambda self: len(self.running) < self.size)
-    @rule()
-    def spawn(self) -> None:
+    @rule(in_thread=st.booleans())
+    def spawn(self, in_thread: bool) -> None:
         spawner = Spawner(self.pool, None)
-        self.launch(spawner, in_thread=False)
+        self.launch(spawner, in_thread)
         assert self.next_report() is spawner
         assert spawner.outcome == "started"
         self.running.append(spawner.worker)
 
     @precondition(lambda self: len(self.running) == self.size)
-    @rule()
-    def spawn_in_vain_for_now(self) -> None:
+    @rule(in_thread=st.booleans())
+    def spawn_in_vain_for_now(self, in_thread: bool) -> None:
         spawner = Spawner(self.pool, None)
-        self.launch(spawner, in_thread=False)
+        # Nobody can kill a thread, and in an empty pool nobody would ever make room for it.
+        self.launch(spawner, in_thread and self.size > 0)
         self.waiting.append(spawner)
 
     @precondition(lambda self: len(self.running) == self.size)
@@ -792,10 +794,11 @@ class PoolMachine(RuleBasedStateMachine):
         assert self.next_report() is spawner
         assert spawner.outcome == "full"
 
-    @precondition(lambda self: self.waiting)
+    @precondition(lambda self: any(spawner.greenlet for spawner in self.waiting))
     @rule(data=st.data())
     def kill_a_spawner(self, data: st.DataObject) -> None:
-        spawner = data.draw(st.sampled_from(self.waiting))
+        killable = [spawner for spawner in self.waiting if spawner.greenlet]
+        spawner = data.draw(st.sampled_from(killable))
         assert spawner.greenlet is not None
         spawner.greenlet.kill()
         self.waiting.remove(spawner)
@@ -843,9 +846,15 @@ class PoolMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "pool"):
             return
-        for spawner in self.waiting:
-            assert spawner.greenlet is not None
-            spawner.greenlet.kill()
+        while self.waiting:
+            self.pool.kill()
+            self.running.clear()
+            if self.size:
+                self.somebody_gets_in()
+            else:
+                spawner = self.waiting.pop()
+                assert spawner.greenlet is not None
+                spawner.greenlet.kill()
         self.pool.kill()
         assert self.pool.join()
         assert self.pool.free_count() == self.size
