@@ -3,9 +3,11 @@
 import argparse
 import json
 import platform
+import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -58,7 +60,7 @@ def main() -> int:
 
     patch = "" if options.launcher else options.patch
     setting = watch.Setting(patch, options.launcher, options.limit)
-    with ThreadPoolExecutor(options.jobs) as threads:
+    with watchers(options.jobs) as threads:
         results = [threads.submit(count, module, selection, setting, options.refresh) for module in modules]
         counts = list(print_table(result.result() for result in as_completed(results)))
     faults = [fault for one in counts for fault in one.faults()]
@@ -70,6 +72,19 @@ def main() -> int:
     if options.json:
         write_json(options.json, counts, faults, options)
     return 1 if faults else 0
+
+
+@contextmanager
+def watchers(jobs: int) -> Iterator[ThreadPoolExecutor]:
+    """A thread for each module at a time. No worker outlives an error, Ctrl-C or SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with ThreadPoolExecutor(jobs) as threads:
+        try:
+            yield threads
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            watch.STOP.set()
+            raise
 
 
 def print_table(results: Iterator[Count]) -> Iterator[Count]:
@@ -121,7 +136,7 @@ def print_baseline(modules: list[str], selection: Selection, options: argparse.N
     print(BASELINE_ROW.format("module", "tests", "run", "pass once", "twice", "seconds"))
     measured = []
     totals = [0.0] * 5
-    with ThreadPoolExecutor(options.jobs) as threads:
+    with watchers(options.jobs) as threads:
         for module, one in zip(modules, threads.map(measure, modules), strict=True):
             measured.append(one)
             run = selection(one.tests)

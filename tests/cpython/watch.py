@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,13 @@ FATAL = ("hung", "crashed")
 # Seconds to wait for new lines of a report, and for the stacks of a hung worker to be written.
 POLL = 0.02
 DUMP = 2.0
+
+# Set by whoever gives up: every worker is then killed, and its watch() raises Stopped.
+STOP = threading.Event()
+
+
+class Stopped(Exception):
+    """The run was given up before this module came to its end."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +181,8 @@ class Worker:
             elif time.monotonic() - heard > self.limit:
                 self.fatal = Outcome("hung", self.limit, self._dump_stacks())
                 return
-            else:
-                time.sleep(POLL)
+            elif STOP.wait(POLL):
+                raise Stopped
         status = self._process.returncode
         if not self.ended or status:
             what = f"signal {-status}" if status < 0 else f"exit status {status}"

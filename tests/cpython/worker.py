@@ -20,6 +20,7 @@ if __name__ == "__main__":
 
 import _io
 import _signal  # type: ignore[import-not-found]
+import ctypes
 import faulthandler
 import gc
 import importlib
@@ -207,6 +208,9 @@ def prepare(job: dict[str, Any]) -> None:
     _signal.signal(_signal.SIGTTIN, lambda *_: dump_greenlets(job["stacks"]))
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     os.umask(0o022)
+    if sys.platform == "linux":
+        # PR_SET_PDEATHSIG: a hung worker must not outlive its parent, however that one ends.
+        ctypes.CDLL(None).prctl(1, int(_signal.SIGKILL))
     support: Any = importlib.import_module("test.support")
     support.verbose = 0
     support.use_resources = [*RESOURCES, *["network"][: job["module"] == NEEDS_NETWORK]]
