@@ -67,7 +67,9 @@ class PipeWaker:
         try:
             write(self._write_fd, b"\0")
         except BlockingIOError:
-            pass  # the pipe is full, so it is readable, so the hub wakes
+            # Full, as an edge-triggered poller never drains it; and only a write is an edge.
+            self.drain()
+            write(self._write_fd, b"\0")
 
     def drain(self) -> None:
         try:
