@@ -1,0 +1,63 @@
+"""What the tests of the core share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from documents import ROOT
+
+
+@pytest.fixture
+def on_new_thread() -> Callable[..., Any]:
+    """Call a function on a new thread, so on a hub of its own, and return its value."""
+
+    def call(function: Callable[..., Any], *args: Any) -> Any:
+        outcome: dict[str, Any] = {}
+
+        def run() -> None:
+            try:
+                outcome["value"] = function(*args)
+            except BaseException as exception:
+                outcome["exception"] = exception
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        if "exception" in outcome:
+            raise outcome["exception"]
+        return outcome["value"]
+
+    return call
+
+
+@pytest.fixture
+def fast_switching() -> Iterator[None]:
+    """Threads take turns as often as they can: with a GIL, this is what finds races."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def run_script() -> Callable[[str], str]:
+    """Run a program in a process of its own; returns its stdout, fails on any other end than 0."""
+
+    def run(script: str) -> str:
+        process = subprocess.run(
+            [sys.executable, "-W", "error", "-c", script],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert process.returncode == 0, process.stderr
+        assert process.stderr == ""
+        return process.stdout
+
+    return run

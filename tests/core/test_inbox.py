@@ -1,0 +1,315 @@
+"""The inbox: what was accepted arrives once and in order, and a sleeping hub is woken once."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+import greenpool
+from greenpool import SpawnError
+from greenpool._core.inbox import EventWaker, Inbox, PipeWaker, Waker, make_waker
+
+pytestmark = pytest.mark.usefixtures("leak_check")
+
+
+class CountingWaker:
+    """Stands in for a descriptor: counts the writes."""
+
+    def __init__(self) -> None:
+        self.fd = -1
+        self.writes = 0
+
+    def wake(self) -> None:
+        self.writes += 1
+
+    def drain(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class InboxMachine(RuleBasedStateMachine):
+    """An inbox next to a model of it.
+
+    The model says what a hub relies on: a post is refused only once the inbox is closed, a spawn from
+    the moment at which it does not accept any more; a sleep is allowed only with nothing to do, and the
+    first post after it writes to the waker, the next ones do not.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waker = CountingWaker()
+        self.inbox = Inbox(self.waker)  # type: ignore[arg-type]
+        self.accepted: list[int] = []
+        self.taken: list[int] = []
+        self.number = 0
+        self.writes = 0
+        self.asleep = False
+        self.accepting = True
+        self.closed = False
+
+    def put(self, post: Callable[[object], bool], allowed: bool) -> None:
+        self.number += 1
+        assert post(self.number) is allowed
+        if allowed:
+            self.accepted.append(self.number)
+            self.writes += self.asleep
+            self.asleep = False
+
+    @rule(times=st.integers(1, 3))
+    def post(self, times: int) -> None:
+        for _ in range(times):
+            self.put(self.inbox.post, not self.closed)
+
+    @rule(times=st.integers(1, 3))
+    def post_spawn(self, times: int) -> None:
+        for _ in range(times):
+            self.put(self.inbox.post_spawn, self.accepting and not self.closed)
+
+    @rule()
+    def take(self) -> None:
+        while self.inbox.queue:
+            self.taken.append(self.inbox.queue.popleft())
+
+    @precondition(lambda self: not self.closed)
+    @rule()
+    def go_to_sleep(self) -> None:
+        self.asleep = self.taken == self.accepted
+        assert self.inbox.may_sleep() is self.asleep
+
+    @rule()
+    def wake_up(self) -> None:
+        self.inbox.awake()
+        self.asleep = False
+
+    @rule()
+    def stop(self) -> None:
+        with self.inbox.lock:
+            self.inbox.accepting = False
+        self.accepting = False
+
+    @rule()
+    def close(self) -> None:
+        may_close = self.taken == self.accepted
+        assert self.inbox.close_if_empty() is may_close
+        if may_close:
+            self.closed = True
+            self.accepting = False
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        assert self.taken + list(self.inbox.queue) == self.accepted
+
+    @invariant()
+    def a_sleeper_has_nothing_to_do(self) -> None:
+        assert self.inbox.asleep is self.asleep
+        assert not (self.inbox.asleep and self.inbox.queue)
+
+    @invariant()
+    def one_write_for_each_sleep(self) -> None:
+        assert self.waker.writes == self.writes
+
+
+TestInbox = InboxMachine.TestCase
+
+
+# With threads.
+
+
+def test_eight_threads_post_to_a_hub_that_sleeps(fast_switching: None) -> None:
+    """Each item arrives once, each thread's in its order, with at most one write for each sleep."""
+
+    class Counting(EventWaker if hasattr(select, "epoll") else PipeWaker):  # type: ignore[misc]
+        __slots__ = ("writes",)
+
+        def wake(self) -> None:
+            self.writes += 1  # under the inbox's lock
+            super().wake()
+
+    waker = Counting()
+    waker.writes = 0
+    inbox = Inbox(waker)
+    threads, items = 8, 2000
+    refused = []
+
+    def post(thread: int) -> None:
+        for item in range(items):
+            if not inbox.post((thread, item)):
+                refused.append((thread, item))
+
+    senders = [threading.Thread(target=post, args=(thread,)) for thread in range(threads)]
+    for sender in senders:
+        sender.start()
+    taken: list[tuple[int, int]] = []
+    sleeps = 0
+    poll = select.poll()
+    poll.register(waker.fd, select.POLLIN)
+    while len(taken) < threads * items:
+        while inbox.queue:
+            taken.append(inbox.queue.popleft())
+        if len(taken) < threads * items and inbox.may_sleep():
+            sleeps += 1
+            poll.poll()
+            waker.drain()
+            inbox.awake()
+    for sender in senders:
+        sender.join()
+    waker.close()
+    assert not refused
+    for thread in range(threads):
+        assert [item for sender, item in taken if sender == thread] == list(range(items))
+    assert waker.writes <= sleeps
+
+
+def test_eight_threads_spawn_while_the_runtime_shuts_down(fast_switching: None) -> None:
+    """Every spawn either raised or ran."""
+    runtime = greenpool.Runtime(pool_size=2)
+    handle = runtime.handle()
+    ran: list[tuple[int, int]] = []
+    accepted: list[tuple[int, int]] = []
+    started = threading.Barrier(9)
+
+    def spawn_until_refused(thread: int) -> None:
+        started.wait()
+        number = 0
+        while True:
+            number += 1
+            try:
+                handle.spawn(ran.append, (thread, number))
+            except SpawnError:
+                return
+            accepted.append((thread, number))
+
+    threads = [threading.Thread(target=spawn_until_refused, args=(each,)) for each in range(8)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    while len(ran) < 500:
+        greenpool.sleep(0.001)
+    runtime.shutdown()
+    for thread in threads:
+        thread.join()
+    assert sorted(ran) == sorted(accepted)
+
+
+def test_one_write_for_a_burst_of_spawns(monkeypatch: pytest.MonkeyPatch) -> None:
+    with greenpool.Runtime(pool_size=1) as runtime:
+        (hub,) = runtime._hubs.hubs
+        asleep = threading.Event()
+        go_on = threading.Event()
+        # The hub is held up in its own loop, so that it is awake during the whole burst.
+        hub.inbox.post(greenpool._core.inbox.Call(lambda: (asleep.set(), go_on.wait())))
+        asleep.wait()
+        writes = []
+        real = hub.inbox.waker
+
+        class Counting:
+            fd = real.fd
+            close = real.close
+            drain = real.drain
+
+            def wake(self) -> None:
+                writes.append(1)
+                real.wake()
+
+        hub.inbox.waker = Counting()  # type: ignore[assignment]
+        greenlets = [runtime.spawn(int) for _ in range(100)]
+        assert not writes
+        go_on.set()
+        for greenlet in greenlets:
+            greenlet.join()
+
+
+# From a signal handler.
+
+
+@pytest.fixture
+def on_alarm() -> Iterator[Callable[[Callable[[], Any]], None]]:
+    before = signal.getsignal(signal.SIGALRM)
+
+    def install(action: Callable[[], Any]) -> None:
+        def handler(number: int, frame: FrameType | None) -> None:
+            action()
+
+        signal.signal(signal.SIGALRM, handler)
+
+    yield install
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_a_signal_handler_posts_in_the_middle_of_a_post(
+    on_alarm: Callable[[Callable[[], Any]], None],
+) -> None:
+    class WakerThatIsInterrupted(CountingWaker):
+        def wake(self) -> None:
+            super().wake()
+            signal.raise_signal(signal.SIGALRM)
+
+    waker = WakerThatIsInterrupted()
+    inbox = Inbox(waker)  # type: ignore[arg-type]
+    on_alarm(lambda: inbox.post("handler"))
+    assert inbox.may_sleep()
+    assert inbox.post("interrupted")
+    assert list(inbox.queue) == ["interrupted", "handler"]
+    assert waker.writes == 1
+
+
+# The wakers.
+
+
+def wakers() -> list[type[Waker]]:
+    return [EventWaker, PipeWaker] if hasattr(select, "epoll") else [PipeWaker]
+
+
+@pytest.mark.parametrize("make", wakers())
+def test_a_wake_makes_the_descriptor_readable_until_it_is_drained(make: type[Waker]) -> None:
+    waker = make()
+    poll = select.poll()
+    poll.register(waker.fd, select.POLLIN)
+    assert poll.poll(0) == []
+    waker.wake()
+    waker.wake()
+    assert poll.poll(0) == [(waker.fd, select.POLLIN)]
+    waker.drain()
+    assert poll.poll(0) == []
+    waker.drain()
+    waker.close()
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="edge-triggered: epoll only")
+@pytest.mark.parametrize("make", wakers())
+def test_each_wake_is_an_edge_without_any_draining(make: type[Waker]) -> None:
+    waker = make()
+    with select.epoll() as epoll:
+        epoll.register(waker.fd, select.EPOLLIN | select.EPOLLET)
+        for _ in range(1000):
+            waker.wake()
+            assert epoll.poll(0) == [(waker.fd, select.EPOLLIN)]
+    waker.close()
+
+
+def test_a_wake_through_a_full_pipe_writes_after_emptying_it() -> None:
+    """kqueue with EV_CLEAR reports a write only, so a wake that wrote nothing would be lost."""
+    waker = PipeWaker()
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(waker._write_fd, b"x" * 4096)
+    waker.wake()
+    assert os.read(waker.fd, 100) == b"\0"
+    waker.close()
+
+
+def test_wakers_are_closed_on_exec() -> None:
+    waker = make_waker()
+    assert not os.get_inheritable(waker.fd)
+    waker.close()
