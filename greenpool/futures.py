@@ -1,0 +1,129 @@
+"""The bridge between greenlets and ``concurrent.futures.Future``, both ways.
+
+A standard Future blocks the thread that waits for it.  So a greenlet waits for any Future by
+``wait_future``, and the Futures made here do so by themselves in ``result`` and ``exception``.
+``concurrent.futures.wait`` and ``as_completed`` accept all of them, but in an unpatched program these two
+functions block the calling thread: right in a plain thread, wrong in a greenlet, which blocks its hub and
+never returns when it waits for a greenlet of that hub.
+
+Done callbacks run where the outcome is told: those of a greenlet's Future in the loop of its hub, those of
+a thread pool in one of its threads.  They must not wait.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from typing import Any, TypeVar
+
+from greenlet import GreenletExit
+
+from ._core.current import thread_hub
+from ._core.native import RLock, original_threading
+from ._core.task import Task
+from ._core.timeout import check_seconds
+from ._core.waiter import Waiter
+
+__all__ = ["Future", "as_future", "wait_future"]
+
+T = TypeVar("T")
+
+
+class Future(concurrent.futures.Future[T]):
+    """A Future that parks the greenlet that waits for it, and blocks a thread that has no hub."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # In a patched program it would be a green one, for which a hub's loop could not wait.
+        self._condition = original_threading().Condition(RLock())
+
+    def result(self, timeout: float | None = None) -> T:
+        """As the standard one: at most *timeout* seconds, then TimeoutError; CancelledError if cancelled."""
+        return super().result(_rest(self, timeout))
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """As the standard one: the exception, or None, at most *timeout* seconds later."""
+        return super().exception(_rest(self, timeout))
+
+
+def _rest(future: Future[Any], timeout: float | None) -> float | None:
+    """Wait as a greenlet, if this is one; returns how long to wait otherwise."""
+    if thread_hub() is None:
+        return timeout
+    _park(future, timeout)
+    return 0
+
+
+class _Wake:
+    """A done callback that can be let go of; a Future has no way to take one back."""
+
+    __slots__ = ("waiter",)
+
+    def __init__(self, waiter: Waiter) -> None:
+        self.waiter: Waiter | None = waiter
+
+    def __call__(self, future: object) -> None:
+        waiter = self.waiter
+        if waiter is not None:
+            waiter.wake()
+
+
+def _park(future: concurrent.futures.Future[Any], timeout: float | None) -> bool:
+    if future.done():
+        return True
+    waiter = Waiter(RLock())
+    wake = _Wake(waiter)
+    future.add_done_callback(wake)
+    try:
+        return waiter.park(timeout)
+    finally:
+        wake.waiter = None
+
+
+def wait_future(future: concurrent.futures.Future[Any], timeout: float | None = None) -> bool:
+    """Park the calling greenlet until *future*, of whatever kind, is done or cancelled.
+
+    True, or False when *timeout* seconds passed before; the outcome is then what ``future.result()`` says
+    at once.  A greenlet that is killed meanwhile leaves the future as it is.  Any thread.
+    """
+    if not isinstance(future, concurrent.futures.Future):
+        raise TypeError(f"future must be a concurrent.futures.Future, not {future!r}")
+    check_seconds("timeout", timeout)
+    return _park(future, timeout)
+
+
+def as_future(greenlet: Task) -> Future[Any]:
+    """A Future of *greenlet*'s outcome; ``Greenlet.as_future`` is this function.  Any thread.
+
+    ``cancel()`` kills the greenlet and does not wait for its end.  A greenlet that a kill has ended leaves
+    its Future cancelled.  An exception that ends it later is the Future's, and not reported on stderr
+    besides.
+    """
+    if not isinstance(greenlet, Task):
+        raise TypeError(f"greenlet must be a Greenlet, not {greenlet!r}")
+    greenlet.quiet = True
+    future: Future[Any] = Future()
+
+    def settle(_: object) -> None:
+        if isinstance(greenlet.value, GreenletExit):
+            future.cancel()
+        if not future.set_running_or_notify_cancel():
+            return
+        exception = greenlet.exception
+        if exception is None:
+            future.set_result(greenlet.value)
+        else:
+            future.set_exception(exception)
+
+    def kill(_: object) -> None:
+        if future.cancelled():
+            greenlet.kill(block=False)
+
+    future.add_done_callback(kill)
+    if greenlet.done:
+        settle(greenlet)
+    elif greenlet.hub is None:
+        # Not started, so nobody else has it yet; rawlink would make a hub for a plain thread.
+        greenlet._link(settle)
+    else:
+        greenlet.rawlink(settle)
+    return future
