@@ -53,6 +53,9 @@ MAX_FREE_CARRIERS = 1024
 # A hub that comes to rest lets this share of its free carriers go, so that the list shrinks.
 IDLE_RELEASE = 8
 
+# Seconds.  The pollers take at most 2**31 milliseconds.
+LONGEST_POLL = 86_400.0
+
 
 class Mark:
     """The loop's entry in its own ready queue."""
@@ -230,7 +233,7 @@ class Hub:
                 return
         if self.free_carriers:
             self._release_carriers()
-        timeout = None if deadline is None else max(0.0, deadline - monotonic())
+        timeout = None if deadline is None else min(max(0.0, deadline - monotonic()), LONGEST_POLL)
         watchful = timeout is None and self.main is not None
         if watchful:
             timeout = self.patience
@@ -290,9 +293,8 @@ class Hub:
     def _call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
         try:
             callback(*args)
-        except (KeyboardInterrupt, SystemExit):
-            raise
         except BaseException as exception:
+            # Not let through, also KeyboardInterrupt and SystemExit: the rest of the batch would be lost.
             self.handle_error(callback, exception)
 
     def _dispatch(self, events: list[tuple[int, int]]) -> None:

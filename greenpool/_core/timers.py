@@ -24,7 +24,8 @@ class Timer:
     def __init__(
         self, timers: Timers, deadline: float, callback: Callable[..., object], args: tuple[Any, ...]
     ) -> None:
-        self.timers = timers
+        # None once it is out of the heap: cancelling it then is nothing that the heap has to count.
+        self.timers: Timers | None = timers
         self.deadline = deadline
         self.callback: Callable[..., object] | None = callback
         self.args = args
@@ -38,7 +39,8 @@ class Timer:
         if self.callback is not None:
             self.callback = None
             self.args = ()
-            self.timers.cancelled()
+            if self.timers is not None:
+                self.timers.cancelled()
 
 
 class Timers:
@@ -95,6 +97,7 @@ class Timers:
             if timer.callback is None:
                 self._cancelled -= 1
             else:
+                timer.timers = None
                 expired.append(timer)
         return expired
 
