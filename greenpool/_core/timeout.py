@@ -49,6 +49,7 @@ class Timeout(BaseException):
         self.seconds = seconds
         self.exception = exception
         self.greenlet: Any = None
+        self._task: object = None
         self._timer: Timer | None = None
         self._thrown: BaseException | None = None
 
@@ -79,9 +80,13 @@ class Timeout(BaseException):
         if self.seconds is None:
             return
         self.greenlet = greenlet = current_greenlet()
+        self._task = greenlet.task
         self._timer = greenlet.hub.timers.call_later(self.seconds, self._fire)
 
     def _fire(self) -> None:
+        if self.greenlet.task is not self._task:
+            # Never closed, its task has ended, and the carrier may have another one by now.
+            return
         exception = self.exception
         if exception is None or isinstance(exception, bool):
             self._thrown = self
