@@ -22,7 +22,7 @@ from .current import current_greenlet, current_hub, getcurrent, thread_hub
 from .errors import SpawnError
 from .inbox import Call
 from .native import Lock
-from .timeout import Timeout
+from .timeout import Timeout, check_seconds
 from .waiter import Waiter, interrupt
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Task:
     ) -> None:
         if run is not None and not callable(run):
             raise TypeError(f"run must be callable, not {run!r}")
+        if context is not None and not isinstance(context, Context):
+            raise TypeError(f"context must be a contextvars.Context or None, not {context!r}")
         self._function = run
         self.args = args
         self.kwargs = kwargs
@@ -132,8 +134,9 @@ class Task:
 
     def start_later(self, seconds: float) -> None:
         """As ``start``, but in *seconds*; ``kill`` before then cancels it."""
-        if not seconds >= 0:
-            raise ValueError(f"seconds must not be negative, not {seconds!r}")
+        if seconds is None:
+            raise TypeError("seconds must be a number, not None")
+        check_seconds("seconds", seconds)
         if self._start is not False or self.done:
             return
         greenlet = current_greenlet()
@@ -250,11 +253,11 @@ class Task:
     @property
     def exc_info(
         self,
-    ) -> tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]:
-        """The exception that ended the greenlet as ``sys.exc_info()`` gives it."""
+    ) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
+        """The exception that ended the greenlet as ``sys.exc_info()`` gives it, or None (as in gevent)."""
         exception = self.exception
         if exception is None:
-            return None, None, None
+            return None
         return type(exception), exception, exception.__traceback__
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
@@ -263,6 +266,8 @@ class Task:
         Raises ``Timeout`` (or, with *block* false, at once) when it has not ended within *timeout*
         seconds.
         """
+        if timeout is not None:
+            check_seconds("timeout", timeout)
         if not self.done:
             if not block:
                 raise Timeout()
@@ -274,12 +279,12 @@ class Task:
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the end, at most *timeout* seconds; whatever way it ends, join returns None."""
+        if timeout is not None:
+            check_seconds("timeout", timeout)
         if not self.done:
             self._wait(timeout)
 
     def _wait(self, timeout: float | None) -> bool:
-        if timeout is not None and not timeout >= 0:
-            timeout = 0.0
         hub = self.hub
         greenlet = current_greenlet()
         if hub is None:
@@ -329,10 +334,9 @@ class Task:
 
     def _on_own_thread(self, method: Callable[..., object], *args: Any) -> None:
         hub = self.hub
-        if hub is None:
-            hub = self.hub = current_hub()
-        if hub is thread_hub() or not hub.inbox.post(Call(method, *args)):
-            # A closed hub has no running task left, so nothing of it can change any more.
+        if hub is None or hub is thread_hub() or not hub.inbox.post(Call(method, *args)):
+            # Before the start a task is its maker's own.  A closed hub has no running task left, so
+            # nothing of it can change any more.
             method(*args)
 
     def _link(self, link: Any) -> None:
@@ -340,7 +344,9 @@ class Task:
             if type(link) is Waiter:
                 link.wake(self)
             else:
-                self.hub.call_soon(link, self)  # type: ignore[union-attr]
+                hub: Hub = self.hub  # type: ignore[assignment]
+                # A closed hub has no loop any more, so that of the calling thread makes the call.
+                (current_hub() if hub.inbox.closed else hub).call_soon(link, self)
         elif self._links is None:
             self._links = [link]
         else:
@@ -368,11 +374,15 @@ class Task:
             or (isinstance(exception, type) and issubclass(exception, BaseException))
         ):
             raise TypeError(f"exception must be an exception, not {exception!r}")
+        if timeout is not None:
+            check_seconds("timeout", timeout)
         if self.done:
             return
         instance = exception() if isinstance(exception, type) else exception
         if self.carrier is not None and self.carrier is getcurrent():
             raise instance
+        if self.hub is None:
+            self.hub = current_hub()
         self._on_own_thread(self._kill, instance)
         if block:
             self.join(timeout)
@@ -392,6 +402,8 @@ class Task:
             self._value = exception
         else:
             self._exception = exception
+            if not self.quiet:
+                self.hub.handle_error(self, exception)  # type: ignore[union-attr]
         self._finish()
 
     # Describing.
@@ -447,7 +459,12 @@ class SpawnedLink:
 
     def __call__(self, task: Task) -> None:
         if self.on_success if task.successful() else self.on_failure:
-            Task.spawn(self.callback, task)
+            # Accepted with the link: it runs even where the hub refuses spawns by now.
+            hub = current_hub()
+            linked = Task(self.callback, task)
+            linked.accepted_by(hub)
+            hub.live += 1
+            hub.ready.append(linked)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, SpawnedLink):
