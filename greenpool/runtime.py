@@ -123,7 +123,7 @@ class _Hubs:
     ) -> None:
         """Start all threads, or none: on an error those already started are ended again."""
         try:
-            reports: SimpleQueue[Hub | BaseException] = SimpleQueue()
+            reports: SimpleQueue[BaseException | None] = SimpleQueue()
             for index in range(pool_size):
                 name = f"{name_prefix}{index + 1}"
                 thread = original_threading().Thread(
@@ -135,9 +135,8 @@ class _Hubs:
                 thread.start()
                 self.threads.append(thread)
                 report = reports.get()
-                if isinstance(report, BaseException):
+                if report is not None:
                     raise report
-                self.hubs.append(report)
             if after_start is not None:
                 starting = []
                 for index in range(pool_size):
@@ -159,7 +158,7 @@ class _Hubs:
         index: int,
         before_stop: Hook | None,
         poller: Callable[[], Poller],
-        reports: SimpleQueue[Hub | BaseException],
+        reports: SimpleQueue[BaseException | None],
     ) -> None:
         try:
             hub = Hub(name, index, poller, in_main_greenlet=True)
@@ -171,8 +170,15 @@ class _Hubs:
         hub.on_rest = self._hub_rests
         hub.on_system_error = self.system_error
         with self.lock:
-            self._running += 1
-        reports.put(hub)
+            accepting = self._accepting
+            if accepting:
+                # Here and not in start(), which a KeyboardInterrupt may end while it waits for the report.
+                self.hubs.append(hub)
+                self._running += 1
+        if not accepting:
+            hub.close()
+            return
+        reports.put(None)
         try:
             hub.run_until_stopped(before_stop)
         finally:
@@ -210,6 +216,9 @@ class _Hubs:
         with self.lock:
             self._outstanding -= tasks
             waiters = self._claim(self._idle_waiters) if not self._outstanding else []
+            if waiters:
+                # At this very moment: others who go on spawning must not keep the pool from its end.
+                self._accepting = False
         for waiter in waiters:
             waiter.resume()
 
@@ -239,7 +248,16 @@ class _Hubs:
         if greenlet is None:
             sys.excepthook(type(exception), exception, exception.__traceback__)
         else:
-            greenlet.hub.inbox.post(Call(interrupt, greenlet, exception))
+            greenlet.hub.inbox.post(Call(self._interrupt_main_program, greenlet, exception))
+
+    def _interrupt_main_program(self, greenlet: Any, exception: BaseException) -> None:
+        with self.lock:
+            waits = greenlet in self._main_programs
+        if waits:
+            interrupt(greenlet, exception)
+        else:
+            # It has ended meanwhile, and its greenlet may be running something else.
+            self.system_error(exception)
 
     # Ending.
 
@@ -332,12 +350,17 @@ class Handle(Executor):
         return greenlet
 
     def place(self, greenlet: Task, index: int | None = None) -> None:
-        """Start a greenlet that was made but not started, on hub *index* or the next in turn."""
+        """Start a greenlet that was made but not started, on hub *index* or the next in turn.
+
+        A second start has no effect.  Raises SpawnError after a shutdown.
+        """
         if index is not None:
             if isinstance(index, bool) or not isinstance(index, int):
                 raise TypeError(f"index must be an int, not {index!r}")
             if not 0 <= index < self.pool_size:
                 raise ValueError(f"index must be from 0 to {self.pool_size - 1}, not {index!r}")
+        if greenlet.started or greenlet.dead:
+            return
         self._hubs.place(greenlet, index=index)
 
     def spawn_on(
@@ -356,9 +379,13 @@ class Handle(Executor):
         generator around ``listener.accept()`` makes a server.  Raises ``StreamSpawnError.Stream`` where
         the iterable raised, ``StreamSpawnError.Spawn`` where a spawn was refused.
         """
-        items = iter(iterable)
+        if not isinstance(iterable, Iterable) and not hasattr(iterable, "__getitem__"):
+            raise TypeError(f"iterable must be iterable, not {iterable!r}")
+        items = None
         while True:
             try:
+                if items is None:
+                    items = iter(iterable)
                 item = next(items)
             except StopIteration:
                 return
@@ -498,12 +525,17 @@ class Runtime:
     def shutdown_on_idle(self) -> None:
         """Wait until all that was spawned has ended, then end the threads.
 
-        Until then spawns are accepted.  Raises RuntimeError in a greenlet of the pool, which would wait
-        for its own end.
+        Until then spawns are accepted.  A KeyboardInterrupt or SystemExit ends the pool at once and comes
+        out; a Timeout leaves it open.  Raises RuntimeError in a greenlet of the pool, which would wait for
+        its own end.
         """
-        with self._hubs.main_program(), _deferred_interrupts(current_greenlet()):
-            self._hubs.refuse_spawns_when_idle()
+        try:
+            with self._hubs.main_program(), _deferred_interrupts(current_greenlet()):
+                self._hubs.refuse_spawns_when_idle()
+                self.shutdown()
+        except (KeyboardInterrupt, SystemExit):
             self.shutdown()
+            raise
 
     def shutdown(self) -> None:
         """End the pool as soon as possible, and wait for its threads.
@@ -538,9 +570,10 @@ class Runtime:
 
     def __del__(self) -> None:
         if self._open:
-            warnings.warn(f"{self!r} was never shut down", ResourceWarning, source=self, stacklevel=2)
-            # Not waited for: this may run on one of its own threads, or while a lock is held.
+            # First, as the warning may be an error.  Not waited for: this may run on one of its own
+            # threads, or while a lock is held.
             self._hubs.stop()
+            warnings.warn(f"{self!r} was never shut down", ResourceWarning, source=self, stacklevel=2)
 
 
 class Builder:
@@ -588,15 +621,17 @@ def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     _check_callable("function", function)
     runtime = Runtime()
     try:
-        try:
-            value = runtime.block_on(function, *args, **kwargs)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException:
+        # Without a gap in which a SystemExit of the pool would find nobody who waits.
+        with runtime._hubs.main_program():
+            try:
+                value = runtime.block_on(function, *args, **kwargs)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:
+                runtime.shutdown_on_idle()
+                raise
             runtime.shutdown_on_idle()
-            raise
-        runtime.shutdown_on_idle()
-        return value
+            return value
     finally:
         # A second time does nothing.
         runtime.shutdown()
@@ -651,8 +686,9 @@ def _shutdown_open_runtimes() -> None:
     for runtime in list(_open_runtimes):
         if runtime._open:
             message = f"{runtime!r} was still open at exit"
-            warnings.warn(message, ResourceWarning, source=runtime, stacklevel=1)
+            # First, as the warning may be an error.
             runtime.shutdown()
+            warnings.warn(message, ResourceWarning, source=runtime, stacklevel=1)
 
 
 def _after_fork_in_child() -> None:
