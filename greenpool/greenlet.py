@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +14,7 @@ from ._core.current import getcurrent as _getcurrent
 from ._core.errors import LoopExit, SpawnError
 from ._core.native import Lock
 from ._core.task import Task
-from ._core.timeout import check_seconds
+from ._core.timeout import Timeout, check_seconds
 from ._core.waiter import Waiter
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def spawn(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
     hub, while that thread waits.  ``context=`` gives a ``contextvars.Context`` instead of a copy of the
     current one.  Raises TypeError where *function* is not callable, SpawnError after a shutdown.
     """
-    if function is None:
-        raise TypeError("function must be callable, not None")
+    if not callable(function):
+        raise TypeError(f"function must be callable, not {function!r}")
     greenlet = Greenlet(function, *args, **kwargs)
     greenlet.start()
     return greenlet
@@ -66,8 +66,8 @@ def spawn_later(
     seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Greenlet:
     """As ``spawn``, but the greenlet starts in *seconds*."""
-    if function is None:
-        raise TypeError("function must be callable, not None")
+    if not callable(function):
+        raise TypeError(f"function must be callable, not {function!r}")
     greenlet = Greenlet(function, *args, **kwargs)
     greenlet.start_later(seconds)
     return greenlet
@@ -116,19 +116,49 @@ class _Completions:
         return self._done.popleft()
 
 
+class _Completed(Iterator[T]):
+    """What ``iwait`` returns: an iterator that a ``with`` block closes."""
+
+    def __init__(self, items: Generator[T]) -> None:
+        self._items = items
+
+    def __next__(self) -> T:
+        return next(self._items)
+
+    def __enter__(self) -> _Completed[T]:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take back the links to the objects that are not ready."""
+        self._items.close()
+
+
 def iwait(
     objects: Iterable[T], timeout: float | None = None, count: int | None = None
-) -> Iterator[T]:
+) -> _Completed[T]:
     """Yield *objects* (greenlets, events and all else that has ``rawlink``) as they become ready.
 
-    Ends after *count* of them, or when *timeout* seconds have passed (as in gevent).
+    Ends after *count* of them, or when *timeout* seconds have passed.  Whoever does not take them all
+    should do so in a ``with`` block, which takes back the links to the rest (as in gevent).
     """
     check_seconds("timeout", timeout)
     pending = list(objects)
-    return _iwait(pending, timeout, len(pending) if count is None else min(count, len(pending)))
+    for item in pending:
+        if not (hasattr(item, "rawlink") and hasattr(item, "unlink")):
+            raise TypeError(f"objects must be greenlets, events or the like, not {item!r}")
+    if count is None:
+        count = len(pending)
+    elif isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"count must be an int or None, not {count!r}")
+    elif count < 0:
+        raise ValueError(f"count must not be negative, not {count!r}")
+    return _Completed(_iwait(pending, timeout, min(count, len(pending))))
 
 
-def _iwait(pending: list[Any], timeout: float | None, count: int) -> Iterator[Any]:
+def _iwait(pending: list[Any], timeout: float | None, count: int) -> Generator[Any]:
     completions = _Completions()
     deadline = None if timeout is None else monotonic() + timeout
     for item in pending:
@@ -175,25 +205,44 @@ def joinall(
 ) -> list[Task]:
     """Wait for *greenlets* to end, at most *timeout* seconds, and return those that have.
 
-    With *raise_error*, the exception of the first that fails is raised (as in gevent).
+    With *count*, only for so many.  With *raise_error*, the exception of the first that fails is raised
+    (as in gevent).
     """
+    targets = list(greenlets)
+    whole = timeout is None and count is None and not raise_error
+    if whole and all(isinstance(greenlet, Task) for greenlet in targets):
+        # All have to end, so the order does not matter, and one waiter at a time will do.
+        for greenlet in targets:
+            greenlet.join()
+        return targets
     done = []
-    for greenlet in iwait(greenlets, timeout, count):
-        if raise_error and greenlet.exception is not None:
-            raise greenlet.exception
-        done.append(greenlet)
+    with iwait(targets, timeout, count) as completed:
+        for greenlet in completed:
+            if raise_error and greenlet.exception is not None:
+                raise greenlet.exception
+            done.append(greenlet)
     return done
 
 
 def killall(
-    greenlets: Collection[Task],
+    greenlets: Iterable[Task],
     exception: BaseException | type[BaseException] = GreenletExit,
     block: bool = True,
     timeout: float | None = None,
 ) -> None:
-    """Kill all *greenlets*, then, with *block*, wait up to *timeout* seconds for their end."""
+    """Kill all *greenlets*, then, with *block*, wait for their end.
+
+    Raises Timeout when they have not all ended within *timeout* seconds (as in gevent).
+    """
+    check_seconds("timeout", timeout)
     targets = list(greenlets)
+    current = getcurrent()
     for greenlet in targets:
-        greenlet.kill(exception, block=False)
+        if greenlet is not current:
+            greenlet.kill(exception, block=False)
+    if current in targets:
+        # Last, as this raises here.
+        current.kill(exception)
     if block:
-        joinall(targets, timeout)
+        with Timeout(timeout):
+            joinall(targets)

@@ -379,7 +379,7 @@ class Handle(Executor):
         generator around ``listener.accept()`` makes a server.  Raises ``StreamSpawnError.Stream`` where
         the iterable raised, ``StreamSpawnError.Spawn`` where a spawn was refused.
         """
-        if not isinstance(iterable, Iterable) and not hasattr(iterable, "__getitem__"):
+        if not hasattr(iterable, "__iter__") and not hasattr(iterable, "__getitem__"):
             raise TypeError(f"iterable must be iterable, not {iterable!r}")
         items = None
         while True:

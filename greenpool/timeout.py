@@ -23,6 +23,8 @@ def with_timeout(
 
     Without a *timeout_value* the Timeout is raised.  A Timeout of somebody else passes through.
     """
+    if not callable(function):
+        raise TypeError(f"function must be callable, not {function!r}")
     timeout = Timeout.start_new(seconds)
     try:
         return function(*args, **kwargs)
