@@ -122,9 +122,7 @@ def print_details(counts: list[Count], faults: list[str], verbose: bool) -> None
         print(fault)
     if verbose:
         for one in counts:
-            for name, outcome in (one.lost | one.excepted | one.patched.outside).items():
-                print(f"\n{'=' * 70}\n{name}: {outcome.outcome}, {outcome.seconds:.1f} s")
-                print(f"{'-' * 70}\n{outcome.detail}")
+            print(one.details(), end="")
 
 
 def print_baseline(modules: list[str], selection: Selection, options: argparse.Namespace) -> int:

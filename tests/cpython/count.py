@@ -121,6 +121,13 @@ class Count:
             ),
         ]
 
+    def details(self) -> str:
+        """The tracebacks and stacks of all that is not kept."""
+        return "".join(
+            f"\n{'=' * 70}\n{name}: {one.outcome}, {one.seconds:.1f} s\n{'-' * 70}\n{one.detail}\n"
+            for name, one in (self.lost | self.excepted | self.patched.outside).items()
+        )
+
 
 def count(module: str, selection: Selection, setting: watch.Setting, refresh: bool = False) -> Count:
     """Run a module unpatched, as far as that is not known yet, and patched."""

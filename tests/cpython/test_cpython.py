@@ -1,6 +1,6 @@
 """The reduced run, as tests: every test of CPython's that passes unpatched passes patched.
 
-Collected only with GREENPOOL_CPYTHON_TESTS=1 in the environment (see conftest.py).
+Collected only with GREENPOOL_CPYTHON_TESTS=1 in the environment, or where this file is named.
 """
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from . import count, watch
 from .__main__ import PATCH
 
-# A minute for each module would do if every test were kept; a hang takes 20 s.
+# For one module: far more than it takes when every test is kept, enough for some hangs of 20 s.
 pytestmark = [pytest.mark.cpython, pytest.mark.time_limit(600)]
 
 PRESENT = [module for module in count.MODULES if count.is_present(module)]
@@ -27,7 +27,8 @@ def test_kept(module: str, counts: list[count.Count]) -> None:
         pytest.skip(f"{module} is not in this version of CPython")
     one = count.count(module, count.Selection(reduced=True), watch.Setting(PATCH))
     counts.append(one)
-    assert one.faults() == []
+    faults = one.faults()
+    assert not faults, "\n".join([*faults, one.details()])
 
 
 def test_exceptions_are_few(counts: list[count.Count]) -> None:
