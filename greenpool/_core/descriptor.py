@@ -27,7 +27,7 @@ from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .current import CREDIT, current_greenlet
+from .current import CREDIT, current_greenlet, thread_hub
 from .inbox import Call
 from .native import Lock, poll, select
 from .waiter import Waiter
@@ -170,6 +170,7 @@ class Registration:
             return False
         greenlet.thrown = exception
         hub.ready.append(greenlet)
+        hub.look_again()
         return True
 
     def wake_crowd(self, mask: int) -> None:
@@ -188,6 +189,7 @@ class Registration:
             del hub.registrations[self.fd]
         waiting = [self.reader, self.writer, *(greenlet for _, greenlet in self.crowd or ())]
         hub.ready.extend(greenlet for greenlet in waiting if greenlet is not None)
+        hub.look_again()
         self.forget()
 
     def forget(self) -> None:
@@ -252,10 +254,10 @@ class Descriptor:
                 if hub is not None and not hub.inbox.closed:
                     hub.poller.unregister(self.fd)
         if registrations:
-            hub = current_greenlet().hub
+            own = thread_hub()
             for registration in registrations:
                 other = registration.hub
-                if other is hub:
+                if other is own:
                     registration.close()
                 elif other is not None:
                     other.inbox.post(Call(registration.close))

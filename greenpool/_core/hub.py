@@ -238,6 +238,10 @@ class Hub:
         if watchful:
             timeout = self.patience
         if inbox.may_sleep():
+            if ready:
+                # A signal handler came just before it would have found the hub asleep.
+                inbox.awake()
+                return
             try:
                 events = self.poller.poll(timeout)
             finally:
@@ -364,6 +368,14 @@ class Hub:
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         """Have the loop call *callback*; for code that runs in a greenlet of this hub."""
         self.inbox.queue.append(Call(callback, *args))
+
+    def look_again(self) -> None:
+        """Keep the loop from sleeping on; for what a signal handler may do.
+
+        Python runs it inside the poll, which then goes on with the rest of its timeout.
+        """
+        if self.inbox.asleep:
+            self.inbox.post(Call(int))
 
     def interrupt_at_start(self, task: Task) -> None:
         """A task that was accepted before the hub was told to stop runs, and ends when it first parks."""

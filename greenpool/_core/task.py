@@ -119,9 +119,10 @@ class Task:
             placement = greenlet.placement
             hub = greenlet.hub
         except AttributeError:
-            # A loop's own callback, or a thread's first spawn.
+            # A loop's own callback, a signal handler in its sleep, or a thread's first spawn.
             placement = None
             hub = current_hub()
+            hub.look_again()
         if placement is not None:
             placement(self)
         elif hub.stopping:
@@ -139,11 +140,17 @@ class Task:
         check_seconds("seconds", seconds)
         if self._start is not False or self.done:
             return
-        greenlet = current_greenlet()
-        if greenlet.placement is not None:
-            greenlet.placement(self, seconds)
-        else:
+        greenlet = getcurrent()
+        try:
+            placement = greenlet.placement
             hub = greenlet.hub
+        except AttributeError:
+            placement = None
+            hub = current_hub()
+            hub.look_again()
+        if placement is not None:
+            placement(self, seconds)
+        else:
             if hub.stopping:
                 raise SpawnError(f"{hub!r} is shutting down")
             self.hub = hub
