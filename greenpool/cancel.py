@@ -125,14 +125,17 @@ class CancelScope:
     def __init__(
         self, *, deadline: float = inf, relative_deadline: float = inf, shield: bool = False
     ) -> None:
-        _check_time("deadline", deadline)
-        _check_seconds("relative_deadline", relative_deadline)
-        if deadline != inf and relative_deadline != inf:
-            raise ValueError(
-                "give either deadline or relative_deadline, "
-                f"not both {deadline!r} and {relative_deadline!r}"
-            )
-        _check_bool("shield", shield)
+        if deadline != inf:
+            _check_time("deadline", deadline)
+        if relative_deadline != inf:
+            _check_seconds("relative_deadline", relative_deadline)
+            if deadline != inf:
+                raise ValueError(
+                    "give either deadline or relative_deadline, "
+                    f"not both {deadline!r} and {relative_deadline!r}"
+                )
+        if shield is not False:
+            _check_bool("shield", shield)
         self.cancelled_caught = False
         # The greenlet in which the block is open.
         self.greenlet: Any = None
@@ -391,9 +394,7 @@ def _outwards(scope: CancelScope | None) -> Iterator[CancelScope]:
         scope = scope._outer
 
 
-def _path_to_due(
-    innermost: CancelScope | None, handled: Collection[CancelScope]
-) -> tuple[CancelScope, ...]:
+def _path_to_due(innermost: CancelScope | None, handled: Collection[CancelScope]) -> tuple[CancelScope, ...]:
     """The scopes from *innermost* to the one whose Cancelled is to be raised; none if nothing is."""
     path: list[CancelScope] = []
     length = 0
@@ -414,9 +415,7 @@ def _being_handled(exception: BaseException | None) -> set[CancelScope]:
     return scopes
 
 
-def _cancellations(
-    exception: BaseException | None, contexts: bool = False
-) -> Iterator[Cancelled]:
+def _cancellations(exception: BaseException | None, contexts: bool = False) -> Iterator[Cancelled]:
     """Every Cancelled that *exception* is or contains, or, with *contexts*, was raised after."""
     seen: set[int] = set()
     pending = [exception]

@@ -168,8 +168,8 @@ class Group:
     ) -> None:
         """Kill all members, each once, and, with *block*, wait for their end, at most *timeout* seconds.
 
-        Those that become members in the meantime are killed as well.  A member that calls this is the last one: in
-        it the exception is raised here.
+        Those that become members in the meantime are killed as well.  A member that calls this is the last
+        one: in it the exception is raised here.
         """
         check_seconds("timeout", timeout)
         deadline = None if timeout is None else monotonic() + timeout

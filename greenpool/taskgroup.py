@@ -42,16 +42,7 @@ class _Member(Greenlet):
 
     __slots__ = ("scope",)
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        *args: Any,
-        context: Context | None = None,
-        **kwargs: Any,
-    ) -> None:
-        Greenlet.__init__(self, function, *args, context=context, **kwargs)
-        self.quiet = True
-        self.scope = CancelOnce()
+    scope: CancelOnce
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         if not self.scope.cancel_called:
@@ -153,6 +144,8 @@ class TaskGroup:
         if not callable(function):
             raise TypeError(f"function must be callable, not {function!r}")
         member = _Member(function, *args, context=context, **kwargs)
+        member.quiet = True
+        member.scope = CancelOnce()
         member.rawlink(self._ended)
         with self._lock:
             if not self._entered:
@@ -232,6 +225,7 @@ class TaskGroup:
             self._abort()
         self._wait()
         with self._lock:
+            self._waiter = None
             errors, self._errors = self._errors, []
             system_error, self._system_error = self._system_error, None
             interruptions, self._interruptions = self._interruptions, []

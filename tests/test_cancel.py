@@ -221,9 +221,7 @@ def test_cancel_from_threads_and_other_hubs() -> None:
             greenlets.append(runtime.spawn(cancelled_by, by_thread))
             for index in range(3):
                 greenlets.append(
-                    runtime.spawn(
-                        cancelled_by, lambda scope, i=index: handle.spawn_on(i, scope.cancel)
-                    )
+                    runtime.spawn(cancelled_by, lambda scope, i=index: handle.spawn_on(i, scope.cancel))
                 )
         assert all(greenlet.get() for greenlet in greenlets)
         assert cancelled_by(by_thread)

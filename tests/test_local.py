@@ -386,9 +386,7 @@ NAMES = st.sampled_from(["a", "b", "number", "squared"])
 
 @given(
     st.lists(
-        st.tuples(
-            st.integers(0, 3), st.sampled_from(["set", "delete", "get"]), NAMES, st.integers(0, 9)
-        ),
+        st.tuples(st.integers(0, 3), st.sampled_from(["set", "delete", "get"]), NAMES, st.integers(0, 9)),
         max_size=30,
     )
 )

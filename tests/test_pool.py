@@ -872,6 +872,4 @@ def test_pool_against_its_model(four_hubs: Runtime, where: str) -> None:
 
     Machine.runtime = four_hubs
     Machine.where = where
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Machine, settings=settings(max_examples=40, stateful_step_count=25)
-    )
+    run_state_machine_as_test(Machine, settings=settings(max_examples=40, stateful_step_count=25))

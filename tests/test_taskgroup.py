@@ -91,7 +91,7 @@ def test_an_empty_group() -> None:
 
 
 def test_a_greenlet_may_spawn_into_its_group() -> None:
-    done = []
+    done: list[int] = []
 
     def descend(depth: int) -> None:
         if depth:
@@ -165,7 +165,7 @@ def test_the_context_of_a_greenlet() -> None:
 
 
 def test_a_failure_cancels_the_others_and_comes_out() -> None:
-    log = []
+    log: list[str] = []
 
     def cleans_up() -> None:
         try:
@@ -317,7 +317,7 @@ def test_cancelling_reaches_the_groups_inside() -> None:
 
 
 def test_a_greenlet_that_has_not_begun_never_runs() -> None:
-    ran = []
+    ran: list[int] = []
     with pytest.raises(ExceptionGroup):
         with TaskGroup() as group:
             greenlet = group.spawn(ran.append, 1)
@@ -369,7 +369,7 @@ def test_cancelled_once() -> None:
 
 
 def test_a_shielded_greenlet_is_cancelled_when_the_shield_is_left() -> None:
-    log = []
+    log: list[str] = []
 
     def shielded(name: str) -> None:
         with CancelScope(shield=True):
@@ -523,7 +523,7 @@ def test_a_cancelled_group_inside_a_cancelled_greenlet() -> None:
         finally:
             raise OtherFailure
 
-    log = []
+    log: list[str] = []
 
     def inner() -> None:
         try:
@@ -605,7 +605,7 @@ def test_waiting_for_the_clean_up_does_not_spin() -> None:
 
 
 def test_a_shutdown_ends_groups() -> None:
-    log = []
+    log: list[str] = []
 
     def parent() -> None:
         with TaskGroup() as group:
@@ -630,7 +630,7 @@ def test_a_shutdown_ends_groups() -> None:
 
 
 def test_a_shutdown_does_not_disturb_the_clean_up() -> None:
-    log = []
+    log: list[str] = []
 
     def parent() -> None:
         with TaskGroup() as group:
@@ -731,7 +731,7 @@ def test_the_group_makes_no_cyclic_garbage() -> None:
 
 # Random trees of groups, scopes, failures, kills and timeouts over four hubs.
 
-TREES = st.deferred(
+TREES: st.SearchStrategy[Any] = st.deferred(
     lambda: st.one_of(
         st.tuples(st.just("wait"), st.integers(0, 3)),
         st.tuples(st.just("fail")),
@@ -898,9 +898,9 @@ def four_hubs() -> Iterator[Runtime]:
         yield runtime
 
 
-@given(TREES, st.integers(0, 2**32))
+@given(TREES, st.integers(0, 2**32), st.booleans())
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_random_trees(four_hubs: Runtime, tree: Any, seed: int) -> None:
+def test_random_trees(four_hubs: Runtime, tree: Any, seed: int, in_main: bool) -> None:
     play = Play(seed)
 
     def root() -> None:
@@ -908,7 +908,10 @@ def test_random_trees(four_hubs: Runtime, tree: Any, seed: int) -> None:
         # Nothing pending is left: nobody knows this greenlet to kill it, and all scopes are left.
         greenpool.sleep(0)
 
-    four_hubs.spawn(root).get()
+    if in_main:
+        four_hubs.block_on(root)
+    else:
+        four_hubs.spawn(root).get()
     assert play.problems == []
     assert play.count["begun"] == play.count["ended"]
     assert play.count["cleanups begun"] == play.count["cleanups ended"]
