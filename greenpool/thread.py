@@ -112,7 +112,7 @@ def _start(
 ) -> _GreenThread:
     global _alive
     thread = _GreenThread(function, *args)
-    thread.kwargs = dict(kwargs)
+    thread._kwargs = dict(kwargs) or None
     thread.daemon = daemon
     with _alive_lock:
         _alive += 1

@@ -27,23 +27,26 @@ if TYPE_CHECKING:
 
 
 class Carrier(greenlet):
-    __slots__ = ("hub", "task", "waiter", "interrupts", "thrown", "credit", "placement")
+    __slots__ = ("hub", "task", "waiter", "interrupts", "thrown", "credit", "placement", "ended")
 
     def __init__(self, hub: Hub) -> None:
         greenlet.__init__(self, None, hub.loop)
         self.hub = hub
         self.task: Task | None = None
         self.waiter: Any = None
-        self.interrupts: deque[BaseException] = deque()
+        self.interrupts: deque[BaseException] | tuple[()] = ()
         self.thrown: BaseException | None = None
         self.credit = CREDIT
         self.placement: Any = None
+        self.ended = False
 
-    def run(self, task: Task | None) -> None:
-        """Run tasks until told to end by a None; the hub's loop switches the first one in."""
+    def run(self) -> None:
+        """Run ``task`` and what follows until ``ended``; first switched to by the hub's loop."""
+        # Not an argument: a greenlet keeps those of its first switch alive as long as it lives.
         hub = self.hub
         ready = hub.ready
         free = hub.free_carriers
+        task = self.task
         while task is not None:
             if not task.done:
                 self.task = task
@@ -51,8 +54,7 @@ class Carrier(greenlet):
                 self.gr_context = task.context
                 task._execute()
                 self.task = None
-                if self.interrupts:
-                    self.interrupts.clear()
+                self.interrupts = ()
                 if self.placement is not None:
                     self.placement = None
             following = ready.popleft()
@@ -65,9 +67,10 @@ class Carrier(greenlet):
             task = None
             self.gr_context = None
             free.append(self)
-            # An empty tuple is a stray resume (see waiter.py): nobody has given us a task.
-            task = following.switch()
-            while task == ():
-                task = ready.popleft().switch()
+            following.switch()
+            while self.task is None and not self.ended:
+                # A stray resume (see waiter.py): nobody has given us a task.
+                ready.popleft().switch()
+            task = self.task
         self.gr_context = None
         hub.carriers.discard(self)

@@ -43,12 +43,16 @@ def remember(hub: Hub) -> None:
         _hubs.add(hub)
 
 
+def remembered() -> list[Hub]:
+    with _hubs_lock:
+        return list(_hubs)
+
+
 def nothing_can_wake(hub: Hub) -> bool:
     """True if *hub*, which is about to sleep on its own thread, would never wake."""
     if _waits_for_io(hub) or hub.timers.next_deadline() is not None or _has_signal_handlers():
         return False
-    with _hubs_lock:
-        hubs = {other.thread_id: other for other in _hubs if not other.inbox.closed}
+    hubs = {other.thread_id: other for other in remembered() if not other.inbox.closed}
     others = []
     for thread_id in sys._current_frames():
         if thread_id == get_ident():

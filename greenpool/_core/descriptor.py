@@ -232,6 +232,10 @@ class Descriptor:
                 # Somebody waits for the bare number right now.
                 registration = existing
                 registration.temporary = False
+                if registration.arm is None:
+                    # The number may have been closed behind our back and used anew; the kernel has
+                    # then forgotten it.
+                    hub.poller.register(self.fd)
             else:
                 registration = Registration(hub, self.fd)
                 hub.poller.register(self.fd)
@@ -279,6 +283,9 @@ def wait_descriptor(fd: int, bits: int, timeout: float | None) -> bool:
         registration = Registration(hub, fd, temporary=True)
         hub.poller.register(fd)
         hub.registrations[fd] = registration
+    elif registration.temporary and registration.arm is None:
+        # As in Descriptor.registration.
+        hub.poller.register(fd)
     wait = registration.wait_read if bits & IN else registration.wait_write
     try:
         while True:

@@ -9,8 +9,8 @@ began: neither a greenlet that always re-queues itself nor a flood of spawns kee
 *A pass*: run what is ready up to the mark, take in the inbox, fire the timers that are due, poll (without
 blocking when something is ready).
 
-*What comes back to the loop*, as the result of a switch: the mark (its turn has come), a task (no carrier
-was free, and only the loop starts new ones), or None (a carrier has ended).
+*What comes back to the loop*, as the result of a switch: the mark (its turn has come), the hub (no carrier was
+free for ``starting``, and only the loop starts new ones), or anything else (a greenlet has ended).
 
 *Threads*: everything here runs on the hub's own thread, except what inbox.py offers to the others.
 """
@@ -37,7 +37,7 @@ from .current import (
     set_thread_hub,
     thread_hub,
 )
-from .deadlock import FIRST_LOOK, LONGEST_LOOK, describe, nothing_can_wake, remember
+from .deadlock import FIRST_LOOK, LONGEST_LOOK, describe, nothing_can_wake, remember, remembered
 from .descriptor import READ, WRITE, Registration
 from .errors import LoopExit
 from .inbox import Call, Inbox, make_waker
@@ -45,7 +45,7 @@ from .native import get_ident, original_threading
 from .pollers import Poller, make_poller
 from .task import MainTask, Task
 from .timers import Timer, Timers
-from .waiter import Waiter, interrupt
+from .waiter import FAILED, Waiter, interrupt
 
 # Free carriers kept for the next tasks.  Each holds about 4 KiB; beyond this a burst's carriers end.
 MAX_FREE_CARRIERS = 1024
@@ -56,16 +56,34 @@ IDLE_RELEASE = 8
 # Seconds.  The pollers take at most 2**31 milliseconds.
 LONGEST_POLL = 86_400.0
 
+# Turns of others that the loop may let pass before its own (as tokio's event_interval).
+MAX_PASSED_OVER = 32
+
 
 class Mark:
-    """The loop's entry in its own ready queue."""
+    """The loop's entry in its own ready queue.
 
-    __slots__ = ("loop",)
+    While little is ready, most of the time would go into passes that find nothing: two greenlets that
+    wake each other would go through one at every turn.  So the mark may be passed over for a bounded
+    number of turns; where many are ready it is not passed over more than once.
+    """
 
-    def __init__(self, loop: greenlet) -> None:
+    __slots__ = ("loop", "ready", "inbox", "passed_over")
+
+    def __init__(self, loop: greenlet, ready: deque[Any], inbox: Inbox) -> None:
         self.loop: Any = loop
+        self.ready = ready
+        self.inbox = inbox
+        # The very first turn is the one that starts the loop.
+        self.passed_over = MAX_PASSED_OVER
 
     def switch(self) -> Any:
+        ready = self.ready
+        if ready and self.passed_over < MAX_PASSED_OVER and not self.inbox.queue:
+            self.passed_over += len(ready)
+            ready.append(self)
+            return ready.popleft().switch()
+        self.passed_over = 0
         return self.loop.switch(self)
 
 
@@ -83,6 +101,7 @@ class Hub:
         "main",
         "mark",
         "ready",
+        "starting",
         "inbox",
         "timers",
         "poller",
@@ -93,6 +112,7 @@ class Hub:
         "live",
         "daemons",
         "stopping",
+        "ends_at_rest",
         "received",
         "on_rest",
         "on_system_error",
@@ -117,9 +137,9 @@ class Hub:
         self.thread_id = get_ident()
         self.loop: Any = getcurrent() if in_main_greenlet else greenlet(self._run_loop)
         self.main: Any = None if in_main_greenlet else _root(getcurrent())
-        self.mark = Mark(self.loop)
-        # The loop is due first: it has not begun its first pass.
-        self.ready: deque[Any] = deque() if in_main_greenlet else deque([self.mark])
+        self.ready: deque[Any] = deque()
+        # The task for which the loop is asked to start a carrier.
+        self.starting: Task | None = None
         self.timers = Timers()
         self.registrations: dict[int, Registration] = {}
         self.carriers: set[Carrier] = set()
@@ -128,7 +148,9 @@ class Hub:
         # Tasks that this hub has accepted and that have not ended; those that nobody waits for at the end.
         self.live = 0
         self.daemons = 0
+        # Refuse spawns, and interrupt what starts all the same; let the loop end when no task is left.
         self.stopping = False
+        self.ends_at_rest = False
         # Tasks that came in through the inbox since on_rest was last called.
         self.received = 0
         # Called when no task is left but daemons, before the hub goes to sleep.
@@ -154,6 +176,10 @@ class Hub:
             waker.close()
             raise
         self.inbox = Inbox(waker)
+        self.mark = Mark(self.loop, self.ready, self.inbox)
+        if not in_main_greenlet:
+            # The loop is due first: it has not begun its first pass.
+            self.ready.append(self.mark)
         remember(self)
 
     def __repr__(self) -> str:
@@ -190,7 +216,10 @@ class Hub:
     def _guarded_pass(self) -> None:
         try:
             self._pass()
-        except (KeyboardInterrupt, SystemExit) as exception:
+        except GreenletExit:
+            # Its thread has ended, and the loop is let go.
+            raise
+        except BaseException as exception:
             # A signal handler raised while the loop itself was running; the pass may be unfinished.
             if self.mark in self.ready:
                 self.ready.remove(self.mark)
@@ -229,7 +258,7 @@ class Hub:
             if self.received and self.on_rest is not None:
                 self.on_rest()
                 self.received = 0
-            if self.stopping and not self.live:
+            if self.ends_at_rest and not self.live:
                 return
         if self.free_carriers:
             self._release_carriers()
@@ -259,18 +288,16 @@ class Hub:
             interrupt(self.main, LoopExit(message))
 
     def _run_ready(self, ready: deque[Any], mark: Mark) -> None:
-        item: Any
-        while (item := ready.popleft()) is not mark:
-            request = item.switch()
-            while request is not None:
-                if request is mark:
-                    return
-                if isinstance(request, Task):
-                    carrier = Carrier(self)
-                    self.carriers.add(carrier)
-                    request = carrier.switch(request)
-                else:
-                    request = None
+        while True:
+            # Not given a name, which would keep a task alive that has long ended.
+            request = ready.popleft().switch()
+            while request is self:
+                carrier = Carrier(self)
+                carrier.task, self.starting = self.starting, None
+                self.carriers.add(carrier)
+                request = carrier.switch()
+            if request is mark:
+                return
 
     def _take_in(self, queue: deque[Any]) -> None:
         ready = self.ready
@@ -352,7 +379,8 @@ class Hub:
 
     def _end_carrier(self, carrier: Carrier) -> None:
         # It returns at once, with its parent, the loop, as the one to go on.
-        carrier.switch(None)
+        carrier.ended = True
+        carrier.switch()
 
     # What others ask of the hub, on its own thread.
 
@@ -379,13 +407,13 @@ class Hub:
 
     def interrupt_at_start(self, task: Task) -> None:
         """A task that was accepted before the hub was told to stop runs, and ends when it first parks."""
-        task.carrier.interrupts.append(GreenletExit())
+        interrupt(task.carrier, GreenletExit())
 
     def stop(self) -> None:
         """Refuse new spawns, end what runs, then let the loop end."""
         if self.stopping:
             return
-        self.stopping = True
+        self.stopping = self.ends_at_rest = True
         for _, _, timer in list(self.timers.heap):
             task = getattr(timer.callback, "__self__", None)
             if isinstance(task, Task):
@@ -412,6 +440,8 @@ class Hub:
         self.inbox.queue.clear()
         self.ready.clear()
         self.timers.clear()
+        self.carriers.clear()
+        self.free_carriers.clear()
         self._close_descriptors()
         # The loop's frame refers to this hub, and no garbage collector sees through a suspended greenlet.
         self.loop = self.mark.loop = self.main = None
@@ -426,6 +456,9 @@ class Hub:
         # Letting a suspended greenlet go would raise GreenletExit in it, and its ``finally`` blocks belong
         # to the parent.
         _left_behind.append([self.ready.copy(), self.carriers.copy(), self.registrations, self.timers.heap])
+        for other in (self.main, *self.carriers):
+            if other is not survivor:
+                _abandon(other)
         self.ready.clear()
         if survivor is not self.loop:
             self.ready.append(self.mark)
@@ -460,6 +493,17 @@ class Hub:
             # A pool's thread: as any thread that forked, it ends when what it does has ended.
             self.on_rest = self.stop
             self.received = 1
+
+    def abandon(self) -> None:
+        """In the child of a fork: this is the hub of a thread that does not exist here."""
+        _left_behind.append([self.ready, self.carriers, self.registrations, self.timers.heap])
+        for suspended in (self.main, *self.carriers):
+            _abandon(suspended)
+        if not self.inbox.closed:
+            self.inbox.after_fork(self.inbox.waker)
+            self.inbox.closed = True
+            self.inbox.accepting = False
+            self._close_descriptors()
 
     def _close_descriptors(self) -> None:
         for registration in list(self.registrations.values()):
@@ -530,10 +574,20 @@ def _exit(exception: BaseException) -> None:
     raise exception
 
 
+def _abandon(greenlet: Any) -> None:
+    """A greenlet that does not exist in this child: no lock or queue may hand anything to it."""
+    waiter = getattr(greenlet, "waiter", None)
+    if isinstance(waiter, Waiter):
+        waiter.state = FAILED
+
+
 def _after_fork_in_child() -> None:
-    hub = thread_hub()
-    if hub is not None:
-        hub.after_fork()
+    mine = thread_hub()
+    if mine is not None:
+        mine.after_fork()
+    for hub in remembered():
+        if hub is not mine:
+            hub.abandon()
 
 
 if hasattr(os, "register_at_fork"):

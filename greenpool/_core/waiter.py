@@ -24,6 +24,7 @@ its own waiter is claimed.
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +67,9 @@ class Waiter:
         """Take the one right to wake; the caller holds the guard and calls ``resume`` afterwards."""
         if self.state:
             return False
-        self.state = state
+        # In this order: park reads the state without the guard.
         self.value = value
+        self.state = state
         return True
 
     def resume(self) -> None:
@@ -116,6 +118,17 @@ class Waiter:
         """
         greenlet = self.greenlet
         hub = self.hub
+        if timeout is None and not greenlet.interrupts:
+            # The usual case, without the general one's timer.
+            ready = hub.ready
+            greenlet.waiter = self
+            try:
+                ready.popleft().switch()
+                while not self.state:
+                    ready.popleft().switch()
+            finally:
+                greenlet.waiter = None
+            return self.state == WOKEN or self._outcome()
         if greenlet.interrupts:
             # Nothing is lost if somebody has claimed us already: then we are resumed, and the
             # interrupt waits for the next park.
@@ -135,6 +148,9 @@ class Waiter:
             greenlet.waiter = None
             if timer is not None:
                 timer.cancel()
+        return self._outcome()
+
+    def _outcome(self) -> bool:
         if self.state == FAILED:
             try:
                 raise self.value
@@ -147,4 +163,6 @@ def interrupt(greenlet: Any, exception: BaseException) -> None:
     """Raise *exception* in *greenlet* where it is parked, else when it parks next; its hub's thread only."""
     waiter = greenlet.waiter
     if waiter is None or not waiter.throw(greenlet, exception):
+        if greenlet.interrupts == ():
+            greenlet.interrupts = deque()
         greenlet.interrupts.append(exception)
