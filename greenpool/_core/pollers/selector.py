@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from ..descriptor import IN, OUT
+from ..descriptor import ERR, IN, OUT
 from ..inbox import Waker
 from ..native import Lock, fresh_copy
 
@@ -75,7 +75,14 @@ class SelectorPoller:
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         ready = []
-        for key, events in self._selector.select(timeout):
+        try:
+            selected = self._selector.select(timeout)
+        except OSError as error:
+            # From select() alone: another thread has closed a descriptor since it was called.
+            if error.errno != errno.EBADF:
+                raise
+            return self._forget_closed()
+        for key, events in selected:
             if self._waker is not None and key.fd == self._waker.fd:
                 self._waker.drain()
                 continue
@@ -89,6 +96,17 @@ class SelectorPoller:
                 )
             )
         return ready
+
+    def _forget_closed(self) -> list[tuple[int, int]]:
+        forgotten = []
+        with self._lock:
+            for fd in list(self._selector.get_map()):
+                try:
+                    os.fstat(fd)
+                except OSError:
+                    self._selector.unregister(fd)
+                    forgotten.append((fd, ERR))
+        return forgotten
 
     def close(self) -> None:
         self._selector.close()
