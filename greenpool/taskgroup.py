@@ -28,6 +28,7 @@ from typing import Any
 
 from ._core.current import current_greenlet
 from ._core.native import RLock
+from ._core.task import Task
 from ._core.timeout import Timeout
 from ._core.waiter import Waiter, interrupt
 from .cancel import Cancelled, CancelOnce, CancelScope
@@ -37,18 +38,24 @@ from .runtime import Handle, current_handle
 __all__ = ["TaskGroup"]
 
 
-class _Member(Greenlet):
-    """A greenlet of a group, which takes care of its exception."""
+class _Cancellable:
+    """A function that runs in a scope of its own; one that is cancelled before never runs."""
 
-    __slots__ = ("scope",)
+    __slots__ = ("function", "scope")
 
-    scope: CancelOnce
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.scope = CancelOnce()
 
-    def _run(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not self.scope.cancel_called:
             with self.scope:
-                return Greenlet._run(self, *args, **kwargs)
+                return self.function(*args, **kwargs)
         raise GreenletExit("cancelled by its TaskGroup")
+
+    def __getattr__(self, name: str) -> Any:
+        # Its name, above all, for the greenlet's repr.
+        return getattr(self.function, name)
 
 
 class TaskGroup:
@@ -67,7 +74,8 @@ class TaskGroup:
     def __init__(self) -> None:
         # Reentrant, because a signal handler may cancel, and so abort, between any two bytecodes.
         self._lock = RLock()
-        self._members: set[_Member] = set()
+        # Those that have not ended, each with what cancels it.
+        self._members: dict[Task, CancelOnce] = {}
         self._errors: list[BaseException] = []
         # The first KeyboardInterrupt or SystemExit.
         self._system_error: BaseException | None = None
@@ -140,12 +148,12 @@ class TaskGroup:
         args: tuple[Any, ...],
         context: Context | None,
         kwargs: dict[str, Any],
-    ) -> _Member:
+    ) -> Greenlet:
         if not callable(function):
             raise TypeError(f"function must be callable, not {function!r}")
-        member = _Member(function, *args, context=context, **kwargs)
+        cancellable = _Cancellable(function)
+        member = Greenlet(cancellable, *args, context=context, **kwargs)
         member.quiet = True
-        member.scope = CancelOnce()
         member.rawlink(self._ended)
         with self._lock:
             if not self._entered:
@@ -154,22 +162,22 @@ class TaskGroup:
                 raise RuntimeError(f"{self!r} takes no more greenlets: it is being cancelled")
             if self._leaving and not self._members:
                 raise RuntimeError(f"{self!r} takes no more greenlets: its block has been left")
-            self._members.add(member)
+            self._members[member] = cancellable.scope
         return member
 
-    def _withdraw(self, member: _Member) -> None:
+    def _withdraw(self, member: Task) -> None:
         """Its spawn was refused."""
         with self._lock:
-            self._members.discard(member)
+            self._members.pop(member, None)
             waiter = self._claim_if_over()
         if waiter is not None:
             waiter.resume()
 
-    def _ended(self, member: Any) -> None:
+    def _ended(self, member: Task) -> None:
         """A member has ended; in the loop of its hub."""
         exception = member.exception
         with self._lock:
-            self._members.discard(member)
+            self._members.pop(member, None)
             if exception is not None:
                 self._note_error(exception)
             waiter = self._claim_if_over()
@@ -197,9 +205,9 @@ class TaskGroup:
             if self._aborting:
                 return
             self._aborting = True
-            members = list(self._members)
-        for member in members:
-            member.scope.cancel()
+            scopes = list(self._members.values())
+        for scope in scopes:
+            scope.cancel()
         self._body.cancel()
 
     # The greenlet that runs the block.
