@@ -53,10 +53,11 @@ class Carrier(greenlet):
                 task.carrier = self
                 self.gr_context = task.context
                 task._execute()
-                self.task = None
                 self.interrupts = ()
                 if self.placement is not None:
                     self.placement = None
+            # Also of a task that was killed before its turn and never ran.
+            self.task = None
             following = ready.popleft()
             if isinstance(following, Task):
                 task = following

@@ -9,8 +9,8 @@ began: neither a greenlet that always re-queues itself nor a flood of spawns kee
 *A pass*: run what is ready up to the mark, take in the inbox, fire the timers that are due, poll (without
 blocking when something is ready).
 
-*What comes back to the loop*, as the result of a switch: the mark (its turn has come), the hub (no carrier was
-free for ``starting``, and only the loop starts new ones), or anything else (a greenlet has ended).
+*What comes back to the loop*, as the result of a switch: the mark (its turn has come), the hub (no carrier
+was free for ``starting``, and only the loop starts new ones), or anything else (a greenlet has ended).
 
 *Threads*: everything here runs on the hub's own thread, except what inbox.py offers to the others.
 """
@@ -44,14 +44,17 @@ from .inbox import Call, Inbox, make_waker
 from .native import get_ident, original_threading
 from .pollers import Poller, make_poller
 from .task import MainTask, Task
+from .timeout import check_seconds
 from .timers import Timer, Timers
 from .waiter import FAILED, Waiter, interrupt
 
-# Free carriers kept for the next tasks.  Each holds about 4 KiB; beyond this a burst's carriers end.
-MAX_FREE_CARRIERS = 1024
+# Free carriers kept for the next tasks.  Each holds about 6 KiB; beyond this a burst's carriers end.
+MAX_FREE_CARRIERS = 16_384
 
-# A hub that comes to rest lets this share of its free carriers go, so that the list shrinks.
-IDLE_RELEASE = 8
+# Each time that a hub goes to sleep it lets so many of its free carriers go, down to those that it keeps:
+# so the list shrinks, and no sleep is put off by more than a fraction of a millisecond.
+RELEASED_PER_SLEEP = 32
+KEPT_FREE_CARRIERS = 64
 
 # Seconds.  The pollers take at most 2**31 milliseconds.
 LONGEST_POLL = 86_400.0
@@ -371,11 +374,8 @@ class Hub:
     def _release_carriers(self) -> None:
         """Let some free carriers end, now that the hub has nothing else to do."""
         free = self.free_carriers
-        if len(free) <= IDLE_RELEASE:
-            return
-        for carrier in free[: len(free) // IDLE_RELEASE]:
-            free.remove(carrier)
-            self._end_carrier(carrier)
+        for _ in range(min(RELEASED_PER_SLEEP, len(free) - KEPT_FREE_CARRIERS)):
+            self._end_carrier(free.pop())
 
     def _end_carrier(self, carrier: Carrier) -> None:
         # It returns at once, with its parent, the loop, as the one to go on.
@@ -440,6 +440,12 @@ class Hub:
         self.inbox.queue.clear()
         self.ready.clear()
         self.timers.clear()
+        if get_ident() == self.thread_id:
+            # Suspended, they refer to each other where no garbage collector sees it.
+            free, self.free_carriers = self.free_carriers, []
+            for carrier in free:
+                carrier.parent = getcurrent()
+                self._end_carrier(carrier)
         self.carriers.clear()
         self.free_carriers.clear()
         self._close_descriptors()
@@ -522,11 +528,15 @@ class Hub:
         stderr = sys.stderr
         if stderr is None:
             return
-        what = source.name if isinstance(source, Task) else repr(source)
-        lines = traceback.format_exception(exception)
-        # One write, so that reports of several hubs do not mix.
-        stderr.write(f"{''.join(lines)}Exception in {what} on hub {self.name}\n\n")
-        stderr.flush()
+        try:
+            what = source.name if isinstance(source, Task) else repr(source)
+            lines = traceback.format_exception(exception)
+            # One write, so that reports of several hubs do not mix.
+            stderr.write(f"{''.join(lines)}Exception in {what} on hub {self.name}\n\n")
+            stderr.flush()
+        except Exception:
+            # Stderr is closed or its reader gone, so there is nowhere to say it; the hub goes on.
+            return
 
     def _throw_into_main(self, exception: BaseException) -> None:
         if not hasattr(self.main, "interrupts"):
@@ -604,12 +614,13 @@ Factories.main_task = MainTask
 
 def sleep(seconds: float = 0) -> None:
     """Park the calling greenlet for *seconds*; with 0, only let the others run first (as in gevent)."""
-    if not seconds >= 0:
-        raise ValueError(f"seconds must not be negative, not {seconds!r}")
-    if seconds:
-        Waiter().park(seconds)
+    if seconds == 0:
+        yield_now()
         return
-    yield_now()
+    if seconds is None:
+        raise TypeError("seconds must be a number, not None")
+    check_seconds("seconds", seconds)
+    Waiter().park(seconds)
 
 
 def yield_now() -> None:

@@ -15,7 +15,7 @@ import pytest
 import greenpool
 from greenpool import GreenletExit, Timeout
 from greenpool._core.current import CREDIT, current_hub, getcurrent
-from greenpool._core.hub import IDLE_RELEASE, MAX_FREE_CARRIERS, Hub
+from greenpool._core.hub import KEPT_FREE_CARRIERS, MAX_FREE_CARRIERS, Hub
 from greenpool._core.task import Task
 from greenpool._core.waiter import Waiter, interrupt
 
@@ -373,18 +373,18 @@ def test_the_free_list_shrinks_while_the_hub_rests() -> None:
     burst(200)
     assert len(hub.free_carriers) > 100
     counts = []
-    while len(hub.free_carriers) > IDLE_RELEASE:
+    while len(hub.free_carriers) > KEPT_FREE_CARRIERS:
         counts.append(len(hub.free_carriers))
         greenpool.sleep(0.001)
     assert counts == sorted(counts, reverse=True)
-    assert len(hub.carriers) <= parked + IDLE_RELEASE
+    assert len(hub.carriers) <= parked + KEPT_FREE_CARRIERS
 
 
 def test_carriers_that_ended_are_dead_greenlets() -> None:
     hub = current_hub()
     burst(50)
     carriers = list(hub.free_carriers)
-    while len(hub.free_carriers) > IDLE_RELEASE:
+    while len(hub.free_carriers) > KEPT_FREE_CARRIERS:
         greenpool.sleep(0.001)
     ended = [carrier for carrier in carriers if carrier not in hub.free_carriers]
     assert ended
