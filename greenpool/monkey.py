@@ -19,6 +19,7 @@ MonkeyPatchWarning.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import warnings
@@ -150,7 +151,6 @@ def _replace_copies(replaced: dict[int, tuple[Any, Any]]) -> None:
         for name, value in list(vars(module).items()):
             found = replaced.get(id(value))
             if found is not None and found[0] is value:
-                saved.setdefault(module.__name__, {}).setdefault(name, value)
                 setattr(module, name, found[1])
 
 
@@ -185,6 +185,9 @@ def patch_socket(dns: bool = True) -> None:
     """``socket.socket`` and, with *dns*, the look-ups of names."""
     import socket
 
+    # The standard ssl.SSLSocket is made from socket.socket at its import, and green ones from it.
+    with contextlib.suppress(ImportError):
+        importlib.import_module("ssl")
     original = socket.socket
     if patch_module("socket", ("socket",)):
         _warn_of_subclasses(original, "socket")
@@ -199,7 +202,16 @@ def patch_dns() -> None:
 
 def patch_ssl() -> None:
     """Every ``ssl.SSLContext``, also one made before, wraps sockets into green ones."""
-    patch_module("ssl")
+    try:
+        import ssl
+    except ImportError:
+        return  # a Python without it
+    from .ssl import patch_standard
+
+    original = ssl.SSLSocket
+    if patch_module("ssl", ("SSLSocket",)):
+        patch_standard()
+        _warn_of_subclasses(original, "ssl")
 
 
 def patch_select() -> None:

@@ -48,7 +48,6 @@ __all__ = [
 
 allocate = allocate_lock = lock = LockType
 exit_thread = exit
-_native_count = _thread._count
 
 # Green threads that are alive, for _count; guarded by the lock.
 _alive = 0
@@ -61,23 +60,24 @@ class _GreenThread(Task):
     __slots__ = ("daemon", "sentinel")
 
     def __init__(self, run: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        super().__init__(run, *args, context=Context(), **kwargs)
+        # Not as the task's function, which would run in the place of _run.
+        super().__init__(None, run, *args, context=Context(), **kwargs)
         # A thread that was started with start_new_thread is waited for by whoever waits for its
         # sentinel, and by nobody else.
         self.daemon = True
         self.sentinel: LockType | None = None
 
-    def _run(self, *args: Any, **kwargs: Any) -> None:
+    def _run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         global _alive
         hub: Any = self.hub
         if self.daemon:
             hub.daemons += 1
         try:
-            self._function(*args, **kwargs)  # type: ignore[misc]
+            function(*args, **kwargs)
         except (SystemExit, GreenletExit):
             pass  # as _thread: the thread exits silently
         except BaseException as exception:
-            _report(self._function, exception)
+            _report(function, exception)
         finally:
             if self.daemon:
                 hub.daemons -= 1
@@ -158,7 +158,8 @@ def get_ident() -> int:
 
 
 def _count() -> int:
-    return _native_count() + _alive
+    """The green threads that are alive; the OS threads that run hubs and blocking calls are nobody's."""
+    return _alive
 
 
 # Up to CPython 3.12.
