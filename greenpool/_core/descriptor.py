@@ -283,8 +283,8 @@ def wait_descriptor(fd: int, bits: int, timeout: float | None) -> bool:
         registration = Registration(hub, fd, temporary=True)
         hub.poller.register(fd)
         hub.registrations[fd] = registration
-    elif registration.temporary and registration.arm is None:
-        # As in Descriptor.registration.
+    elif registration.arm is None:
+        # As in Descriptor.registration; also where it is that of a socket which was dropped, not closed.
         hub.poller.register(fd)
     wait = registration.wait_read if bits & IN else registration.wait_write
     try:
