@@ -72,6 +72,7 @@ _base_recv = _base.recv
 _base_recv_into = _base.recv_into
 _base_send = _base.send
 _IN_PROGRESS = (_errno.EINPROGRESS, _errno.EALREADY)
+_DONT_WAIT = getattr(_standard, "MSG_DONTWAIT", 0)
 _INTERNET = (_standard.AF_INET, _standard.AF_INET6)
 # How often to ask again where the kernel reports no event: a Unix socket whose listener's backlog is full.
 _BACKLOG_RETRY = 0.005
@@ -136,12 +137,14 @@ class socket(_base):  # type: ignore[no-redef]
         elif not registration.wait_write(_getcurrent(), deadline - _monotonic()):
             raise TimeoutError("timed out")
 
-    def _receive(self, asked: int, operation: _Callable[..., _Any], *args: _Any) -> _Any:
-        """Carry out *operation*, which reads.
+    def _receive(
+        self, asked: int, flags: int, operation: _Callable[..., _Any], *args: _Any
+    ) -> _Any:
+        """Carry out *operation*, which reads with these *flags*.
 
         *asked*: the bytes it asks for where the short-read rule holds, else 0.
         """
-        if self._timeout == 0.0:
+        if self._timeout == 0.0 or flags & _DONT_WAIT:
             return operation(self, *args)
         registration = self._current_registration()
         deadline = self._deadline()
@@ -168,9 +171,9 @@ class socket(_base):  # type: ignore[no-redef]
             registration.hung_up = False
             self._park_read(registration, deadline)
 
-    def _transmit(self, operation: _Callable[..., _Any], *args: _Any) -> _Any:
-        """Carry out *operation*, which writes."""
-        if self._timeout == 0.0:
+    def _transmit(self, flags: int, operation: _Callable[..., _Any], *args: _Any) -> _Any:
+        """Carry out *operation*, which writes with these *flags*."""
+        if self._timeout == 0.0 or flags & _DONT_WAIT:
             return operation(self, *args)
         deadline = self._deadline()
         try:
@@ -198,7 +201,7 @@ class socket(_base):  # type: ignore[no-redef]
             or flags
             or registration.hub is not getattr(greenlet, "hub", None)
         ):
-            return self._receive(0 if flags else bufsize, _base_recv, bufsize, flags)  # type: ignore[no-any-return]
+            return self._receive(0 if flags else bufsize, flags, _base_recv, bufsize, flags)  # type: ignore[no-any-return]
         # The same as _receive, without its general parts: this is the hot path of every server.
         if not registration.readable:
             registration.wait_read(greenlet)
@@ -221,24 +224,24 @@ class socket(_base):  # type: ignore[no-redef]
 
     def recv_into(self, buffer: _Buffer, nbytes: int = 0, flags: int = 0) -> int:
         asked = 0 if flags else nbytes or memoryview(buffer).nbytes
-        return self._receive(asked, _base_recv_into, buffer, nbytes, flags)  # type: ignore[no-any-return]
+        return self._receive(asked, flags, _base_recv_into, buffer, nbytes, flags)  # type: ignore[no-any-return]
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, _Any]:
-        return self._receive(0, _base.recvfrom, bufsize, flags)  # type: ignore[no-any-return]
+        return self._receive(0, flags, _base.recvfrom, bufsize, flags)  # type: ignore[no-any-return]
 
     def recvfrom_into(self, buffer: _Buffer, nbytes: int = 0, flags: int = 0) -> tuple[int, _Any]:
-        return self._receive(0, _base.recvfrom_into, buffer, nbytes, flags)  # type: ignore[no-any-return]
+        return self._receive(0, flags, _base.recvfrom_into, buffer, nbytes, flags)  # type: ignore[no-any-return]
 
     if hasattr(_base, "recvmsg"):
 
         def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> _Any:
-            return self._receive(0, _base.recvmsg, bufsize, ancbufsize, flags)
+            return self._receive(0, flags, _base.recvmsg, bufsize, ancbufsize, flags)
 
         def recvmsg_into(self, buffers: _Any, ancbufsize: int = 0, flags: int = 0, /) -> _Any:
-            return self._receive(0, _base.recvmsg_into, buffers, ancbufsize, flags)
+            return self._receive(0, flags, _base.recvmsg_into, buffers, ancbufsize, flags)
 
     def accept(self) -> tuple[socket, _Any]:
-        fd, address = self._receive(0, _base._accept)  # type: ignore[attr-defined]
+        fd, address = self._receive(0, 0, _base._accept)  # type: ignore[attr-defined]
         accepted = socket(self.family, self.type, self.proto, fileno=fd)
         # As the standard accept: a listener's timeout is not handed down.
         if _standard.getdefaulttimeout() is None and self._timeout:
@@ -249,7 +252,7 @@ class socket(_base):  # type: ignore[no-redef]
 
     def send(self, data: _Buffer, flags: int = 0, /) -> int:
         if self._timeout is not None or flags:
-            return self._transmit(_base_send, data, flags)  # type: ignore[no-any-return]
+            return self._transmit(flags, _base_send, data, flags)  # type: ignore[no-any-return]
         try:
             sent = _base_send(self, data)
         except BlockingIOError:
@@ -257,7 +260,7 @@ class socket(_base):  # type: ignore[no-redef]
         else:
             _spend()
             return sent
-        return self._transmit(_base_send, data, flags)  # type: ignore[no-any-return]
+        return self._transmit(flags, _base_send, data, flags)  # type: ignore[no-any-return]
 
     def sendall(self, data: _Buffer, flags: int = 0, /) -> None:
         if self._timeout is None and not flags:
@@ -269,7 +272,7 @@ class socket(_base):  # type: ignore[no-redef]
                 _spend()
                 if type(data) is bytes and sent == len(data):
                     return
-        elif self._timeout == 0.0:
+        elif self._timeout == 0.0 or flags & _DONT_WAIT:
             return _base.sendall(self, data, flags)
         else:
             sent = 0
@@ -292,14 +295,15 @@ class socket(_base):  # type: ignore[no-redef]
     def sendto(self, data: _Buffer, *args: _Any) -> int:
         if args and self.family in _INTERNET:
             args = (*args[:-1], self._resolved(args[-1]))
-        return self._transmit(_base.sendto, data, *args)  # type: ignore[no-any-return]
+        flags = args[0] if len(args) == 2 and isinstance(args[0], int) else 0
+        return self._transmit(flags, _base.sendto, data, *args)  # type: ignore[no-any-return]
 
     if hasattr(_base, "sendmsg"):
 
         def sendmsg(
             self, buffers: _Any, ancdata: _Any = (), flags: int = 0, address: _Any = None, /
         ) -> int:
-            return self._transmit(_base.sendmsg, buffers, ancdata, flags, address)  # type: ignore[no-any-return]
+            return self._transmit(flags, _base.sendmsg, buffers, ancdata, flags, address)  # type: ignore[no-any-return]
 
     if hasattr(_base, "sendmsg_afalg"):
 
@@ -307,7 +311,7 @@ class socket(_base):  # type: ignore[no-redef]
             def send(sock: _Any) -> int:
                 return _base.sendmsg_afalg(sock, *args, **kwargs)
 
-            return self._transmit(send)  # type: ignore[no-any-return]
+            return self._transmit(0, send)  # type: ignore[no-any-return]
 
     def _sendfile_use_sendfile(
         self, file: _IO[bytes], offset: int = 0, count: int | None = None
@@ -414,7 +418,10 @@ class socket(_base):  # type: ignore[no-redef]
             self._descriptor = self._registration = None
         fd = _base.detach(self)
         if self._timeout is None and fd >= 0:
-            _os.set_blocking(fd, True)
+            try:
+                _os.set_blocking(fd, True)
+            except OSError:
+                pass  # closed by somebody else: whoever takes the number will notice
         return fd
 
     def shutdown(self, how: int, /) -> None:
@@ -437,6 +444,9 @@ class socket(_base):  # type: ignore[no-redef]
             if not value >= 0:
                 raise ValueError("Timeout value out of range")
             value = float(value)
+        # Non-blocking again, if somebody has made it blocking (``detach``, while ssl wraps a socket); and a
+        # closed descriptor is reported here, as by the standard one.
+        _base.settimeout(self, 0.0)
         self._timeout = value
 
     def gettimeout(self) -> float | None:
@@ -447,7 +457,7 @@ class socket(_base):  # type: ignore[no-redef]
         return self._timeout
 
     def setblocking(self, flag: bool, /) -> None:
-        self._timeout = None if flag else 0.0
+        self.settimeout(None if flag else 0.0)
 
     def getblocking(self) -> bool:
         return self._timeout != 0.0

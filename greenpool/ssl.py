@@ -22,7 +22,6 @@ handshake, read, write and unwrap hold the socket's lock while they are in it, a
 
 from __future__ import annotations
 
-import os as _os
 import ssl as _standard
 from collections.abc import Callable as _Callable
 from time import monotonic as _monotonic
@@ -152,13 +151,6 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]
         plain = self._until_done("read", self._sslobj.shutdown)
         self._sslobj = None
         return plain
-
-    def settimeout(self, value: float | None, /) -> None:
-        _green_socket.settimeout(self, value)
-        if self._sslobj is None and self.fileno() >= 0:
-            # Called by ``_create`` after it has detached the socket that is to be wrapped, which makes a
-            # green one's descriptor blocking again.
-            _os.set_blocking(self.fileno(), False)
 
 
 class SSLContext(_standard.SSLContext):
