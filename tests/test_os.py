@@ -1,0 +1,417 @@
+"""``greenpool.os``: reading, writing and waiting for children park, and keep what the system calls mean."""
+
+from __future__ import annotations
+
+import errno
+import os as standard
+import pty
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import greenpool
+from greenpool import os
+from greenpool.event import Event
+
+pytestmark = pytest.mark.usefixtures("leak_check")
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reading, writing = standard.pipe()
+    yield reading, writing
+    for fd in (reading, writing):
+        try:
+            standard.close(fd)
+        except OSError as error:
+            assert error.errno == errno.EBADF  # the test has closed it
+
+
+# Reading and writing.
+
+
+def read(fd: int) -> bytes:
+    return os.read(fd, 100)
+
+
+def readv(fd: int) -> bytes:
+    buffers = [bytearray(2), bytearray(98)]
+    count = os.readv(fd, buffers)
+    return b"".join(buffers)[:count]
+
+
+@pytest.mark.parametrize("read", [read, readv])
+def test_read_parks(read: Callable[[int], bytes], pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    waiting = greenpool.spawn(read, reading)
+    greenpool.spawn(os.write, writing, b"hello")
+    assert waiting.get() == b"hello"
+    standard.close(writing)
+    assert read(reading) == b""
+
+
+def test_a_pipe_is_left_blocking(pipe: tuple[int, int]) -> None:
+    """The flag would be seen by every process that has the pipe."""
+    waiting = greenpool.spawn(os.read, pipe[0], 1)
+    greenpool.spawn(os.write, pipe[1], b"x").join()
+    waiting.join()
+    assert standard.get_blocking(pipe[0]) and standard.get_blocking(pipe[1])
+
+
+@pytest.mark.parametrize("size", [4096, 4097, 1_000_000])
+def test_write_parks_until_all_is_written(size: int, pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    data = bytes(number % 251 for number in range(size))
+    standard.write(writing, b"-" * 50_000)
+    waiting = greenpool.spawn(os.write, writing, data)
+    received = b""
+    while len(received) < 50_000 + size:
+        received += os.read(reading, 70_000)
+    assert waiting.get() == size
+    assert received == b"-" * 50_000 + data
+
+
+def test_writev_parks(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    waiting = greenpool.spawn(os.writev, writing, [b"a" * 100_000, memoryview(b"bc")])
+    received = b""
+    while not received.endswith(b"c"):
+        received += os.read(reading, 70_000)
+    assert waiting.get() == 100_002
+    assert received == b"a" * 100_000 + b"bc"
+
+
+def test_two_writers_do_not_mix_small_writes(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    standard.write(writing, b"-" * 65_536)
+    lines = [f"{number:4095}\n".encode() for number in range(30)]
+    writers = [greenpool.spawn(os.write, writing, line) for line in lines]
+    received = b""
+    while len(received) < 65_536 + 30 * 4096:
+        received += os.read(reading, 4096)
+    greenpool.joinall(writers, raise_error=True)
+    assert sorted(received[65_536:].splitlines(keepends=True)) == sorted(lines)
+
+
+def test_a_reader_that_goes_away(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    waiting = greenpool.spawn(os.write, writing, bytes(1_000_000))
+    os.read(reading, 4096)
+    standard.close(reading)
+    # As the system call: first what was written, then the error.
+    assert 4096 <= waiting.get() < 1_000_000
+    with pytest.raises(BrokenPipeError):
+        os.write(writing, b"x")
+
+
+def test_a_non_blocking_pipe_stays_so(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    standard.set_blocking(reading, False)
+    standard.set_blocking(writing, False)
+    with pytest.raises(BlockingIOError):
+        os.read(reading, 1)
+    assert 0 < os.write(writing, bytes(1_000_000)) < 1_000_000
+    with pytest.raises(BlockingIOError):
+        os.write(writing, b"x")
+
+
+def test_the_wrong_end_of_a_pipe(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    for use in (lambda: os.write(reading, b"x"), lambda: os.read(writing, 1)):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            use()
+
+
+def test_a_regular_file(tmp_path: Any) -> None:
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    data = bytes(1_000_000)
+    assert os.write(fd, data) == len(data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    assert os.read(fd, len(data)) == data
+    assert os.read(fd, 1) == b""
+    os.close(fd)
+
+
+def test_a_terminal() -> None:
+    near, far = pty.openpty()
+    waiting = greenpool.spawn(os.read, far, 100)
+    greenpool.spawn(os.write, near, b"a line\n")
+    assert waiting.get() == b"a line\n"
+    os.close(far)
+    os.close(near)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        ("read", (-1, 1)),
+        ("read", ("a", 1)),
+        ("read", (0, -1)),
+        ("read", (2**40, 1)),
+        ("readv", (-1, [bytearray(1)])),
+        ("write", (-1, b"x")),
+        ("write", (-1, bytes(10_000))),
+        ("write", ("a", b"x")),
+        ("write", (1, "text")),
+        ("writev", (-1, [b"x"])),
+    ],
+)
+def test_refuses_what_the_standard_one_refuses(function: str, arguments: tuple[Any, ...]) -> None:
+    with pytest.raises((OSError, TypeError, OverflowError)) as expected:
+        getattr(standard, function)(*arguments)
+    with pytest.raises(expected.type) as caught:
+        getattr(os, function)(*arguments)
+    assert getattr(caught.value, "errno", None) == getattr(expected.value, "errno", None)
+
+
+# Children.
+
+
+def child_that_ends_when(event: Event, status: int) -> int:
+    """Fork a child that exits with *status* once *event* is set here."""
+    reading, writing = standard.pipe()
+    pid = fork()
+    if not pid:
+        standard.close(writing)
+        standard.read(reading, 1)
+        standard._exit(status)
+    standard.close(reading)
+
+    def let_go() -> None:
+        event.wait()
+        standard.close(writing)
+
+    greenpool.spawn(let_go)
+    return pid
+
+
+def fork() -> int:
+    # A process with other threads is warned from CPython 3.12 on; these children do nothing.
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def wait_waitpid(pid: int) -> int:
+    found, status = os.waitpid(pid, 0)
+    assert found == pid
+    return os.waitstatus_to_exitcode(status)
+
+
+def wait_waitpid_group(pid: int) -> int:
+    found, status = os.waitpid(0, 0)
+    assert found == pid
+    return os.waitstatus_to_exitcode(status)
+
+
+def wait_waitpid_with_stops(pid: int) -> int:
+    found, status = os.waitpid(pid, os.WUNTRACED | os.WCONTINUED)
+    assert found == pid
+    return os.waitstatus_to_exitcode(status)
+
+
+def wait_wait(pid: int) -> int:
+    found, status = os.wait()
+    assert found == pid
+    return os.waitstatus_to_exitcode(status)
+
+
+def wait_wait3(pid: int) -> int:
+    found, status, usage = os.wait3(0)
+    assert found == pid and usage.ru_utime >= 0
+    return os.waitstatus_to_exitcode(status)
+
+
+def wait_wait4(pid: int) -> int:
+    found, status, usage = os.wait4(pid, 0)
+    assert found == pid and usage.ru_utime >= 0
+    return os.waitstatus_to_exitcode(status)
+
+
+def wait_waitid(pid: int) -> int:
+    found = os.waitid(os.P_PID, pid, os.WEXITED)
+    assert found is not None and found.si_pid == pid
+    return found.si_status
+
+
+def wait_waitid_all(pid: int) -> int:
+    found = os.waitid(os.P_ALL, 0, os.WEXITED)
+    assert found is not None and found.si_pid == pid
+    return found.si_status
+
+
+WAYS = [
+    wait_waitpid,
+    wait_waitpid_group,
+    wait_waitpid_with_stops,
+    wait_wait,
+    wait_wait3,
+    wait_wait4,
+    wait_waitid,
+    wait_waitid_all,
+]
+
+
+@pytest.mark.parametrize("wait", WAYS)
+def test_waiting_for_a_child_parks(wait: Callable[[int], int]) -> None:
+    event = Event()
+    pid = child_that_ends_when(event, 7)
+    waiting = greenpool.spawn(wait, pid)
+    greenpool.sleep(0.005)
+    assert not waiting.ready()
+    event.set()
+    assert waiting.get() == 7
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
+def no_pidfd(pid: int, flags: int = 0) -> int:
+    raise OSError(errno.ENOSYS, "no such system call")
+
+
+@pytest.mark.parametrize("wait", WAYS)
+def test_without_pidfd(wait: Callable[[int], int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standard, "pidfd_open", no_pidfd, raising=False)
+    event = Event()
+    pid = child_that_ends_when(event, 7)
+    waiting = greenpool.spawn(wait, pid)
+    greenpool.sleep(0.005)
+    assert not waiting.ready()
+    event.set()
+    assert waiting.get() == 7
+
+
+@pytest.mark.parametrize("pidfd", [True, False])
+def test_a_wait_that_is_given_up_takes_nobodys_status_away(
+    pidfd: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not pidfd:
+        monkeypatch.setattr(standard, "pidfd_open", no_pidfd, raising=False)
+    event = Event()
+    pid = child_that_ends_when(event, 9)
+    given_up = [greenpool.spawn(wait, pid) for wait in WAYS]
+    greenpool.sleep(0.005)
+    greenpool.killall(given_up)
+    event.set()
+    assert wait_waitpid(pid) == 9
+
+
+def test_many_children_at_the_same_time() -> None:
+    event = Event()
+    pids = [child_that_ends_when(event, number) for number in range(20)]
+    waiting = [greenpool.spawn(wait_waitpid, pid) for pid in pids]
+    event.set()
+    assert [greenlet.get() for greenlet in waiting] == list(range(20))
+
+
+def test_waiting_without_hanging() -> None:
+    event = Event()
+    pid = child_that_ends_when(event, 0)
+    assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+    assert os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is None
+    event.set()
+    assert os.waitpid(pid, 0) == (pid, 0)
+
+
+def test_stops_are_reported_where_asked_for() -> None:
+    event = Event()
+    pid = child_that_ends_when(event, 0)
+    waiting = greenpool.spawn(os.waitpid, pid, os.WUNTRACED)
+    greenpool.sleep(0.005)
+    os.kill(pid, signal.SIGSTOP)
+    found, status = waiting.get()
+    assert found == pid and os.WIFSTOPPED(status)
+    waiting = greenpool.spawn(os.waitpid, pid, 0)
+    os.kill(pid, signal.SIGCONT)
+    event.set()
+    assert waiting.get() == (pid, 0)
+
+
+def test_nobody_to_wait_for() -> None:
+    for wait in (os.wait, lambda: os.waitpid(-1, 0), lambda: os.waitid(os.P_ALL, 0, os.WEXITED)):
+        with pytest.raises(ChildProcessError):
+            wait()
+
+
+def test_waitid_by_pidfd() -> None:
+    event = Event()
+    pid = child_that_ends_when(event, 5)
+    pidfd = os.pidfd_open(pid)
+    waiting = greenpool.spawn(os.waitid, os.P_PIDFD, pidfd, os.WEXITED)
+    greenpool.sleep(0.005)
+    event.set()
+    assert waiting.get().si_status == 5
+    os.close(pidfd)
+
+
+def test_no_signal_handler_is_installed() -> None:
+    assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
+
+
+def test_system_and_spawn(tmp_path: Any) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with open(fifo, "rb+", buffering=0) as writing:
+        waiting = greenpool.spawn(os.system, f"read word < '{fifo}'; exit 3")
+        spawned = greenpool.spawn(
+            os.spawnv, os.P_WAIT, sys.executable, [sys.executable, "-c", "import sys; sys.exit(4)"]
+        )
+        assert spawned.get() == 4
+        assert not waiting.ready()
+        writing.write(b"word\n")
+        assert os.waitstatus_to_exitcode(waiting.get()) == 3
+
+
+def test_popen() -> None:
+    with os.popen("read word; echo got $word >&2", "w") as child:
+        child.write("it\n")
+    with os.popen("echo one; exit 2") as child:
+        assert greenpool.spawn(child.read).get() == "one\n"
+        status = child.close()
+    assert status is not None and os.waitstatus_to_exitcode(status) == 2
+    for arguments in ((b"ls",), ("ls", "x"), ("ls", "r", 0)):
+        with pytest.raises((TypeError, ValueError)):
+            os.popen(*arguments)  # type: ignore[arg-type]
+
+
+def test_fork_in_a_greenlet(pipe: tuple[int, int]) -> None:
+    """Only the forking greenlet goes on in the child, on a hub that works."""
+    reading, writing = pipe
+
+    def other() -> None:
+        greenpool.sleep(0.01)
+        os.write(writing, b"other")
+
+    def forking() -> int:
+        pid = fork()
+        if not pid:
+            greenpool.sleep(0.02)
+            os.write(writing, b"child")
+            standard._exit(0)
+        return wait_waitpid(pid)
+
+    others = greenpool.spawn(other)
+    assert greenpool.spawn(forking).get() == 0
+    others.join()
+    os.close(writing)
+    received = b""
+    while data := os.read(reading, 100):
+        received += data
+    assert received in (b"otherchild", b"childother")
+
+
+def test_from_a_plain_thread(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    results: list[bytes] = []
+    thread = threading.Thread(target=lambda: results.append(os.read(reading, 10)))
+    thread.start()
+    os.write(writing, b"x")
+    greenpool.get_hub()
+    thread.join()
+    assert results == [b"x"]
