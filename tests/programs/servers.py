@@ -1,0 +1,148 @@
+"""Real servers on loopback: each on a free port, in a temporary directory, ended with its ``with`` block."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SECONDS_TO_END = 20
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def executable(name: str, *directories: Path) -> str:
+    """The path of a server's program; skips the test where it is not installed."""
+    places = os.pathsep.join(map(str, [*directories, os.environ["PATH"], "/usr/sbin"]))
+    found = shutil.which(name, path=places)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def as_user(user: str, command: Sequence[object]) -> list[str]:
+    """The command as *user* where we are root, which some servers refuse."""
+    words = [str(word) for word in command]
+    return ["runuser", "-u", user, "--", *words] if os.geteuid() == 0 else words
+
+
+@contextmanager
+def directory_of(user: str) -> Iterator[Path]:
+    """A temporary directory that *user* may enter, which those of pytest are not."""
+    with tempfile.TemporaryDirectory(prefix="greenpool-", ignore_cleanup_errors=True) as name:
+        if os.geteuid() == 0:
+            shutil.chown(name, user)
+        yield Path(name)
+
+
+@contextmanager
+def running(
+    command: Sequence[object], ready: str, end: signal.Signals = signal.SIGTERM
+) -> Iterator[list[str]]:
+    """The server that *command* starts, from the line with *ready* on; gives its output up to there."""
+    server = subprocess.Popen(
+        [str(word) for word in command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        # A group of its own, as runuser does not pass every signal on.
+        start_new_session=True,
+    )
+    assert server.stdout is not None
+    with server, server.stdout as output:
+        try:
+            lines: list[str] = []
+            for line in output:
+                lines.append(line)
+                if ready in line:
+                    break
+            else:
+                pytest.fail(f"{command[0]} did not start:\n{''.join(lines)}")
+            # What it writes from now on must not fill the pipe.
+            drain = threading.Thread(target=output.read, daemon=True)
+            drain.start()
+            yield lines
+        finally:
+            try:
+                os.killpg(server.pid, end)
+                server.wait(SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
+                raise
+        drain.join()
+
+
+@contextmanager
+def python_server(name: str, *arguments: object) -> Iterator[int]:
+    """A server of ``peers/``, which prints its port when it listens; gives the port."""
+    script = Path(__file__).parent / "peers" / name
+    with running([sys.executable, script, *arguments], ready="port ") as lines:
+        yield int(lines[-1].split()[1])
+
+
+@contextmanager
+def redis() -> Iterator[int]:
+    server = executable("redis-server")
+    port = free_port()
+    with directory_of("nobody") as directory:
+        command = [server, "--port", port, "--bind", "127.0.0.1", "--dir", directory, "--save", ""]
+        with running(as_user("nobody", command), ready="Ready to accept connections"):
+            yield port
+
+
+@contextmanager
+def memcached() -> Iterator[int]:
+    server = executable("memcached")
+    port = free_port()
+    command = [server, "-vv", "-l", "127.0.0.1", "-p", port, "-U", 0]
+    if os.geteuid() == 0:
+        command += ["-u", "nobody"]
+    with running(command, ready="server listening"):
+        yield port
+
+
+@contextmanager
+def postgresql() -> Iterator[int]:
+    # Debian puts them beside each other by version.
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    initdb, server = (executable(name, *versions) for name in ("initdb", "postgres"))
+    port = free_port()
+    with directory_of("postgres") as directory:
+        data = directory / "data"
+        make = [initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        subprocess.run(as_user("postgres", make), check=True, capture_output=True, cwd=directory)
+        command = [server, "-D", data, "-p", port, "-h", "127.0.0.1", "-k", directory, "-F"]
+        # SIGINT: at once, without waiting for its clients.
+        with running(as_user("postgres", command), "ready to accept connections", signal.SIGINT):
+            yield port
+
+
+@contextmanager
+def mariadb() -> Iterator[int]:
+    server, install = executable("mariadbd"), executable("mariadb-install-db")
+    port = free_port()
+    with directory_of("nobody") as directory:
+        place = [f"--datadir={directory}/data", f"--tmpdir={directory}"]
+        make = [install, "--no-defaults", *place, "--auth-root-authentication-method=normal"]
+        subprocess.run(as_user("nobody", make), check=True, capture_output=True, cwd=directory)
+        command = [
+            *(server, "--no-defaults", *place, f"--port={port}", "--bind-address=127.0.0.1"),
+            *(f"--socket={directory}/socket", f"--pid-file={directory}/pid", "--skip-name-resolve"),
+        ]
+        with running(as_user("nobody", command), ready="ready for connections"):
+            yield port
