@@ -355,10 +355,7 @@ class Handle(Executor):
         A second start has no effect.  Raises SpawnError after a shutdown.
         """
         if index is not None:
-            if isinstance(index, bool) or not isinstance(index, int):
-                raise TypeError(f"index must be an int, not {index!r}")
-            if not 0 <= index < self.pool_size:
-                raise ValueError(f"index must be from 0 to {self.pool_size - 1}, not {index!r}")
+            self._check_index(index)
         if greenlet.started or greenlet.dead:
             return
         self._hubs.place(greenlet, index=index)
@@ -368,9 +365,16 @@ class Handle(Executor):
     ) -> Greenlet:
         """As ``spawn``, on the hub with that *index*, from 0 to ``pool_size - 1``."""
         _check_callable("function", function)
+        self._check_index(index)
         greenlet = Greenlet(function, *args, **kwargs)
-        self.place(greenlet, index)
+        self._hubs.place(greenlet, index=index)
         return greenlet
+
+    def _check_index(self, index: int) -> None:
+        if isinstance(index, bool) or not isinstance(index, int):
+            raise TypeError(f"index must be an int, not {index!r}")
+        if not 0 <= index < self.pool_size:
+            raise ValueError(f"index must be from 0 to {self.pool_size - 1}, not {index!r}")
 
     def spawn_all(self, iterable: Iterable[Any]) -> None:
         """Spawn every item of *iterable*, in turn over the hubs, as it comes; return when it ends.
