@@ -1,0 +1,216 @@
+"""Ctrl-C: it reaches the main function wherever that is, the pool is shut down, and Python exits as usual."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+
+HEAD = """
+import os, signal, threading, time
+import greenpool
+from greenpool import socket
+from greenpool.event import Event
+
+def say(*what):
+    # One write: the threads' lines must not mix.
+    os.write(1, (" ".join(map(str, what)) + "\\n").encode())
+
+def press_ctrl_c_soon():
+    # From outside this process, so that the signal finds the main thread at whatever it does by then.
+    if os.fork() == 0:
+        time.sleep(0.1)
+        os.kill(os.getppid(), signal.SIGINT)
+        os._exit(0)
+
+def bystander():
+    try:
+        Event().wait()
+    finally:
+        say("bystander ended")
+"""
+
+
+def run_script(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        # The fork is that of a process with one thread: it comes before any pool.
+        [sys.executable, "-W", "error", "-c", HEAD + textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+
+def exit_status_of_python() -> int:
+    """How an interpreter ends that KeyboardInterrupt has ended."""
+    return subprocess.run([sys.executable, "-c", "raise KeyboardInterrupt"], stderr=subprocess.DEVNULL).returncode
+
+
+WAITS = {
+    "sleep": "greenpool.sleep(60)",
+    "sleep in turns": "[greenpool.sleep(0) for _ in iter(int, 1)]",
+    "accept": "socket.create_server(('127.0.0.1', 0)).accept()",
+    "join": "greenpool.spawn(Event().wait).join()",
+    "get": "greenpool.spawn(Event().wait).get()",
+    "wait": "greenpool.joinall([greenpool.spawn(Event().wait) for _ in range(3)], timeout=60)",
+    "event": "Event().wait()",
+    "user code": "time.sleep(60)",
+    "loop": "[None for _ in iter(int, 1)]",
+    "spawn_all": "greenpool.current_handle().spawn_all(greenpool.sleep(0.01) or int for _ in iter(int, 1))",
+    "busy pool": "[greenpool.spawn(int).join() for _ in iter(int, 1)]",
+}
+
+
+@pytest.mark.parametrize("what", WAITS)
+def test_main_function_gets_it_wherever_it_is(what: str) -> None:
+    script = f"""
+        def main():
+            greenpool.spawn(bystander)
+            greenpool.spawn(bystander)
+            try:
+                {WAITS[what]}
+            except KeyboardInterrupt:
+                say("main got it")
+                raise
+            finally:
+                say("main ended")
+
+        press_ctrl_c_soon()
+        try:
+            greenpool.run(main)
+        except KeyboardInterrupt:
+            say("run raised it,", threading.active_count(), "thread left")
+            raise
+    """
+    ended = run_script(script)
+    assert ended.stdout.splitlines() == [
+        "main got it",
+        "main ended",
+        "bystander ended",
+        "bystander ended",
+        "run raised it, 1 thread left",
+    ], ended.stderr
+    assert ended.stderr.count("KeyboardInterrupt") >= 1
+    assert "RuntimeWarning" not in ended.stderr
+    assert ended.returncode == exit_status_of_python() == -signal.SIGINT
+
+
+def test_while_run_waits_for_the_pool_to_become_idle() -> None:
+    script = """
+        press_ctrl_c_soon()
+        try:
+            greenpool.run(greenpool.spawn, bystander)
+        except KeyboardInterrupt:
+            say("run raised it,", threading.active_count(), "thread left")
+            raise
+    """
+    ended = run_script(script)
+    assert ended.stdout.splitlines() == ["bystander ended", "run raised it, 1 thread left"], ended.stderr
+    assert ended.returncode == -signal.SIGINT
+
+
+def test_while_shutdown_on_idle_waits() -> None:
+    script = """
+        press_ctrl_c_soon()
+        runtime = greenpool.Runtime(pool_size=2)
+        runtime.spawn(bystander)
+        try:
+            runtime.shutdown_on_idle()
+        except KeyboardInterrupt:
+            say("came out,", threading.active_count(), "thread left")
+            raise
+    """
+    ended = run_script(script)
+    assert ended.stdout.splitlines() == ["bystander ended", "came out, 1 thread left"], ended.stderr
+    assert ended.returncode == -signal.SIGINT
+
+
+def test_context_manager_shuts_down() -> None:
+    script = """
+        press_ctrl_c_soon()
+        with greenpool.Runtime(pool_size=2) as runtime:
+            runtime.spawn(bystander)
+            greenpool.sleep(60)
+    """
+    ended = run_script(script)
+    assert ended.stdout.splitlines() == ["bystander ended"]
+    assert ended.returncode == -signal.SIGINT
+    assert "ResourceWarning" not in ended.stderr
+
+
+def test_main_function_may_handle_it_and_go_on() -> None:
+    script = """
+        def main():
+            greenlet = greenpool.spawn(Event().wait)
+            try:
+                greenlet.join()
+            except KeyboardInterrupt:
+                greenlet.kill()
+                say(greenpool.spawn(lambda: "the pool goes on").get())
+            return "value"
+
+        press_ctrl_c_soon()
+        say(greenpool.run(main))
+    """
+    ended = run_script(script)
+    assert (ended.stdout.splitlines(), ended.stderr) == (["the pool goes on", "value"], "")
+    assert ended.returncode == 0
+
+
+def test_without_a_pool() -> None:
+    script = """
+        def greenlet():
+            try:
+                greenpool.sleep(60)
+            finally:
+                say("greenlet ended")
+
+        press_ctrl_c_soon()
+        started = greenpool.spawn(greenlet)
+        try:
+            started.join()
+        except KeyboardInterrupt:
+            started.kill()
+            say("main got it")
+            raise
+    """
+    ended = run_script(script)
+    assert ended.stdout.splitlines() == ["greenlet ended", "main got it"], ended.stderr
+    assert ended.returncode == -signal.SIGINT
+
+
+def test_handler_of_the_users_own_is_left_alone() -> None:
+    script = """
+        pressed = Event()
+        signal.signal(signal.SIGINT, lambda *_: pressed.set())
+
+        def main():
+            greenpool.spawn(pressed.wait).join()
+            return "handled"
+
+        press_ctrl_c_soon()
+        say(greenpool.run(main))
+    """
+    ended = run_script(script)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("handled\n", "", 0)
+
+
+def test_sys_exit_in_a_greenlet_gives_the_exit_status() -> None:
+    script = """
+        def main():
+            greenpool.spawn(bystander)
+            greenpool.spawn(exit_soon)
+            Event().wait()
+
+        def exit_soon():
+            raise SystemExit(7)
+
+        greenpool.run(main)
+    """
+    ended = run_script(script)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("bystander ended\n", "", 7)
