@@ -205,7 +205,9 @@ class Task:
             hub.interrupt_at_start(self)
         # A call through *args or **kwargs takes another C frame, which each parked greenlet would have
         # to save (about 0.6 KiB): so the usual calls are made plainly.
-        function = self._function or self._run
+        function = self._function
+        if function is None:
+            function = self._run
         args = self.args
         try:
             if self._kwargs:
