@@ -106,7 +106,8 @@ def test_links(method: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("index", "kind"), [(2, ValueError), (-1, ValueError), ("0", TypeError), (True, TypeError), (None, TypeError)]
+    ("index", "kind"),
+    [(2, ValueError), (-1, ValueError), ("0", TypeError), (True, TypeError), (None, TypeError)],
 )
 def test_index_of_a_hub(runtime: Runtime, index: Any, kind: type[Exception]) -> None:
     refused(kind, runtime.handle().spawn_on, index, int, name="index", value=index)
@@ -171,7 +172,9 @@ def test_exceptions(parked: Greenlet, value: Any) -> None:
     assert not parked.dead
 
 
-@pytest.mark.parametrize(("value", "kind"), [(-1, ValueError), ("1", TypeError), (True, TypeError), (1.0, TypeError)])
+@pytest.mark.parametrize(
+    ("value", "kind"), [(-1, ValueError), ("1", TypeError), (True, TypeError), (1.0, TypeError)]
+)
 def test_counts(parked: Greenlet, value: Any, kind: type[Exception]) -> None:
     for call in (greenpool.iwait, greenpool.wait, greenpool.joinall):
         refused(kind, call, [parked], count=value, name="count", value=value)

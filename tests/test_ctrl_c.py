@@ -23,6 +23,7 @@ def say(*what):
 
 def press_ctrl_c_soon():
     # From outside this process, so that the signal finds the main thread at whatever it does by then.
+    # Called before there is any pool: the fork is that of a process with one thread.
     if os.fork() == 0:
         time.sleep(0.1)
         os.kill(os.getppid(), signal.SIGINT)
@@ -38,7 +39,6 @@ def bystander():
 
 def run_script(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        # The fork is that of a process with one thread: it comes before any pool.
         [sys.executable, "-W", "error", "-c", HEAD + textwrap.dedent(script)],
         capture_output=True,
         text=True,
@@ -48,7 +48,8 @@ def run_script(script: str) -> subprocess.CompletedProcess[str]:
 
 def exit_status_of_python() -> int:
     """How an interpreter ends that KeyboardInterrupt has ended."""
-    return subprocess.run([sys.executable, "-c", "raise KeyboardInterrupt"], stderr=subprocess.DEVNULL).returncode
+    script = [sys.executable, "-c", "raise KeyboardInterrupt"]
+    return subprocess.run(script, stderr=subprocess.DEVNULL).returncode
 
 
 WAITS = {

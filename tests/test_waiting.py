@@ -284,7 +284,8 @@ def test_killall_that_does_not_block() -> None:
 
 def test_killall_of_those_that_never_ran() -> None:
     calls: list[int] = []
-    greenlets = [Greenlet(calls.append, 0), greenpool.spawn(calls.append, 1), greenpool.spawn_later(60, never)]
+    greenlets = [Greenlet(calls.append, 0), greenpool.spawn(calls.append, 1)]
+    greenlets.append(greenpool.spawn_later(60, never))
     killall(greenlets)
     assert all(greenlet.dead for greenlet in greenlets)
     assert calls == []
