@@ -24,6 +24,7 @@ import importlib
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
+from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -53,6 +54,12 @@ __all__ = [
 
 # The originals: module name -> name -> value.
 saved: dict[str, dict[str, Any]] = {}
+
+# What has taken their place.
+_green: dict[str, dict[str, Any]] = {}
+
+# What an import makes anew gets its green names again; for modules that are not Python code over others.
+_REPEATED = ("_queue", "select", "time")
 
 # Names of a green module that replace those of the standard one; None: every public one that differs.
 _PRIVATE_THREAD_NAMES = (
@@ -123,6 +130,8 @@ def _green_names(green: ModuleType, standard: ModuleType) -> Iterator[str]:
 
 
 def _replace(standard: ModuleType, replacements: dict[str, Any]) -> bool:
+    if not any(isinstance(finder, _RepeatedImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _RepeatedImport())
     originals = saved.setdefault(standard.__name__, {})
     replaced: dict[int, tuple[Any, Any]] = {}
     for name, value in replacements.items():
@@ -130,10 +139,40 @@ def _replace(standard: ModuleType, replacements: dict[str, Any]) -> bool:
             continue
         original = originals[name] = getattr(standard, name)
         setattr(standard, name, value)
+        _green.setdefault(standard.__name__, {})[name] = value
         if callable(original) and original is not value:
             replaced[id(original)] = (original, value)
     _replace_copies(replaced)
     return bool(replaced)
+
+
+class _RepeatedImport:
+    """A finder for modules that were patched and are then imported anew, from their original parts."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name not in _REPEATED or name not in saved:
+            return None
+        for finder in sys.meta_path:
+            if finder is not self:
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    loader: Any = _RepeatedLoader(spec.loader)
+                    spec.loader = loader
+                    return spec
+        return None
+
+
+class _RepeatedLoader:
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        for name, value in _green[module.__name__].items():
+            setattr(module, name, value)
 
 
 def _other_modules() -> Iterator[ModuleType]:
@@ -166,7 +205,7 @@ def _warn(message: str) -> None:
 
 def _warn_of_subclasses(original: type[Any], module: str) -> None:
     for subclass in original.__subclasses__():
-        if subclass.__module__.partition(".")[0] not in (__package__, "ssl", "test"):
+        if subclass.__module__.partition(".")[0] not in (__package__, "ssl"):
             _warn(
                 f"{subclass.__module__}.{subclass.__qualname__} was made from "
                 f"{module}.{original.__name__} before patching and stays as it is"
@@ -235,8 +274,14 @@ def patch_subprocess() -> None:
 
 
 def patch_signal() -> None:
-    """What waits for a signal parks."""
-    patch_module("signal")
+    """What waits for a signal parks; handlers, also those set before, run as the main program."""
+    import signal
+
+    if patch_module("signal"):
+        for number in signal.valid_signals():
+            handler = signal.getsignal(number)
+            if callable(handler):
+                signal.signal(number, handler)
 
 
 def patch_sys(stdin: bool = True, stdout: bool = True, stderr: bool = True) -> None:
@@ -262,10 +307,11 @@ def patch_queue() -> None:
     """``queue.SimpleQueue``; the other queues are Python code over ``threading``."""
     import _queue
 
-    from .queue import SimpleQueue
+    from .queue import Empty, SimpleQueue
 
     patch_module("queue", ("SimpleQueue",))
-    _replace(_queue, {"SimpleQueue": SimpleQueue})
+    # Empty is what it is; with _queue imported anew it must still be the class that is raised.
+    _replace(_queue, {"SimpleQueue": SimpleQueue, "Empty": Empty})
 
 
 def patch_thread(threading: bool = True, existing: bool = True, logging: bool = True) -> None:
@@ -294,7 +340,11 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
     ]
     if threading:
         _warn_of_subclasses(standard.local, "threading")
-        _replace(standard, replacements(standard))
+        replaced = replacements(standard)
+        for name in replaced.keys() & set(standard.__all__):
+            # What lists or pickles names goes by this.
+            replaced[name].__module__ = "threading"
+        _replace(standard, replaced)
     _replace(_thread, {name: getattr(green, name) for name in names})
     if existing:
         _replace_locks(lock_type, rlock_type)

@@ -1,8 +1,11 @@
 """Cooperative ``signal`` (as ``gevent.signal``): every name of the standard module; what waits parks.
 
-*Handlers.*  ``signal.signal`` is the standard one, and a handler runs in the main thread, in whatever
-greenlet runs there; while the hub of that thread waits, in the hub itself, where it must not wait for
-anything (it may set an event).  What it raises is then raised where the main program waits.
+*Handlers* run as the main program, as Python promises, not as the green thread that they happen to interrupt:
+in a greenlet of their own, for which ``get_ident`` is that of the main thread; and what they raise is raised
+in the main program, where it waits or when it waits next.  It is raised at once only where the program's code
+runs, and not this package's: an exception, or a switch, between two bytecodes of the hub would lose whatever
+they were about to do.  While the hub waits, a handler runs in the hub itself, where it must not wait for
+anything (it may set an event).
 
 *pause* learns of a signal by way of ``set_wakeup_fd``, which it takes for as long as it waits; what comes in
 is passed on to a descriptor that was set before.
@@ -26,6 +29,7 @@ import threading as _threading
 from collections.abc import Callable as _Callable
 from collections.abc import Iterable as _Iterable
 from time import monotonic as _monotonic
+from types import FrameType as _FrameType
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
@@ -36,10 +40,17 @@ for _name, _value in list(vars(_standard).items()):
     if not _name.startswith("__"):
         globals()[_name] = _value
 
+from greenlet import greenlet as _greenlet  # noqa: E402
+
 from ._core import native as _native  # noqa: E402
+from ._core.carrier import Carrier as _Carrier  # noqa: E402
+from ._core.current import getcurrent as _getcurrent  # noqa: E402
+from ._core.current import thread_hub as _thread_hub  # noqa: E402
 from ._core.descriptor import IN as _IN  # noqa: E402
 from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
 from ._core.hub import sleep as _sleep  # noqa: E402
+from ._core.inbox import Call as _Call  # noqa: E402
+from ._core.waiter import Waiter as _Waiter  # noqa: E402
 from .socket import _spend  # noqa: E402
 from .time import _seconds  # noqa: E402
 
@@ -49,7 +60,61 @@ __all__ = [name for name in vars(_standard) if not name.startswith("_")]
 _FIRST_LOOK = 0.001
 _LONGEST_LOOK = 0.02
 
+_native_getsignal = _standard.getsignal
 _native_raise_signal = _standard.raise_signal
+_native_signal = _standard.signal
+
+_PACKAGE = _os.path.dirname(_os.path.abspath(__file__)) + _os.sep
+
+
+class _Handler:
+    """Runs a program's handler as the main program; only the main thread calls it."""
+
+    __slots__ = ("handler",)
+
+    def __init__(self, handler: _Callable[..., object]) -> None:
+        self.handler = handler
+
+    def __call__(self, signalnum: int, frame: _FrameType | None) -> None:
+        hub = _thread_hub()
+        current = _getcurrent()
+        if hub is None or (current is hub.main and not _is_ours(frame)):
+            self.handler(signalnum, frame)
+            return
+        try:
+            if type(current) is _Carrier:
+                _greenlet(self.handler).switch(signalnum, frame)
+            else:
+                self.handler(signalnum, frame)
+        except BaseException as exception:
+            if type(current) is _Carrier and not _is_ours(frame):
+                # Now, as it would strike a main thread that waits; this greenlet goes on later.
+                hub.ready.append(current)
+                hub.main.throw(exception)
+            else:
+                hub.inbox.post(_Call(hub.on_system_error, exception))
+
+
+def _is_ours(frame: _FrameType | None) -> bool:
+    if frame is None or frame.f_code is raise_signal.__code__:
+        return False
+    return frame.f_code.co_filename.startswith(_PACKAGE)
+
+
+def _unwrapped(handler: _Any) -> _Any:
+    return handler.handler if isinstance(handler, _Handler) else handler
+
+
+def signal(signalnum: int, handler: _Any) -> _Any:
+    """As ``signal.signal``; what *handler* raises is raised in the main program."""
+    if callable(handler):
+        handler = _Handler(_unwrapped(handler))
+    return _unwrapped(_native_signal(signalnum, handler))
+
+
+def getsignal(signalnum: int) -> _Any:
+    """As ``signal.getsignal``."""
+    return _unwrapped(_native_getsignal(signalnum))
 
 
 def raise_signal(signalnum: int, /) -> None:
@@ -74,6 +139,10 @@ if hasattr(_standard, "pause"):
             previous = _standard.set_wakeup_fd(writing)
             try:
                 _wait_descriptor(reading, _IN, None)
+                # What the handler has raised comes through the inbox, and first.
+                waiter = _Waiter()
+                waiter.hub.inbox.post(_Call(waiter.wake))
+                waiter.park()
             finally:
                 current = _standard.set_wakeup_fd(previous)
                 if current != writing:

@@ -42,7 +42,7 @@ def replacements(module: _ModuleType) -> dict[str, _Any]:
 
 
 def _dummy_thread(module: _ModuleType) -> type:
-    """Stands for a greenlet that ``threading`` did not start, and is forgotten with it.
+    """Stands for a greenlet that was not started as a thread, and is forgotten with it.
 
     The standard one is kept in a table for ever (up to CPython 3.12); a server that logs in each of its
     greenlets would fill it.
@@ -53,7 +53,7 @@ def _dummy_thread(module: _ModuleType) -> type:
         def __init__(self) -> None:
             standard.__init__(self)
             task = getattr(_getcurrent(), "task", None)
-            if task is not None:
+            if task is not None and not isinstance(task, _green._GreenThread):
                 ident = self._ident
                 task.rawlink(lambda _: self._forget(ident))
 
