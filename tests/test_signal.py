@@ -1,0 +1,252 @@
+"""``greenpool.signal``: what waits for a signal parks, and handlers are called while hubs wait."""
+
+from __future__ import annotations
+
+import os
+import signal as standard
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import greenpool
+from greenpool import signal, socket
+from greenpool.event import Event
+
+pytestmark = pytest.mark.usefixtures("leak_check", "handlers_as_before")
+
+
+@pytest.fixture
+def handlers_as_before() -> Iterator[None]:
+    numbers = (signal.SIGALRM, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def nothing(signum: int, frame: object) -> None:
+    pass
+
+
+class Oops(Exception):
+    pass
+
+
+def fail(signum: int, frame: object) -> None:
+    raise Oops
+
+
+# Handlers.
+
+
+def sleep() -> None:
+    greenpool.sleep(30)
+
+
+def wait_for_an_event() -> None:
+    Event().wait()
+
+
+def receive() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        near.recv(1)
+
+
+@pytest.mark.parametrize("wait", [sleep, wait_for_an_event, receive])
+def test_what_a_handler_raises_is_raised_where_the_main_program_waits(
+    wait: Callable[[], None],
+) -> None:
+    signal.signal(signal.SIGALRM, fail)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    with pytest.raises(Oops):
+        wait()
+    # The hub is as good as before.
+    assert greenpool.spawn(lambda: 7).get() == 7
+
+
+def test_a_handler_may_wake_a_greenlet() -> None:
+    event = Event()
+    signal.signal(signal.SIGALRM, lambda signum, frame: event.set())
+    waiting = greenpool.spawn(event.wait)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    assert waiting.get() is True
+
+
+def test_a_handler_is_called_while_other_hubs_work() -> None:
+    event = Event()
+    signal.signal(signal.SIGUSR1, lambda signum, frame: event.set())
+    with greenpool.Runtime(pool_size=2) as runtime:
+        waiting = [runtime.spawn(event.wait) for _ in range(4)]
+        runtime.spawn(os.kill, os.getpid(), signal.SIGUSR1)
+        assert [greenlet.get() for greenlet in waiting] == [True] * 4
+
+
+# pause
+
+
+def test_pause_parks() -> None:
+    signal.signal(signal.SIGUSR1, nothing)
+    waiting = greenpool.spawn(signal.pause)
+    greenpool.sleep(0.002)
+    assert not waiting.ready()
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert waiting.get() is None
+
+
+def test_pause_of_several_greenlets_in_turn() -> None:
+    signal.signal(signal.SIGUSR1, nothing)
+    for _ in range(3):
+        waiting = greenpool.spawn(signal.pause)
+        greenpool.sleep(0)
+        signal.raise_signal(signal.SIGUSR1)
+        waiting.join()
+
+
+def test_pause_raises_what_the_handler_raises() -> None:
+    signal.signal(signal.SIGALRM, fail)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    with pytest.raises(Oops):
+        signal.pause()
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_pause_goes_on_after_an_ignored_signal() -> None:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    waiting = greenpool.spawn(signal.pause)
+    greenpool.sleep(0)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    greenpool.sleep(0.002)
+    assert not waiting.ready()
+    waiting.kill()
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_pause_passes_on_to_the_wakeup_descriptor_that_was_set() -> None:
+    """That of a running asyncio loop, say."""
+    signal.signal(signal.SIGUSR1, nothing)
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        assert signal.set_wakeup_fd(near.fileno()) == -1
+        waiting = greenpool.spawn(signal.pause)
+        greenpool.sleep(0)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        waiting.join()
+        assert far.recv(10) == bytes([signal.SIGUSR1])
+        assert signal.set_wakeup_fd(-1) == near.fileno()
+
+
+def test_pause_leaves_a_wakeup_descriptor_alone_that_was_set_meanwhile() -> None:
+    signal.signal(signal.SIGUSR1, nothing)
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        waiting = greenpool.spawn(signal.pause)
+        greenpool.sleep(0)
+        signal.set_wakeup_fd(near.fileno())
+        waiting.kill()
+        assert signal.set_wakeup_fd(-1) == near.fileno()
+
+
+# sigwait and its like, for blocked signals
+
+
+@pytest.fixture
+def blocked() -> Iterator[set[int]]:
+    signals: set[int] = {signal.SIGUSR1, signal.SIGALRM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    yield signals
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+needs_sigtimedwait = pytest.mark.skipif(
+    not hasattr(standard, "sigtimedwait"), reason="no sigtimedwait on this system"
+)
+
+
+def test_sigwait_parks(blocked: set[int]) -> None:
+    waiting = greenpool.spawn(signal.sigwait, blocked)
+    greenpool.sleep(0.005)
+    assert not waiting.ready()
+    signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+    assert waiting.get() is signal.SIGUSR1
+
+
+def test_sigwait_for_what_is_pending_already(blocked: set[int]) -> None:
+    signal.raise_signal(signal.SIGALRM)
+    assert signal.sigwait(list(blocked)) == signal.SIGALRM
+
+
+def test_sigwait_for_a_signal_to_the_whole_process() -> None:
+    """In a process of its own: here other threads would take the signal, which do not block it."""
+    script = """
+import os, greenpool
+from greenpool import signal
+
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+waiting = greenpool.spawn(signal.sigwait, [signal.SIGUSR1])
+greenpool.sleep(0)
+os.kill(os.getpid(), signal.SIGUSR1)
+print(waiting.get().name)
+"""
+    root = Path(greenpool.__file__).parent.parent
+    output = subprocess.check_output([sys.executable, "-c", script], cwd=root, text=True, timeout=40)
+    assert output == "SIGUSR1\n"
+
+
+@needs_sigtimedwait
+def test_sigwaitinfo(blocked: set[int]) -> None:
+    waiting = greenpool.spawn(signal.sigwaitinfo, blocked)
+    greenpool.sleep(0)
+    signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+    assert (waiting.get().si_signo, waiting.get().si_pid) == (signal.SIGUSR1, os.getpid())
+
+
+@needs_sigtimedwait
+@pytest.mark.parametrize("timeout", [0, 0.003])
+def test_sigtimedwait(blocked: set[int], timeout: float) -> None:
+    assert signal.sigtimedwait(blocked, timeout) is None
+    signal.raise_signal(signal.SIGUSR1)
+    found = signal.sigtimedwait(blocked, timeout)
+    assert found is not None and found.si_signo == signal.SIGUSR1
+
+
+@needs_sigtimedwait
+@pytest.mark.parametrize(
+    "arguments", [((), -1), ((), "1"), ((), float("nan")), ((0,), 0), ((10_000,), 0), (("a",), 0), (1, 0)]
+)
+def test_refuses_what_the_standard_one_refuses(arguments: tuple[Any, Any]) -> None:
+    with pytest.raises((TypeError, ValueError)) as expected:
+        standard.sigtimedwait(*arguments)
+    with pytest.raises(expected.type):
+        signal.sigtimedwait(*arguments)
+
+
+def test_a_wait_that_is_given_up_takes_no_signal(blocked: set[int]) -> None:
+    waiting = greenpool.spawn(signal.sigwait, blocked)
+    greenpool.sleep(0)
+    waiting.kill()
+    signal.raise_signal(signal.SIGUSR1)
+    assert signal.sigpending() == {signal.SIGUSR1}
+    assert signal.sigwait(blocked) == signal.SIGUSR1
+
+
+# raise_signal
+
+
+def test_raising_signals_in_a_loop_lets_the_others_run() -> None:
+    signal.signal(signal.SIGUSR1, nothing)
+    stop = Event()
+    greenpool.spawn(stop.set)
+    deadline = time.monotonic() + 30
+    while not stop.is_set():
+        signal.raise_signal(signal.SIGUSR1)
+        assert time.monotonic() < deadline
