@@ -34,7 +34,7 @@ def refused(
     assert repr(value) in str(caught.value)
 
 
-@pytest.mark.parametrize("make", [lambda size: Builder().pool_size(size), Runtime], ids=["Builder", "Runtime"])
+@pytest.mark.parametrize("make", [Builder().pool_size, Runtime], ids=["Builder", "Runtime"])
 @pytest.mark.parametrize(
     ("size", "kind"),
     [

@@ -27,7 +27,6 @@ Runtimes = Callable[..., Runtime]
 
 
 def carriers() -> set[int]:
-    gc.collect()
     return {id(each) for each in gc.get_objects() if isinstance(each, Carrier) and not each.dead}
 
 
@@ -37,6 +36,7 @@ def no_greenlet_left() -> Iterator[None]:
     mine = greenpool.get_hub()
     before = carriers()
     yield
+    gc.collect()
     of_this_thread = {id(carrier) for carrier in mine.carriers}
     assert not carriers() - before - of_this_thread
 
@@ -305,9 +305,13 @@ def test_interrupted_shutdown_on_idle_shuts_down(kind: type[BaseException]) -> N
     def interrupt() -> None:
         raise kind
 
-    runtime.spawn(interrupt)
-    with pytest.raises(kind):
+    def main() -> None:
+        runtime.spawn(interrupt)
         runtime.shutdown_on_idle()
+
+    # In block_on, so that somebody is there for it however early it comes.
+    with pytest.raises(kind):
+        runtime.block_on(main)
     assert worker.ended == 1
     with pytest.raises(SpawnError):
         runtime.spawn(int)
