@@ -1,12 +1,14 @@
 """Values per greenlet: ``local``, as ``threading.local`` and ``gevent.local.local``.
 
-*Where the values are.*  In a dict per greenlet and local object: ``task.locals[id(local)]``.  So they die
-with the greenlet, and in general only its own thread touches them.  A greenlet that is no task (a thread's
-main program, a hub's loop, a raw greenlet) has the attribute ``locals`` itself.
+*Where the values are.*  Each local object holds its values, a dict for each greenlet that has any; so one that
+its own values refer to can be let go, all together.  The greenlet has, in ``task.locals[id(local)]``, a weak
+reference to its dict: looking it up takes no lock, and in general only the greenlet's own thread does so.  A
+greenlet that is no task (a thread's main program, a hub's loop, a raw greenlet) has the attribute ``locals``
+itself.
 
-*The id is no reference*, so a local that nobody uses any more is let go, and takes its values along in
-every greenlet.  For that it remembers, weakly, which greenlets have any.  They are taken back before its
-memory, and so its id, can be used again.
+*Who goes first takes the values along.*  A greenlet that ends drops its ``locals``, which then takes its
+values out of the local objects.  A local object that nobody uses any more takes its id out of the ``locals``
+of the greenlets, before its memory, and so its id, can be used again.
 
 *Attributes.*  The rules of attribute access are those of an ordinary object whose ``__dict__`` is that
 dict: a data descriptor of the class (a property, a slot) comes first, then the value, then what else the
@@ -20,37 +22,48 @@ from typing import Any
 
 from ._core.carrier import Carrier
 from ._core.current import getcurrent
-from ._core.native import Lock
 
 __all__ = ["local"]
 
-# Below this many, dead references are not worth a sweep.
-SWEEP_FLOOR = 32
+
+class _Values(dict[str, Any]):
+    """The values of one local object for one greenlet."""
+
+    __slots__ = ("holder", "__weakref__")
+
+    def __init__(self, holder: _Holder) -> None:
+        self.holder = weakref.ref(holder)
 
 
-class _Owners:
-    """The greenlets that have values in one local object; any thread."""
+class _Locals(dict[int, "weakref.ref[_Values]"]):
+    """What a greenlet has in local objects: references to its values by the id of the object."""
 
-    __slots__ = ("lock", "references", "limit")
+    __slots__ = ("__weakref__",)
 
-    def __init__(self) -> None:
-        self.lock = Lock()
-        self.references: list[weakref.ref[Any]] = []
-        self.limit = SWEEP_FLOOR
+    def __del__(self) -> None:
+        for reference in self.values():
+            values = reference()
+            holder = None if values is None else values.holder()
+            if holder is not None:
+                holder.values.pop(id(self), None)
 
-    def add(self, owner: object) -> None:
-        with self.lock:
-            self.references.append(weakref.ref(owner))
-            if len(self.references) > self.limit:
-                self.references = [ref for ref in self.references if ref() is not None]
-                self.limit = max(SWEEP_FLOOR, 2 * len(self.references))
 
-    def forget(self, key: int) -> None:
-        """The local object is gone."""
-        for reference in self.references:
-            locals_ = getattr(reference(), "locals", None)
+class _Holder:
+    """The values of one local object, with the ``_Locals`` that refers to them, by the id of that; any
+    thread, as each step is one of a dict.
+    """
+
+    __slots__ = ("key", "values", "__weakref__")
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+        self.values: dict[int, tuple[weakref.ref[_Locals], _Values]] = {}
+
+    def __del__(self) -> None:
+        for reference, _ in list(self.values.values()):
+            locals_ = reference()
             if locals_ is not None:
-                locals_.pop(key, None)
+                locals_.pop(self.key, None)
 
 
 class local:  # noqa: N801 - its name in threading and in gevent
@@ -60,13 +73,13 @@ class local:  # noqa: N801 - its name in threading and in gevent
     that uses the object.  Slots of a subclass are shared by all greenlets.
     """
 
-    __slots__ = ("_local__arguments", "_local__owners", "__weakref__")
+    __slots__ = ("_local__arguments", "_local__holder", "__weakref__")
 
     _local__arguments: tuple[tuple[Any, ...], dict[str, Any]]
-    _local__owners: _Owners
+    _local__holder: _Holder
 
     _local__data_descriptors = frozenset(
-        {"__class__", "__dict__", "__weakref__", "_local__arguments", "_local__owners"}
+        {"__class__", "__dict__", "__weakref__", "_local__arguments", "_local__holder"}
     )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -85,8 +98,7 @@ class local:  # noqa: N801 - its name in threading and in gevent
             raise TypeError(f"{cls.__name__}() takes no arguments, not {args!r}, {kwargs!r}")
         self = object.__new__(cls)
         self._local__arguments = args, kwargs
-        self._local__owners = owners = _Owners()
-        weakref.finalize(self, owners.forget, id(self)).atexit = False
+        self._local__holder = _Holder(id(self))
         # For this greenlet Python itself calls __init__ next.
         _add_values(self)
         return self
@@ -95,11 +107,11 @@ class local:  # noqa: N801 - its name in threading and in gevent
         if name not in type(self)._local__data_descriptors:
             # As _values, which would cost half as much again.
             try:
-                values = getcurrent().task.locals[id(self)]
+                return getcurrent().task.locals[id(self)]()[name]
             except (AttributeError, KeyError, TypeError):
                 values = _values(self)
-            if name in values:
-                return values[name]
+                if name in values:
+                    return values[name]
         elif name == "__dict__":
             return _values(self)
         return object.__getattribute__(self, name)
@@ -107,7 +119,7 @@ class local:  # noqa: N801 - its name in threading and in gevent
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in type(self)._local__data_descriptors:
             try:
-                getcurrent().task.locals[id(self)][name] = value
+                getcurrent().task.locals[id(self)]()[name] = value
             except (AttributeError, KeyError, TypeError):
                 _values(self)[name] = value
         elif name == "__dict__":
@@ -139,7 +151,8 @@ class local:  # noqa: N801 - its name in threading and in gevent
 def _values(self: local) -> dict[str, Any]:
     """The calling greenlet's values, made now if it has none."""
     owner = _owner()
-    values: dict[str, Any] | None = (owner.locals or {}).get(id(self))
+    reference = (owner.locals or {}).get(id(self))
+    values: dict[str, Any] | None = None if reference is None else reference()
     if values is None:
         values = _add_values(self)
         args, kwargs = self._local__arguments
@@ -148,6 +161,7 @@ def _values(self: local) -> dict[str, Any]:
         except BaseException:
             # The next use is to try again.
             owner.locals.pop(id(self), None)
+            self._local__holder.values.pop(id(owner.locals), None)
             raise
     return values
 
@@ -155,10 +169,12 @@ def _values(self: local) -> dict[str, Any]:
 def _add_values(self: local) -> dict[str, Any]:
     owner = _owner()
     if owner.locals is None:
-        owner.locals = {}
-    values: dict[str, Any] = {}
-    owner.locals[id(self)] = values
-    self._local__owners.add(owner)
+        owner.locals = _Locals()
+    locals_ = owner.locals
+    holder = self._local__holder
+    values = _Values(holder)
+    holder.values[id(locals_)] = weakref.ref(locals_), values
+    locals_[id(self)] = weakref.ref(values)
     return values
 
 

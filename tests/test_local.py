@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import greenpool
-from greenpool.local import SWEEP_FLOOR, local
+from greenpool.local import local
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
@@ -332,9 +332,9 @@ def test_many_greenlets_leave_no_trace_in_the_local() -> None:
     def use() -> None:
         here.number = 1
 
-    for _ in range(20 * SWEEP_FLOOR):
+    for _ in range(100):
         greenpool.spawn(use).join()
-    assert len(here._local__owners.references) <= SWEEP_FLOOR + 1
+    assert len(here._local__holder.values) == 1  # of this greenlet
 
 
 def test_in_a_callback_of_the_loop_and_in_a_raw_greenlet() -> None:
@@ -426,3 +426,13 @@ def test_as_one_plain_object_per_greenlet(steps: list[tuple[int, str, str, int]]
 
     for one in [greenpool.spawn(play, player) for player in range(4)]:
         one.get()
+
+
+def test_values_that_refer_to_their_own_local_are_let_go() -> None:
+    thing: Any = Thing()
+    thing.local = local()
+    thing.local.thing = thing
+    reference = weakref.ref(thing)
+    del thing
+    gc.collect()
+    assert reference() is None
