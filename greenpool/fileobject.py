@@ -75,7 +75,8 @@ class FileIO(_Owning, io.FileIO):
 
     def _receive(self, function: Callable[..., Any], *args: Any) -> Any:
         while True:
-            self._wait(IN)
+            if self.readable():
+                self._wait(IN)
             result = function(*args)
             # None is EAGAIN: somebody else has taken what was there.
             if result is not None or not self.always_park:
@@ -265,6 +266,8 @@ def _open(
     raw_mode = mode.replace("b", "").replace("t", "")
     owner = None
     if isinstance(file, (str, bytes, os.PathLike)):
+        if not closefd:
+            raise ValueError("closefd must be true where file is a path")
         owner = _blocking(io.FileIO, file, raw_mode)
     elif not isinstance(file, int):
         owner = file

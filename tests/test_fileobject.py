@@ -1,0 +1,284 @@
+"""``greenpool.fileobject``: files over pipes, terminals and sockets park; regular files go to a thread."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import greenpool
+from greenpool import socket
+from greenpool.fileobject import FileIO as PollerFileIO
+from greenpool.fileobject import (
+    FileObject,
+    FileObjectBlock,
+    FileObjectPosix,
+    FileObjectThread,
+    ThreadFileIO,
+)
+
+pytestmark = pytest.mark.usefixtures("leak_check")
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """A pipe whose ends belong to the files that the test makes of them."""
+    yield os.pipe()
+
+
+KINDS: list[Callable[..., Any]] = [FileObject, FileObjectPosix, FileObjectThread]
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@each_kind
+def test_a_read_parks(kind: Callable[..., Any], pipe: tuple[int, int]) -> None:
+    with kind(pipe[0], "rb") as reading, kind(pipe[1], "wb") as writing:
+        waiting = greenpool.spawn(reading.read)
+        writing.write(b"hello")
+        writing.flush()
+        greenpool.sleep(0)
+        assert not waiting.ready()
+        writing.close()
+        assert waiting.get() == b"hello"
+
+
+@each_kind
+def test_a_write_parks_while_the_pipe_is_full(
+    kind: Callable[..., Any], pipe: tuple[int, int]
+) -> None:
+    data = bytes(number % 251 for number in range(300_000))
+
+    def send(file: Any) -> None:
+        with file:
+            file.write(data)
+
+    with kind(pipe[0], "rb") as reading:
+        sending = greenpool.spawn(send, kind(pipe[1], "wb"))
+        greenpool.sleep(0.005)
+        assert not sending.ready()
+        assert reading.read() == data
+        sending.get()
+
+
+@each_kind
+def test_lines_of_text(kind: Callable[..., Any], pipe: tuple[int, int]) -> None:
+    with kind(pipe[0], "r", encoding="utf-8") as reading:
+        with kind(pipe[1], "w", encoding="utf-8") as writing:
+            lines = greenpool.spawn(list, reading)
+            writing.write("eins\nzwölf\n")
+        assert lines.get() == ["eins\n", "zwölf\n"]
+
+
+def test_is_a_standard_file_object(pipe: tuple[int, int]) -> None:
+    with FileObject(pipe[0], "rb") as reading, FileObject(pipe[1], "w") as writing:
+        assert isinstance(reading, io.BufferedReader) and isinstance(reading.raw, io.FileIO)
+        assert isinstance(writing, io.TextIOWrapper)
+        assert isinstance(writing.buffer, io.BufferedWriter)
+        assert (reading.fileno(), writing.fileno()) == pipe
+
+
+def test_unbuffered(pipe: tuple[int, int]) -> None:
+    with FileObject(pipe[0], "rb", 0) as reading, FileObject(pipe[1], "wb", 0) as writing:
+        assert isinstance(reading, io.FileIO)
+        waiting = greenpool.spawn(reading.read, 100)
+        assert writing.write(b"word") == 4
+        assert waiting.get() == b"word"
+        buffer = bytearray(10)
+        waiting = greenpool.spawn(reading.readinto, buffer)
+        writing.write(b"more")
+        assert waiting.get() == 4
+        assert buffer[:4] == b"more"
+    with pytest.raises(ValueError, match="closed"):
+        reading.read(1)
+    with pytest.raises(ValueError, match="closed"):
+        writing.write(b"x")
+
+
+def test_the_wrong_direction(pipe: tuple[int, int]) -> None:
+    with FileObject(pipe[0], "rb") as reading, FileObject(pipe[1], "wb", 0) as writing:
+        with pytest.raises(io.UnsupportedOperation):
+            reading.write(b"x")
+        with pytest.raises(io.UnsupportedOperation):
+            writing.read()
+        with pytest.raises(io.UnsupportedOperation):
+            reading.raw.write(b"x")
+
+
+def test_a_descriptor_that_is_non_blocking_already(pipe: tuple[int, int]) -> None:
+    for fd in pipe:
+        os.set_blocking(fd, False)
+    data = bytes(300_000)
+
+    def send(file: Any) -> None:
+        with file:
+            file.write(data)
+
+    with FileObject(pipe[0], "rb") as reading:
+        sending = greenpool.spawn(send, FileObject(pipe[1], "wb"))
+        assert reading.read() == data
+        sending.get()
+
+
+def test_the_descriptor_is_left_blocking(pipe: tuple[int, int]) -> None:
+    with FileObject(pipe[0], "rb"), FileObject(pipe[1], "wb"):
+        assert os.get_blocking(pipe[0]) and os.get_blocking(pipe[1])
+
+
+def test_greenlets_take_turns(pipe: tuple[int, int]) -> None:
+    """The standard buffers call the second one "reentrant", because its thread is the same."""
+    with FileObject(pipe[0], "rb") as reading, FileObject(pipe[1], "wb") as writing:
+        readers = [greenpool.spawn(reading.readline) for _ in range(3)]
+        greenpool.sleep(0)
+        writing.write(b"one\ntwo\nthree\n")
+        writing.flush()
+        assert [reader.get() for reader in readers] == [b"one\n", b"two\n", b"three\n"]
+
+
+def test_writers_take_turns(pipe: tuple[int, int]) -> None:
+    def send(letter: bytes) -> None:
+        writing.write(letter * 100_000)
+
+    with FileObject(pipe[0], "rb") as reading:
+        with FileObject(pipe[1], "wb") as writing:
+            writers = [greenpool.spawn(send, letter) for letter in (b"a", b"b", b"c")]
+            received = reading.read(250_000)
+            greenpool.joinall(writers, raise_error=True)
+        received += reading.read()
+    assert received == b"a" * 100_000 + b"b" * 100_000 + b"c" * 100_000
+
+
+def test_closing_the_raw_file_wakes_who_waits(pipe: tuple[int, int]) -> None:
+    os.close(pipe[1])
+    reading, writing = os.pipe()
+    os.close(pipe[0])
+    raw = FileObject(reading, "rb", 0)
+    waiting = greenpool.Greenlet.spawn(raw.read, 1)
+    waiting.quiet = True
+    greenpool.sleep(0)
+    raw.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        waiting.get()
+    os.close(writing)
+
+
+def test_a_terminal() -> None:
+    near, far = pty.openpty()
+    with FileObject(far, "r") as terminal, FileObject(near, "wb", 0) as keyboard:
+        assert terminal.isatty() and terminal.line_buffering
+        waiting = greenpool.spawn(terminal.readline)
+        keyboard.write(b"a line\n")
+        assert waiting.get() == "a line\n"
+
+
+def test_a_socket_in_both_directions() -> None:
+    near, far = socket.socketpair()
+    with FileObject(near, "rb+") as file, far:
+        waiting = greenpool.spawn(file.readline)
+        far.send(b"question\n")
+        assert waiting.get() == b"question\n"
+        file.write(b"answer\n")
+        file.flush()
+        assert far.recv(100) == b"answer\n"
+    assert near.fileno() == -1
+
+
+def test_what_cannot_be_watched_goes_to_a_thread(tmp_path: Path) -> None:
+    with open(tmp_path / "file", "wb+") as plain:
+        with FileObject(plain.fileno(), "rb+", closefd=False) as file:
+            assert isinstance(file.raw, ThreadFileIO)
+    reading, writing = os.pipe()
+    with FileObject(reading, "rb") as file, FileObject(writing, "wb"):
+        assert isinstance(file.raw, PollerFileIO)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, FileObjectBlock])
+def test_a_regular_file_by_path(kind: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with kind(path, "w", newline="\n") as file:
+        file.write("one\ntwo\n")
+    with kind(str(path), "rb+") as file:
+        assert file.readline() == b"one\n"
+        assert file.tell() == 4
+        file.seek(0)
+        file.write(b"ONE")
+        file.seek(0, os.SEEK_END)
+        file.write(b"three\n")
+        file.truncate(10)
+    with kind(path) as file:
+        assert file.read() == "ONE\ntwo\nth"
+    with pytest.raises(FileNotFoundError):
+        kind(tmp_path / "none")
+    with pytest.raises(FileExistsError):
+        kind(path, "x")
+    with kind(tmp_path / "new", "xb") as file:
+        assert file.write(b"x") == 1
+
+
+def test_closefd(pipe: tuple[int, int]) -> None:
+    FileObject(pipe[0], "rb", closefd=False).close()
+    with open(pipe[0], "rb") as plain:
+        FileObject(plain, "rb", closefd=False).close()
+        assert not plain.closed
+        FileObject(plain, "rb").close()
+        assert plain.closed
+    os.close(pipe[1])
+    with pytest.raises(ValueError, match="closefd"):
+        FileObject(__file__, closefd=False)
+
+
+def test_the_file_object_that_it_is_made_of_lives_as_long(pipe: tuple[int, int]) -> None:
+    reading = FileObject(open(pipe[0], "rb"), "rb")  # noqa: SIM115 - that nobody else holds it is the point
+    with reading, open(pipe[1], "wb", buffering=0) as writing:
+        writing.write(b"word")
+        assert reading.read(4) == b"word"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("rb", -1, "utf-8"), None),
+        (("r", 0), ValueError),
+        (("rw",), ValueError),
+        (("",), ValueError),
+        ((None,), TypeError),
+    ],
+)
+def test_bad_arguments(
+    arguments: tuple[Any, ...], error: type[Exception] | None, pipe: tuple[int, int]
+) -> None:
+    if error is None:
+        FileObject(pipe[0], *arguments, closefd=False).close()
+    else:
+        with pytest.raises(error):
+            FileObject(pipe[0], *arguments, closefd=False)
+    os.close(pipe[0])
+    os.close(pipe[1])
+
+
+def test_line_buffering_is_for_text(pipe: tuple[int, int]) -> None:
+    with pytest.warns(RuntimeWarning, match="line buffering"):
+        FileObject(pipe[0], "rb", 1).close()
+    FileObject(pipe[1], "w", 1).close()
+
+
+def test_a_killed_read_leaves_the_file_usable(tmp_path: Path, pipe: tuple[int, int]) -> None:
+    with FileObject(pipe[0], "rb") as reading, FileObject(pipe[1], "wb", 0) as writing:
+        waiting = greenpool.spawn(reading.read, 10)
+        greenpool.sleep(0)
+        waiting.kill()
+        writing.write(b"word\n")
+        assert reading.readline() == b"word\n"
+
+
+def test_on_every_hub_of_a_pool(pipe: tuple[int, int]) -> None:
+    with greenpool.Runtime(pool_size=3) as runtime:
+        with FileObject(pipe[0], "rb") as reading, FileObject(pipe[1], "wb", 0) as writing:
+            readers = [runtime.spawn(reading.readline) for _ in range(9)]
+            for _ in readers:
+                writing.write(b"line\n")
+            assert [reader.get() for reader in readers] == [b"line\n"] * 9
