@@ -162,7 +162,12 @@ def _iwait(pending: list[Any], timeout: float | None, count: int) -> Generator[A
     completions = _Completions()
     deadline = None if timeout is None else monotonic() + timeout
     for item in pending:
-        item.rawlink(completions)
+        ready = getattr(item, "ready", None)
+        if ready is not None and ready():
+            # At once, so that also a timeout of 0 finds it, on whichever hub it is.
+            completions(item)
+        else:
+            item.rawlink(completions)
     try:
         for _ in range(count):
             remaining = None if deadline is None else max(0.0, deadline - monotonic())
