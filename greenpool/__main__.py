@@ -1,41 +1,55 @@
 """``python -m greenpool [--pool-size N] app.py args...`` or ``-m module args...``.
 
 Patches the standard library, then runs the program as the main function of a pool.  Exit status,
-``sys.argv``, ``__main__``, tracebacks and Ctrl-C are as with plain ``python``: the program ends when its
-main thread and all threads that are not daemons have ended.
+``sys.argv``, ``__main__``, tracebacks and Ctrl-C are as with plain ``python``.
+
+*The end* has the interpreter's own order: the traceback of the main program, if an exception ends it; waiting
+for all threads that are not daemons (and telling ThreadPoolExecutors to end theirs); ``atexit``.  Only then
+comes the end of the pool, which the ones before may need.  Daemon threads are not killed, as that would run
+their ``finally`` clauses, and one that computes would have to be waited for: their hubs just stop.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
+import builtins
+import contextlib
 import importlib.machinery
 import importlib.util
 import io
 import os
 import sys
+import threading
 from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
-from . import monkey
+from . import monkey, thread
+from ._core import native
+from ._core.inbox import Call
 from .runtime import Runtime
 
 
 def main(arguments: list[str] | None = None) -> None:
     options, program = _parse(sys.argv[1:] if arguments is None else arguments)
     monkey.patch_all()
-    if options.module:
-        code, module = _load_module(options.module)
-    else:
-        code, module = _load_script(program.pop(0))
-    sys.argv = [str(module.__file__), *program]
-    sys.modules["__main__"] = module
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _report
+    if options.module:
+        code, module, name = _load_module(options.module)
+    else:
+        code, module, name = _load_script(program.pop(0))
+    sys.argv = [name, *program]
+    sys.modules["__main__"] = module
     runtime = Runtime(options.pool_size)
-    try:
-        runtime.block_on(_run, code, module)
-    finally:
-        runtime.shutdown()
+    # Before the program can register anything: so it comes last.
+    atexit.register(_end, runtime)
+    ending = runtime.block_on(_run, code, module)
+    if ending is not None:
+        if not isinstance(ending, SystemExit):
+            # The interpreter's part is the exit status alone: the traceback has been printed.
+            sys.excepthook = _be_silent
+        raise ending
 
 
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -62,40 +76,54 @@ def _pool_size(text: str) -> int:
     return pool_size
 
 
-def _load_script(path: str) -> tuple[CodeType, ModuleType]:
+def _load_script(path: str) -> tuple[CodeType, ModuleType, str]:
     if os.path.isdir(path) or path.endswith((".zip", ".pyz")):
-        sys.path[0] = path
-        return _load_module("__main__", path)
+        _prepend_to_path(os.path.abspath(path), always=True)
+        code, module, _ = _load_module("__main__", of_path=True)
+        return code, module, path
+    absolute = os.path.abspath(path)
     try:
-        with io.open_code(os.path.abspath(path)) as file:
+        with io.open_code(absolute) as file:
             source = file.read()
     except OSError as error:
-        sys.exit(f"python -m greenpool: can't open file {path!r}: {error}")
-    sys.path[0] = os.path.dirname(os.path.abspath(path))
+        print(
+            f"python -m greenpool: can't open file {absolute!r}: [Errno {error.errno}] {error.strerror}",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    _prepend_to_path(os.path.dirname(os.path.realpath(path)))
     module = ModuleType("__main__")
-    module.__file__ = path
-    module.__spec__ = None
-    module.__dict__["__builtins__"] = __builtins__
+    module.__file__ = absolute
+    module.__loader__ = importlib.machinery.SourceFileLoader("__main__", absolute)
+    module.__dict__["__builtins__"] = builtins
     module.__dict__["__cached__"] = None
-    return compile(source, path, "exec", dont_inherit=True), module
+    return compile(source, absolute, "exec", dont_inherit=True), module, path
 
 
-def _load_module(name: str, argument: str | None = None) -> tuple[CodeType, ModuleType]:
-    if argument is None:
-        sys.path[0] = os.getcwd()
+def _prepend_to_path(directory: str, always: bool = False) -> None:
+    """Have *directory* stand where Python itself puts that of a program."""
+    if not sys.flags.safe_path:
+        sys.path[0] = directory
+    elif always:
+        sys.path.insert(0, directory)
+
+
+def _load_module(name: str, of_path: bool = False) -> tuple[CodeType, ModuleType, str]:
+    if not of_path:
+        _prepend_to_path(os.getcwd())
     spec = _find(name)
     loader: Any = spec.loader
     code = loader.get_code(spec.name)
     if code is None:
         sys.exit(f"python -m greenpool: no code object available for {name}")
     module = ModuleType("__main__")
-    module.__file__ = argument or spec.origin
+    module.__file__ = spec.origin
     module.__spec__ = spec
     module.__loader__ = loader
     module.__package__ = spec.parent
-    module.__dict__["__builtins__"] = __builtins__
+    module.__dict__["__builtins__"] = builtins
     module.__dict__["__cached__"] = spec.cached
-    return code, module
+    return code, module, str(spec.origin)
 
 
 def _find(name: str) -> importlib.machinery.ModuleSpec:
@@ -115,39 +143,76 @@ def _find(name: str) -> importlib.machinery.ModuleSpec:
     return spec
 
 
-def _run(code: CodeType, module: ModuleType) -> None:
+def _run(code: CodeType, module: ModuleType) -> BaseException | None:
+    """Run the program and wait for its threads; returns what ended it, already reported."""
+    ending = None
     try:
         exec(code, module.__dict__)
-    finally:
-        _join_threads()
+    except SystemExit as exception:
+        ending = exception
+    except BaseException as exception:
+        ending = exception
+        _flush()
+        sys.excepthook(type(exception), exception, exception.__traceback__)
+    _wait_for_threads()
+    return ending
 
 
-def _join_threads() -> None:
-    """What the interpreter does at its end, but while the pool that runs the threads is still there."""
-    import threading
+def _flush() -> None:
+    """The traceback comes after what the program has printed, also where both go to one file."""
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
 
-    me = threading.current_thread()
-    while True:
-        waited_for = [
-            thread for thread in threading.enumerate() if not thread.daemon and thread is not me
-        ]
-        if not waited_for:
-            return
-        for thread in waited_for:
-            thread.join()
+
+def _wait_for_threads() -> None:
+    # Exactly what the interpreter calls at its end, but while the pool that runs the threads is there.
+    # By then it finds that it has been done.
+    shutdown: Any = threading._shutdown  # type: ignore[attr-defined]
+    try:
+        shutdown()
+    except BaseException as exception:
+        # A second Ctrl-C, say.  The threads that are left are not waited for.
+        _flush()
+        print("Exception ignored on threading shutdown:", file=sys.stderr)
+        sys.__excepthook__(type(exception), exception, exception.__traceback__)
+
+
+def _end(runtime: Runtime) -> None:
+    """Shut the pool down, or stop it where it stands, if threads are still alive."""
+    if thread._count() and runtime._open:
+        runtime._open = False
+        for hub in runtime._hubs.hubs:
+            hub.inbox.post(Call(_stand_still))
+    else:
+        runtime.shutdown()
+
+
+def _stand_still() -> None:
+    """Keep the OS thread of a hub away from the interpreter while that is taken down."""
+    lock = native.Lock()
+    lock.acquire()
+    lock.acquire()
 
 
 def _report(
     kind: type[BaseException], value: BaseException, traceback: TracebackType | None
 ) -> None:
-    """The default hook, without this module's own frames at the traceback's head."""
+    """The default hook, without this package's own frames at the traceback's head."""
     package = os.path.dirname(os.path.abspath(__file__)) + os.sep
     own = traceback
     while own is not None and (
         own.tb_frame.f_code.co_filename.startswith((package, "<frozen runpy>"))
     ):
         own = own.tb_next
-    sys.__excepthook__(kind, value.with_traceback(own or traceback), own or traceback)
+    if own is None and not isinstance(value, SyntaxError):
+        own = traceback
+    sys.__excepthook__(kind, value.with_traceback(own), own)
+
+
+def _be_silent(
+    kind: type[BaseException], value: BaseException, traceback: TracebackType | None
+) -> None:
+    pass
 
 
 if __name__ == "__main__":

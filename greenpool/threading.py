@@ -10,6 +10,8 @@ import threading as _standard
 from types import ModuleType as _ModuleType
 from typing import Any as _Any
 
+from greenlet import GreenletExit as _GreenletExit
+
 from . import thread as _green
 from ._core.current import getcurrent as _getcurrent
 from ._core.native import fresh_copy as _fresh_copy
@@ -37,8 +39,20 @@ def replacements(module: _ModuleType) -> dict[str, _Any]:
         "get_ident": _green.get_ident,
         "local": _local,
         "_DummyThread": _dummy_thread(module),
+        "excepthook": _excepthook(module),
     }
     return {name: value for name, value in candidates.items() if hasattr(module, name)}
+
+
+def _excepthook(module: _ModuleType) -> _Any:
+    standard: _Any = module.excepthook
+
+    def excepthook(args: _Any, /) -> None:
+        """As ``threading.excepthook``; that a pool's end or a kill ends a thread is no error."""
+        if not issubclass(args.exc_type, _GreenletExit):
+            standard(args)
+
+    return excepthook
 
 
 def _dummy_thread(module: _ModuleType) -> type:
