@@ -1,0 +1,503 @@
+"""``greenpool.ssl``: TLS by way of the standard SSLContext, on sockets that park."""
+
+from __future__ import annotations
+
+import ssl as standard
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from socket import SHUT_RDWR
+from socket import create_connection as standard_connection
+from socket import create_server as standard_server
+from typing import Any
+
+import pytest
+
+import greenpool
+from greenpool import socket, ssl
+from greenpool.event import Event
+
+pytestmark = pytest.mark.usefixtures("leak_check")
+
+# For "localhost", signed by itself, good from 2000 to 2099; a key that protects nothing.
+CERTIFICATE = """\
+-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEIEz7WxOmFwQNvV2ZZ2+rh/YZDjEBXZT8StIHV1hsrlMuoAoGCCqGSM49
+AwEHoUQDQgAEwmfOhBQYWe+ayFsrMcqWpDR6IjFlvhmrEmvdehMyXeR48ikrg/2y
+xqWaUlQCvyx5chNbJ4GBseVBIsapf93J5Q==
+-----END EC PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBdjCCAR2gAwIBAgIBATAKBggqhkjOPQQDAjAUMRIwEAYDVQQDDAlsb2NhbGhv
+c3QwIBcNMDAwMTAxMDAwMDAwWhgPMjA5OTEyMzEwMDAwMDBaMBQxEjAQBgNVBAMM
+CWxvY2FsaG9zdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABMJnzoQUGFnvmshb
+KzHKlqQ0eiIxZb4ZqxJr3XoTMl3kePIpK4P9ssalmlJUAr8seXITWyeBgbHlQSLG
+qX/dyeWjXjBcMB0GA1UdDgQWBBSARgWOMX8UZdfomYCzeEj4GBOMRzAPBgNVHRMB
+Af8EBTADAQH/MA4GA1UdDwEB/wQEAwIChDAaBgNVHREEEzARgglsb2NhbGhvc3SH
+BH8AAAEwCgYIKoZIzj0EAwIDRwAwRAIgNVKRdLKN63ke8qs6HZ+mUwqGc8poxE2g
+82IuTSWGyD8CIEWeo+0EKUE0Qm1JoDMyrcoxrbeq+mXy8P2xyawclnch
+-----END CERTIFICATE-----
+"""
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    path.write_text(CERTIFICATE)
+    return str(path)
+
+
+@pytest.fixture
+def server_context(certificate: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.fixture
+def client_context(certificate: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=certificate)
+
+
+@pytest.fixture
+def pair(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> Iterator[tuple[Any, Any]]:
+    """The two ends of a TLS connection, the server's first."""
+    with connected(server_context, client_context) as ends:
+        yield ends
+
+
+@contextmanager
+def connected(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext, **settings: Any
+) -> Iterator[tuple[Any, Any]]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    serving = greenpool.spawn(server_context.wrap_socket, far, server_side=True)
+    client = client_context.wrap_socket(near, server_hostname="localhost", **settings)
+    with client, serving.get() as server:
+        yield server, client
+
+
+def test_the_handshake_parks(pair: tuple[Any, Any]) -> None:
+    """Both ends shook hands on one hub, each waiting for the other."""
+    server, client = pair
+    assert server.version() == client.version() == "TLSv1.3"
+    assert client.getpeercert()["subjectAltName"][0] == ("DNS", "localhost")
+
+
+def test_is_a_standard_socket_and_context(
+    pair: tuple[Any, Any], server_context: ssl.SSLContext
+) -> None:
+    assert isinstance(pair[0], standard.SSLSocket) and isinstance(pair[0], socket.socket)
+    assert isinstance(server_context, standard.SSLContext)
+    with pytest.raises(TypeError, match="public constructor"):
+        ssl.SSLSocket()
+
+
+def test_receiving_parks(pair: tuple[Any, Any]) -> None:
+    server, client = pair
+    buffer = bytearray(100)
+    ways: list[Callable[[], object]] = [
+        lambda: client.recv(100),
+        lambda: client.read(100),
+        lambda: bytes(buffer[: client.recv_into(buffer)]),
+        lambda: bytes(buffer[: client.read(100, buffer)]),
+        lambda: client.makefile("rb", buffering=0).read(100),
+    ]
+    for receive in ways:
+        waiting = greenpool.spawn(receive)
+        greenpool.sleep(0)
+        assert not waiting.ready()
+        server.send(b"word")
+        assert waiting.get() == b"word"
+
+
+@pytest.mark.parametrize("send", ["sendall", "makefile"])
+def test_sending_parks_while_the_other_end_does_not_read(send: str, pair: tuple[Any, Any]) -> None:
+    server, client = pair
+    data = bytes(range(256)) * 40_000
+
+    def send_all() -> None:
+        if send == "sendall":
+            server.sendall(data)
+        else:
+            with server.makefile("wb") as file:
+                file.write(data)
+        server.unwrap().close()
+
+    sending = greenpool.spawn(send_all)
+    greenpool.sleep(0.01)
+    assert not sending.ready()
+    with client.makefile("rb") as file:
+        assert file.read() == data
+    client.unwrap()
+    sending.get()
+
+
+def test_reading_and_writing_at_the_same_time(pair: tuple[Any, Any]) -> None:
+    """Echo: both ends read and write in greenlets of their own."""
+    server, client = pair
+    data = b"0123456789" * 100_000
+
+    def echo() -> None:
+        while received := server.recv(10_000):
+            server.sendall(received)
+
+    echoing = greenpool.spawn(echo)
+    sending = greenpool.spawn(client.sendall, data)
+    received = b""
+    while len(received) < len(data):
+        received += client.recv(10_000)
+    assert received == data
+    sending.get()
+    client.shutdown(SHUT_RDWR)
+    echoing.get()
+
+
+def test_on_several_hubs(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
+    """A reader and a writer of one connection, on different hubs."""
+    data = b"0123456789" * 50_000
+
+    def receive(end: Any) -> bytes:
+        received = b""
+        while len(received) < len(data):
+            received += end.recv(10_000)
+        return received
+
+    with connected(server_context, client_context) as (server, client):
+        with greenpool.Runtime(pool_size=4) as runtime:
+            runtime.spawn(server.sendall, data)
+            runtime.spawn(client.sendall, data)
+            receiving = [runtime.spawn(receive, server), runtime.spawn(receive, client)]
+            assert [greenlet.get() for greenlet in receiving] == [data, data]
+
+
+def test_many_connections(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    with server_context.wrap_socket(
+        socket.create_server(("127.0.0.1", 0)), server_side=True
+    ) as listener:
+
+        def serve(connection: Any) -> None:
+            with connection:
+                connection.sendall(connection.recv(100).upper())
+
+        def accept() -> None:
+            for _ in range(10):
+                connection, _ = listener.accept()
+                greenpool.spawn(serve, connection)
+
+        def ask(number: int) -> bytes:
+            with socket.create_connection(listener.getsockname()) as plain:
+                with client_context.wrap_socket(plain, server_hostname="localhost") as client:
+                    client.sendall(f"word {number}".encode())
+                    answer: bytes = client.recv(100)
+                    return answer
+
+        accepting = greenpool.spawn(accept)
+        asking = [greenpool.spawn(ask, number) for number in range(10)]
+        assert [greenlet.get() for greenlet in asking] == [b"WORD %d" % n for n in range(10)]
+        accepting.get()
+
+
+def test_connecting_after_wrapping(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with server_context.wrap_socket(connection, server_side=True) as server:
+                server.sendall(b"word")
+
+        for connect in ("connect", "connect_ex"):
+            serving = greenpool.spawn(serve)
+            with client_context.wrap_socket(socket.socket(), server_hostname="localhost") as client:
+                assert not getattr(client, connect)(listener.getsockname())
+                assert client.recv(100) == b"word"
+            serving.get()
+
+
+def test_back_to_plain(pair: tuple[Any, Any]) -> None:
+    server, client = pair
+    waiting = greenpool.spawn(server.unwrap)
+    plain_client = client.unwrap()
+    plain_server = waiting.get()
+    receiving = greenpool.spawn(plain_server.recv, 100)
+    plain_client.sendall(b"in the clear")
+    assert receiving.get() == b"in the clear"
+    with pytest.raises(ValueError, match="SSL wrapper"):
+        client.unwrap()
+    for use in (lambda: client.read(1), lambda: client.write(b"x")):
+        with pytest.raises(ValueError, match="closed or unwrapped"):
+            use()
+
+
+# Timeouts.
+
+
+@pytest.mark.parametrize(
+    ("what", "use"),
+    [
+        ("read", lambda client: client.recv(1)),
+        ("read", lambda client: client.recv_into(bytearray(1))),
+        ("write", lambda client: client.sendall(bytes(100_000_000))),
+        ("read", lambda client: client.unwrap()),
+    ],
+)
+def test_time_outs(what: str, use: Callable[[Any], Any], pair: tuple[Any, Any]) -> None:
+    _, client = pair
+    client.settimeout(0.02)
+    with pytest.raises(TimeoutError, match=f"The {what} operation timed out"):
+        use(client)
+
+
+def test_the_handshake_times_out(client_context: ssl.SSLContext) -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        near.settimeout(0.01)
+        with pytest.raises(TimeoutError, match="The handshake operation timed out"):
+            client_context.wrap_socket(near, server_hostname="localhost")
+
+
+def test_non_blocking(pair: tuple[Any, Any]) -> None:
+    server, client = pair
+    client.settimeout(0)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.recv(1)
+    with pytest.raises(ssl.SSLWantWriteError):
+        while True:
+            client.send(bytes(100_000))
+    client.settimeout(None)
+    waiting = greenpool.spawn(client.recv, 10)
+    server.send(b"word")
+    assert waiting.get() == b"word"
+
+
+def test_a_non_blocking_handshake(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    with pytest.raises(ValueError, match="non-blocking"):
+        client_context.wrap_socket(near.dup(), server_hostname="localhost")
+    client = client_context.wrap_socket(
+        near, server_hostname="localhost", do_handshake_on_connect=False
+    )
+    with client, far:
+        with pytest.raises(ssl.SSLWantReadError):
+            client.do_handshake()
+        serving = greenpool.spawn(server_context.wrap_socket, far, server_side=True)
+        client.do_handshake(block=True)
+        assert client.gettimeout() == 0.0
+        serving.get().close()
+
+
+# What ends a wait.
+
+
+def test_closed_while_somebody_waits(pair: tuple[Any, Any]) -> None:
+    _, client = pair
+    waiting = greenpool.Greenlet.spawn(client.recv, 1)
+    waiting.quiet = True
+    greenpool.sleep(0.01)
+    client.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        waiting.get()
+
+
+def test_shut_down_while_somebody_waits(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    # TLS 1.3 has servers send something after the handshake, which may come in after the shutdown.
+    client_context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with connected(server_context, client_context) as (_, client):
+        waiting = greenpool.spawn(client.recv, 1)
+        greenpool.sleep(0.01)
+        client.shutdown(SHUT_RDWR)
+        assert waiting.get() == b""
+
+
+@pytest.mark.parametrize("suppress", [True, False])
+def test_an_end_without_goodbye(
+    suppress: bool, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    with connected(server_context, client_context, suppress_ragged_eofs=suppress) as (server, client):
+        waiting = greenpool.Greenlet.spawn(client.recv, 1)
+        waiting.quiet = True
+        greenpool.sleep(0.01)
+        server.shutdown(SHUT_RDWR)
+        if suppress:
+            assert waiting.get() == b""
+            assert client.recv_into(bytearray(1)) == 0
+        else:
+            with pytest.raises(ssl.SSLEOFError):
+                waiting.get()
+
+
+def test_killed_while_waiting(pair: tuple[Any, Any]) -> None:
+    server, client = pair
+    waiting = greenpool.spawn(client.recv, 1)
+    greenpool.sleep(0.01)
+    waiting.kill()
+    server.send(b"word")
+    assert client.recv(10) == b"word"
+
+
+# Features of the standard module.
+
+
+def test_server_names_protocols_and_sessions(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    names = []
+    server_context.sni_callback = lambda sock, name, context: names.append(name)
+    for context in (server_context, client_context):
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with connected(server_context, client_context) as (server, client):
+        assert names == ["localhost"]
+        assert server.selected_alpn_protocol() == client.selected_alpn_protocol() == "h2"
+        session = client.session
+        assert not client.session_reused
+    with connected(server_context, client_context, session=session) as (server, client):
+        assert client.session_reused
+
+
+def test_a_server_that_is_not_trusted(server_context: ssl.SSLContext) -> None:
+    near, far = socket.socketpair()
+    serving = greenpool.Greenlet.spawn(server_context.wrap_socket, far, server_side=True)
+    serving.quiet = True
+    with near, far, pytest.raises(ssl.SSLCertVerificationError):
+        ssl.create_default_context().wrap_socket(near, server_hostname="localhost")
+    with pytest.raises(ssl.SSLError):
+        serving.get()
+
+
+def test_the_functions_of_the_module(server_context: ssl.SSLContext, certificate: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            server_context.wrap_socket(connection, server_side=True).close()
+
+        serving = greenpool.spawn(serve)
+        found = ssl.get_server_certificate(listener.getsockname(), ca_certs=certificate)
+        assert found in CERTIFICATE
+        serving.get()
+
+
+def test_a_file_is_sent(pair: tuple[Any, Any], certificate: str) -> None:
+    server, client = pair
+    with open(certificate, "rb") as file:
+        sending = greenpool.spawn(server.sendfile, file)
+        received = b""
+        while len(received) < len(CERTIFICATE):
+            received += client.recv(10_000)
+        assert sending.get() == len(CERTIFICATE)
+    assert received.decode() == CERTIFICATE
+
+
+def test_context_settings(client_context: ssl.SSLContext) -> None:
+    client_context.minimum_version = ssl.TLSVersion.TLSv1_2
+    client_context.maximum_version = ssl.TLSVersion.TLSv1_3
+    client_context.options |= ssl.OP_NO_TICKET
+    client_context.check_hostname = False
+    client_context.verify_mode = ssl.CERT_NONE
+    client_context.verify_flags |= ssl.VERIFY_X509_STRICT
+    assert client_context.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert type(ssl.create_default_context()) is ssl.SSLContext
+
+
+# With the standard module, not patched and patched.
+
+
+def test_a_standard_socket_becomes_green(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    with standard_server(("127.0.0.1", 0)) as listener:
+        near = standard_connection(listener.getsockname())
+        far, _ = listener.accept()
+    serving = greenpool.spawn(server_context.wrap_socket, far, server_side=True)
+    with client_context.wrap_socket(near, server_hostname="localhost") as client:
+        with serving.get() as server:
+            waiting = greenpool.spawn(client.recv, 10)
+            server.send(b"word")
+            assert waiting.get() == b"word"
+
+
+def test_the_standard_module_is_as_before(
+    server_context: ssl.SSLContext, certificate: str
+) -> None:
+    context = standard.create_default_context(cafile=certificate)
+    assert type(context) is standard.SSLContext
+    assert context.sslsocket_class is standard.SSLSocket
+    done = Event()
+
+    def ask(address: Any) -> None:
+        with standard_connection(address) as plain:
+            with context.wrap_socket(plain, server_hostname="localhost") as client:
+                assert type(client) is standard.SSLSocket
+                assert client.recv(10) == b"word"
+        done.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=ask, args=(listener.getsockname(),))
+        thread.start()
+        connection, _ = listener.accept()
+        with server_context.wrap_socket(connection, server_side=True) as server:
+            server.sendall(b"word")
+            done.wait()
+        thread.join()
+
+
+PATCHED = """
+import ssl
+import sys
+
+{before}
+from greenpool.ssl import SSLSocket, patch_standard
+
+patch_standard()
+patch_standard()
+{after}
+
+context.minimum_version = ssl.TLSVersion.TLSv1_2
+context.maximum_version = ssl.TLSVersion.TLSv1_3
+context.options |= ssl.OP_NO_TICKET
+context.verify_mode = ssl.CERT_REQUIRED
+context.verify_flags |= ssl.VERIFY_X509_STRICT
+context.load_cert_chain(sys.argv[1])
+
+import greenpool
+from greenpool import socket
+
+near, far = socket.socketpair()
+serving = greenpool.spawn(context.wrap_socket, far, server_side=True)
+client = ssl.create_default_context(cafile=sys.argv[1])
+with client.wrap_socket(near, server_hostname="localhost") as asking, serving.get() as server:
+    assert type(server) is type(asking) is SSLSocket
+    waiting = greenpool.spawn(asking.recv, 10)
+    server.send(b"word")
+    assert waiting.get() == b"word"
+"""
+CONTEXT = "context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)"
+
+
+@pytest.mark.parametrize(("before", "after"), [(CONTEXT, ""), ("", CONTEXT)])
+def test_patching_before_and_after_a_context_is_made(
+    before: str, after: str, certificate: str
+) -> None:
+    script = PATCHED.format(before=before, after=after).replace("CERT_REQUIRED", "CERT_NONE")
+    subprocess.run(
+        [sys.executable, "-c", script, certificate],
+        cwd=Path(greenpool.__file__).parent.parent,
+        check=True,
+        timeout=40,
+    )
