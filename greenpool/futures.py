@@ -103,7 +103,7 @@ def as_future(greenlet: Task) -> Future[Any]:
     greenlet.quiet = True
     future: Future[Any] = Future()
 
-    def settle(_: object) -> None:
+    def settle(greenlet: Task) -> None:
         if isinstance(greenlet.value, GreenletExit):
             future.cancel()
         if not future.set_running_or_notify_cancel():
@@ -114,16 +114,14 @@ def as_future(greenlet: Task) -> Future[Any]:
         else:
             future.set_exception(exception)
 
-    def kill(_: object) -> None:
+    # A Future keeps its callbacks, so this one must not refer to the Future in turn.
+    def kill(future: concurrent.futures.Future[Any]) -> None:
         if future.cancelled():
             greenlet.kill(block=False)
 
     future.add_done_callback(kill)
     if greenlet.done:
         settle(greenlet)
-    elif greenlet.hub is None:
-        # Not started, so nobody else has it yet; rawlink would make a hub for a plain thread.
-        greenlet._link(settle)
     else:
         greenlet.rawlink(settle)
     return future

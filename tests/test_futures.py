@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -227,6 +229,17 @@ def test_many_at_once_from_many_threads() -> None:
         with concurrent.futures.ThreadPoolExecutor(4) as executor:
             threads = [executor.submit(submit) for _ in range(4)]
         assert all(one.result() == [divmod(n, 7) for n in range(200)] for one in threads)
+
+
+def test_no_cycle_keeps_a_result_alive() -> None:
+    future = greenpool.spawn(set).as_future()
+    result = weakref.ref(future.result())
+    gc.disable()
+    try:
+        del future
+        assert result() is None
+    finally:
+        gc.enable()
 
 
 def test_as_future_refuses_what_is_no_greenlet() -> None:
