@@ -339,7 +339,7 @@ def test_a_call_that_forks_leaves_a_child_that_ends() -> None:
     assert output == "0\n"
 
 
-PATCH = "from greenpool import monkey; monkey.patch_thread(); monkey.patch_queue()"
+PATCH = "from greenpool import monkey; monkey.patch_all()"
 IMPORT = "from greenpool.threadpool import ThreadPoolExecutor, blocking"
 USE = "import greenpool; greenpool.get_hub(); blocking(int)"
 
