@@ -21,13 +21,19 @@ def say(*what):
     # One write: the threads' lines must not mix.
     os.write(1, (" ".join(map(str, what)) + "\\n").encode())
 
+# Ctrl-C comes from another process, so that the signal finds this one at whatever it does by then; and it
+# comes only when asked for, so that the main function is there. The fork is that of one thread.
+program = os.getpid()
+asked, ask = os.pipe()
+if os.fork() == 0:
+    os.close(ask)
+    if os.read(asked, 1):
+        time.sleep(0.05)
+        os.kill(program, signal.SIGINT)
+    os._exit(0)
+
 def press_ctrl_c_soon():
-    # From outside this process, so that the signal finds the main thread at whatever it does by then.
-    # Called before there is any pool: the fork is that of a process with one thread.
-    if os.fork() == 0:
-        time.sleep(0.1)
-        os.kill(os.getppid(), signal.SIGINT)
-        os._exit(0)
+    os.write(ask, b"!")
 
 def bystander():
     try:
@@ -74,6 +80,7 @@ def test_main_function_gets_it_wherever_it_is(what: str) -> None:
             greenpool.spawn(bystander)
             greenpool.spawn(bystander)
             try:
+                press_ctrl_c_soon()
                 {WAITS[what]}
             except KeyboardInterrupt:
                 say("main got it")
@@ -81,7 +88,6 @@ def test_main_function_gets_it_wherever_it_is(what: str) -> None:
             finally:
                 say("main ended")
 
-        press_ctrl_c_soon()
         try:
             greenpool.run(main)
         except KeyboardInterrupt:
@@ -103,9 +109,12 @@ def test_main_function_gets_it_wherever_it_is(what: str) -> None:
 
 def test_while_run_waits_for_the_pool_to_become_idle() -> None:
     script = """
-        press_ctrl_c_soon()
+        def main():
+            greenpool.spawn(bystander)
+            press_ctrl_c_soon()
+
         try:
-            greenpool.run(greenpool.spawn, bystander)
+            greenpool.run(main)
         except KeyboardInterrupt:
             say("run raised it,", threading.active_count(), "thread left")
             raise
@@ -117,9 +126,14 @@ def test_while_run_waits_for_the_pool_to_become_idle() -> None:
 
 def test_while_shutdown_on_idle_waits() -> None:
     script = """
-        press_ctrl_c_soon()
+        def press_when_somebody_waits():
+            while not runtime._hubs._main_programs:
+                greenpool.sleep(0.001)
+            press_ctrl_c_soon()
+
         runtime = greenpool.Runtime(pool_size=2)
         runtime.spawn(bystander)
+        runtime.spawn(press_when_somebody_waits)
         try:
             runtime.shutdown_on_idle()
         except KeyboardInterrupt:
@@ -133,9 +147,9 @@ def test_while_shutdown_on_idle_waits() -> None:
 
 def test_context_manager_shuts_down() -> None:
     script = """
-        press_ctrl_c_soon()
         with greenpool.Runtime(pool_size=2) as runtime:
             runtime.spawn(bystander)
+            press_ctrl_c_soon()
             greenpool.sleep(60)
     """
     ended = run_script(script)
@@ -149,13 +163,13 @@ def test_main_function_may_handle_it_and_go_on() -> None:
         def main():
             greenlet = greenpool.spawn(Event().wait)
             try:
+                press_ctrl_c_soon()
                 greenlet.join()
             except KeyboardInterrupt:
                 greenlet.kill()
                 say(greenpool.spawn(lambda: "the pool goes on").get())
             return "value"
 
-        press_ctrl_c_soon()
         say(greenpool.run(main))
     """
     ended = run_script(script)
@@ -166,12 +180,12 @@ def test_main_function_may_handle_it_and_go_on() -> None:
 def test_without_a_pool() -> None:
     script = """
         def greenlet():
+            press_ctrl_c_soon()
             try:
                 greenpool.sleep(60)
             finally:
                 say("greenlet ended")
 
-        press_ctrl_c_soon()
         started = greenpool.spawn(greenlet)
         try:
             started.join()
@@ -191,10 +205,10 @@ def test_handler_of_the_users_own_is_left_alone() -> None:
         signal.signal(signal.SIGINT, lambda *_: pressed.set())
 
         def main():
+            press_ctrl_c_soon()
             greenpool.spawn(pressed.wait).join()
             return "handled"
 
-        press_ctrl_c_soon()
         say(greenpool.run(main))
     """
     ended = run_script(script)
