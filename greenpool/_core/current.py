@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import greenlet as _greenlet
 
+from .native import get_ident
+
 if TYPE_CHECKING:
     from .hub import Hub
 
@@ -52,9 +54,15 @@ class _HubEnd:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
 
-    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+    def __del__(
+        self,
+        is_finalizing: Callable[[], bool] = sys.is_finalizing,
+        get_ident: Callable[[], int] = get_ident,
+    ) -> None:
         # At the interpreter's own end the modules may be gone already, and the process takes the rest.
-        if not is_finalizing():
+        # In the child of a fork CPython lets the other threads' storage go before any hook has run: the
+        # hub's lock may be held by one of them for ever.  Hub.abandon comes later and needs none.
+        if not is_finalizing() and self.hub.thread_id == get_ident():
             self.hub.thread_ended()
 
 
