@@ -1,0 +1,369 @@
+"""Fork: in the child only the greenlet that forked goes on, and the parent notices nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
+    pytest.mark.usefixtures("leak_check"),
+]
+
+# Each program forks; ``child(function)`` calls it in the child and checks that it came out well there.
+PRELUDE = """
+import os, signal, sys, threading, traceback, warnings
+import greenpool
+from greenpool import socket
+from greenpool.event import Event
+# From Python 3.12 on it warns of a fork with several threads.
+warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
+
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+def child(function, *args):
+    pid = os.fork()
+    if not pid:
+        signal.alarm(20)
+        try:
+            function(*args)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status == 0, f"the child ended with {status}"
+    return pid
+
+def parked(*what):
+    try:
+        Event().wait()
+    finally:
+        say("finally of", *what, "in the", "parent" if os.getpid() == parent else "child")
+
+def echo_once():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.send(b"x")
+        assert theirs.recv(10) == b"x"
+
+parent = os.getpid()
+"""
+
+Run = Callable[[str], str]
+
+
+@pytest.fixture
+def run(run_script: Run) -> Run:
+    return lambda script: run_script(PRELUDE + script)
+
+
+def test_from_the_main_greenlet(run: Run) -> None:
+    """The child sleeps, spawns, joins, uses sockets and starts a pool; the parked one stays behind."""
+    output = run("""
+other = greenpool.spawn(parked, "other")
+greenpool.sleep(0.001)
+
+def work():
+    greenpool.sleep(0.001)
+    assert greenpool.spawn(lambda: 1 + 1).get() == 2
+    echo_once()
+    with greenpool.Runtime(pool_size=2) as runtime:
+        assert [runtime.spawn(int, each).get() for each in range(4)] == [0, 1, 2, 3]
+    say("child done")
+
+child(work)
+greenpool.sleep(0.001)
+assert not other.ready()
+other.kill()
+""")
+    assert output == "child done\nfinally of other in the parent\n"
+
+
+def test_from_a_greenlet(run: Run) -> None:
+    output = run("""
+other = greenpool.spawn(parked, "other")
+
+def work():
+    greenpool.sleep(0.001)
+    assert greenpool.spawn(int).get() == 0
+    say("child done")
+
+def main():
+    child(work)
+    greenpool.sleep(0.001)
+    say("parent's greenlet goes on")
+
+greenpool.spawn(main).get()
+other.kill()
+""")
+    assert output == "child done\nparent's greenlet goes on\nfinally of other in the parent\n"
+
+
+def test_from_a_greenlet_that_ends_by_itself_in_the_child(run: Run) -> None:
+    """The main greenlet waits in the parent only: the child's process ends when nothing is left."""
+    output = run("""
+def main():
+    pid = os.fork()
+    if not pid:
+        signal.alarm(20)
+        greenpool.sleep(0.001)
+        say("child's greenlet is about to end")
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+
+greenpool.spawn(main).get()
+say("parent")
+""")
+    assert output == "child's greenlet is about to end\nparent\n"
+
+
+def test_from_a_greenlet_on_a_pool_s_hub(run: Run) -> None:
+    """The other hubs' threads do not exist in the child."""
+    output = run("""
+with greenpool.Runtime(pool_size=2) as runtime:
+    others = [runtime.spawn(parked, "pool") for _ in range(4)]
+
+    def work():
+        greenpool.sleep(0.001)
+        assert greenpool.spawn(int).get() == 0
+        echo_once()
+        try:
+            runtime.spawn(int)
+        except greenpool.SpawnError:
+            say("the pool is not there any more")
+
+    runtime.spawn(child, work).get()
+    assert not any(other.ready() for other in others)
+    for other in others:
+        other.kill()
+""")
+    assert output == "the pool is not there any more\n" + "finally of pool in the parent\n" * 4
+
+
+def test_inside_block_on(run: Run) -> None:
+    """What the child spawns stays on its own hub: the pool is the parent's."""
+    output = run("""
+def main():
+    assert greenpool.spawn(threading.get_ident).get() != threading.get_ident()
+
+    def work():
+        assert greenpool.spawn(threading.get_ident).get() == threading.get_ident()
+        say("child done")
+
+    child(work)
+    assert greenpool.spawn(threading.get_ident).get() != threading.get_ident()
+
+greenpool.run(main)
+""")
+    assert output == "child done\n"
+
+
+def test_with_timers_pending(run: Run) -> None:
+    """Only those of the greenlet that forked fire in the child."""
+    output = run("""
+def ring(name):
+    say(name, "in the", "parent" if os.getpid() == parent else "child")
+
+greenpool.spawn_later(0.02, ring, "spawn_later")
+sleeper = greenpool.spawn(lambda: (greenpool.sleep(0.02), ring("sleeper")))
+greenpool.sleep(0)
+
+def work():
+    greenpool.sleep(0.05)
+    say("child done")
+
+child(work)
+greenpool.sleep(0.05)
+""")
+    assert output == "child done\nspawn_later in the parent\nsleeper in the parent\n"
+
+
+def test_a_timeout_of_the_forking_greenlet_goes_on_in_the_child(run: Run) -> None:
+    output = run("""
+def work():
+    try:
+        Event().wait()
+    except greenpool.Timeout as caught:
+        say(caught is timeout)
+
+with greenpool.Timeout(0.02, False) as timeout:
+    child(work)
+""")
+    assert output == "True\n"
+
+
+def test_the_parent_s_registrations_remain(run: Run) -> None:
+    """The epoll is shared: what the child closes must not unregister what the parent waits for."""
+    output = run("""
+ours, theirs = socket.socketpair()
+reader = greenpool.spawn(ours.recv, 10)
+greenpool.sleep(0.001)
+
+def work():
+    ours.close()
+    theirs.close()
+    echo_once()
+
+child(work)
+theirs.send(b"afterwards")
+say(reader.get().decode())
+ours.close()
+theirs.close()
+""")
+    assert output == "afterwards\n"
+
+
+def test_a_socket_is_used_on_in_the_child(run: Run) -> None:
+    output = run("""
+ours, theirs = socket.socketpair()
+first = greenpool.spawn(ours.recv, 10)
+greenpool.sleep(0.001)
+theirs.send(b"1")
+first.get()
+
+def work():
+    reader = greenpool.spawn(ours.recv, 10)
+    greenpool.sleep(0.001)
+    assert not reader.ready()
+    theirs.send(b"child")
+    say(reader.get().decode())
+
+child(work)
+reader = greenpool.spawn(ours.recv, 10)
+greenpool.sleep(0.001)
+theirs.send(b"parent")
+say(reader.get().decode())
+ours.close()
+theirs.close()
+""")
+    assert output == "child\nparent\n"
+
+
+def test_events_of_the_child_do_not_reach_the_parent_s_hub(run: Run) -> None:
+    """Its epoll and its waker are its own: a wake in one process does not wake the other."""
+    output = run("""
+hub = greenpool.get_hub()
+before = os.fstat(hub.inbox.waker.fd).st_ino, hub.poller, hub.inbox.waker
+
+def work():
+    assert hub is greenpool.get_hub()
+    assert hub.poller is not before[1] and hub.inbox.waker is not before[2]
+    event = Event()
+    thread = threading.Thread(target=event.set)
+    greenpool.spawn_later(0.01, thread.start)
+    event.wait()
+    thread.join()
+    say("woken")
+
+child(work)
+assert (hub.poller, hub.inbox.waker) == before[1:]
+""")
+    assert output == "woken\n"
+
+
+def test_while_others_wait_until_all_is_idle(run: Run) -> None:
+    """Also greenlets in idle() and wait() stay behind."""
+    output = run("""
+def in_idle():
+    greenpool.idle()
+    say("idle in the", "parent" if os.getpid() == parent else "child")
+
+def busy():
+    for _ in range(3):
+        greenpool.sleep(0)
+    child(lambda: (greenpool.sleep(0.01), say("child done")))
+
+waiting = [greenpool.spawn(in_idle), greenpool.spawn(busy)]
+greenpool.joinall(waiting, raise_error=True)
+""")
+    assert sorted(output.splitlines()) == ["child done", "idle in the parent"]
+
+
+def test_the_finally_blocks_of_other_threads_do_not_run_in_the_child(run: Run) -> None:
+    output = run("""
+ready = threading.Event()
+end = threading.Event()
+
+def thread():
+    other = greenpool.spawn(parked, "thread")
+    greenpool.sleep(0.001)
+    ready.set()
+    end.wait()
+    other.kill()
+
+plain = threading.Thread(target=thread)
+plain.start()
+ready.wait()
+
+def work():
+    import gc
+    gc.collect()
+    assert greenpool.spawn(int).get() == 0
+    say("child done")
+
+child(work)
+end.set()
+plain.join()
+""")
+    assert output == "child done\nfinally of thread in the parent\n"
+
+
+def test_a_child_of_a_child(run: Run) -> None:
+    output = run("""
+def grandchild():
+    greenpool.sleep(0.001)
+    say("grandchild", greenpool.spawn(int).get())
+
+def work():
+    other = greenpool.spawn(parked, "child's own")
+    greenpool.sleep(0.001)
+    child(grandchild)
+    other.kill()
+
+child(work)
+""")
+    assert output == "grandchild 0\nfinally of child's own in the child\n"
+
+
+def test_a_child_that_exits_like_a_program(run: Run) -> None:
+    """sys.exit in the main greenlet: the interpreter ends, and the parent's pool is not its business."""
+    output = run("""
+runtime = greenpool.Runtime(pool_size=2)
+others = [runtime.spawn(parked, "pool") for _ in range(2)]
+greenpool.sleep(0.01)
+pid = os.fork()
+if not pid:
+    signal.alarm(20)
+    sys.exit(3)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+runtime.shutdown()
+""")
+    assert output == "finally of pool in the parent\n" * 2
+
+
+def test_forks_while_threads_hammer_the_hubs(run: Run) -> None:
+    """Whatever lock another thread held at that moment, the child does not wait for it."""
+    output = run("""
+sys.setswitchinterval(1e-6)
+with greenpool.Runtime(pool_size=2) as runtime:
+    stop = False
+
+    def hammer():
+        while not stop:
+            runtime.spawn(int).join()
+
+    threads = [threading.Thread(target=hammer) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(15):
+        child(lambda: greenpool.spawn(int).get())
+    stop = True
+    for thread in threads:
+        thread.join()
+say("done")
+""")
+    assert output == "done\n"
