@@ -312,7 +312,10 @@ def test_cancelling_run_in_executor_kills_the_greenlet(runtime: Runtime) -> None
 def test_a_handle_does_not_keep_the_runtime_open() -> None:
     runtime = Runtime(pool_size=1)
     handle = runtime.handle()
+    thread = handle.spawn(threading.current_thread).get()
     with pytest.warns(ResourceWarning, match="never shut down"):
         del runtime
     with pytest.raises(SpawnError):
         handle.spawn(int)
+    # Dropping it does not wait for the threads.
+    thread.join()
