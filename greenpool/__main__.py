@@ -145,7 +145,7 @@ def _find(name: str) -> importlib.machinery.ModuleSpec:
 
 def _run(code: CodeType, module: ModuleType) -> BaseException | None:
     """Run the program and wait for its threads; returns what ended it, already reported."""
-    ending = None
+    ending: BaseException | None = None
     try:
         exec(code, module.__dict__)
     except SystemExit as exception:

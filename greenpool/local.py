@@ -1,9 +1,9 @@
 """Values per greenlet: ``local``, as ``threading.local`` and ``gevent.local.local``.
 
-*Where the values are.*  Each local object holds its values, a dict for each greenlet that has any; so one that
-its own values refer to can be let go, all together.  The greenlet has, in ``task.locals[id(local)]``, a weak
-reference to its dict: looking it up takes no lock, and in general only the greenlet's own thread does so.  A
-greenlet that is no task (a thread's main program, a hub's loop, a raw greenlet) has the attribute ``locals``
+*Where the values are.*  Each local object holds its values, a dict for each greenlet that has any; so one
+that its own values refer to can be let go, all together.  The greenlet has, in ``task.locals[id(local)]``, a
+weak reference to its dict: looking it up takes no lock, and in general only the greenlet's own thread does so.
+A greenlet that is no task (a thread's main program, a hub's loop, a raw greenlet) has the attribute ``locals``
 itself.
 
 *Who goes first takes the values along.*  A greenlet that ends drops its ``locals``, which then takes its
@@ -117,7 +117,11 @@ class local:  # noqa: N801 - its name in threading and in gevent
         return object.__getattribute__(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in type(self)._local__data_descriptors:
+        try:
+            plain = name not in type(self)._local__data_descriptors
+        except TypeError:
+            plain = False  # no name at all; refused below
+        if plain:
             try:
                 getcurrent().task.locals[id(self)]()[name] = value
             except (AttributeError, KeyError, TypeError):

@@ -10,9 +10,9 @@
 ``queue.Queue``, ``socketserver`` and so on stay the classes they are.
 
 *Before or after.*  Modules that took a name before it was patched (``from time import sleep``) have it
-replaced as well, and so have the locks in their global variables.  What cannot be helped any more (a
-thread that is already running, a subclass of ``threading.local`` or ``socket.socket``) is named in a
-MonkeyPatchWarning.
+replaced as well, and so have the locks and locals in their global variables and classes.  What cannot be
+helped any more (a thread that is already running, a lock that is held, a subclass of ``threading.local`` or
+``socket.socket``) is named in a MonkeyPatchWarning.
 
 *Threads*: patch from the main thread, before other threads run.  Every patch is idempotent.
 """
@@ -25,7 +25,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from importlib.machinery import ModuleSpec
-from types import FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from ._core.native import keep_original_threading, original_threading
@@ -54,6 +54,9 @@ __all__ = [
 
 # The originals: module name -> name -> value.
 saved: dict[str, dict[str, Any]] = {}
+
+# The same for names that a module had taken from another one before that was patched.
+_taken: dict[str, dict[str, Any]] = {}
 
 # What has taken their place.
 _green: dict[str, dict[str, Any]] = {}
@@ -94,8 +97,9 @@ def get_original(module: str, name: str | Iterable[str]) -> Any:
     """
     if not isinstance(name, str):
         return [get_original(module, each) for each in name]
-    if name in saved.get(module, {}):
-        return saved[module][name]
+    for originals in (saved, _taken):
+        if name in originals.get(module, {}):
+            return originals[module][name]
     if module == "threading" and is_module_patched("threading"):
         # Most of threading is Python code that runs over replaced names.
         return getattr(original_threading(), name)
@@ -129,6 +133,26 @@ def _green_names(green: ModuleType, standard: ModuleType) -> Iterator[str]:
         yield name
 
 
+class _Unbound(staticmethod):  # type: ignore[type-arg]
+    """A function in the place of one written in C, which is not bound where it is kept in a class.
+
+    ``class Poller: sleep = time.sleep`` and then ``self.sleep(1)`` go on working, as does pickling it.
+    """
+
+    def __init__(self, function: FunctionType, module: str) -> None:
+        super().__init__(function)
+        self.__module__ = module
+
+    def __repr__(self) -> str:
+        return f"<green function {self.__module__}.{self.__name__}>"
+
+    def __reduce__(self) -> str:
+        return self.__name__
+
+
+_unbound: dict[FunctionType, _Unbound] = {}
+
+
 def _replace(standard: ModuleType, replacements: dict[str, Any]) -> bool:
     if not any(isinstance(finder, _RepeatedImport) for finder in sys.meta_path):
         sys.meta_path.insert(0, _RepeatedImport())
@@ -137,7 +161,10 @@ def _replace(standard: ModuleType, replacements: dict[str, Any]) -> bool:
     for name, value in replacements.items():
         if name in originals or not hasattr(standard, name):
             continue
-        original = originals[name] = getattr(standard, name)
+        current = getattr(standard, name)
+        original = originals[name] = _taken.get(standard.__name__, {}).get(name, current)
+        if isinstance(original, BuiltinFunctionType) and isinstance(value, FunctionType):
+            value = _unbound.setdefault(value, _Unbound(value, standard.__name__))
         setattr(standard, name, value)
         _green.setdefault(standard.__name__, {})[name] = value
         if callable(original) and original is not value:
@@ -190,6 +217,7 @@ def _replace_copies(replaced: dict[int, tuple[Any, Any]]) -> None:
         for name, value in list(vars(module).items()):
             found = replaced.get(id(value))
             if found is not None and found[0] is value:
+                _taken.setdefault(module.__name__, {}).setdefault(name, value)
                 setattr(module, name, found[1])
 
 
@@ -317,8 +345,8 @@ def patch_queue() -> None:
 def patch_thread(threading: bool = True, existing: bool = True, logging: bool = True) -> None:
     """``_thread`` and, with *threading*, the ``threading`` module: their threads become green threads.
 
-    *existing*: the locks in other modules' global variables become green too.  *logging*: those of the
-    logging module and its handlers.
+    *existing*: the locks and locals in the global variables and classes of other modules become green too.
+    *logging*: the locks of the logging module's handlers.
     """
     if is_module_patched("_thread"):
         return
@@ -338,41 +366,65 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
         for name in (*_green_names(green, _thread), *_PRIVATE_THREAD_NAMES)
         if hasattr(_thread, name)
     ]
+    # What lists or pickles names goes by their module.
+    green.LockType.__module__ = green.RLock.__module__ = "_thread"
+    _replace(_thread, {name: getattr(green, name) for name in names})
     if threading:
-        _warn_of_subclasses(standard.local, "threading")
+        _warn_of_subclasses(get_original("threading", "local"), "threading")
         replaced = replacements(standard)
         for name in replaced.keys() & set(standard.__all__):
-            # What lists or pickles names goes by this.
-            replaced[name].__module__ = "threading"
+            if replaced[name] is not green.LockType:
+                replaced[name].__module__ = "threading"
         _replace(standard, replaced)
-    _replace(_thread, {name: getattr(green, name) for name in names})
     if existing:
-        _replace_locks(lock_type, rlock_type)
+        _replace_existing(lock_type, rlock_type, get_original("_thread", "_local"))
     if logging and "logging" in sys.modules:
         _replace_logging_locks(rlock_type)
 
 
-def _replace_locks(lock_type: Any, rlock_type: Any) -> None:
-    """Make the locks in global variables green; one that is held right now is named and left alone."""
-    from .lock import Lock, RLock
+def _replace_existing(lock_type: Any, rlock_type: Any, local_type: Any) -> None:
+    """Make the locks and locals in the global variables of modules, and in their classes, green.
 
+    A lock that is held right now is named and left alone.
+    """
+    from .local import local
+    from .thread import RLock, allocate_lock
+
+    for owner, name, value in _variables():
+        kind: Any = type(value)
+        if kind is local_type:
+            replacement = local()
+            vars(replacement).update(vars(value))
+            setattr(owner, name, replacement)
+            continue
+        if kind is lock_type:
+            held = value.locked()
+        elif kind is rlock_type:
+            held = not value.acquire(blocking=False)
+            if not held:
+                value.release()
+        else:
+            continue
+        if held:
+            where = owner.__name__
+            if isinstance(owner, type):
+                where = f"{owner.__module__}.{owner.__qualname__}"
+            _warn(f"the lock {where}.{name} is held while patching and stays as it is")
+        else:
+            setattr(owner, name, allocate_lock() if kind is lock_type else RLock())
+
+
+def _variables() -> Iterator[tuple[Any, str, Any]]:
+    """The variables of other modules and of their classes: where, name, value."""
     for module in _other_modules():
+        # The locks of threading's own tables are held for a few lines in which nothing waits.
         if module.__name__ in ("threading", "_thread", "_frozen_importlib"):
             continue
         for name, value in list(vars(module).items()):
-            lock: Any = value
-            if type(lock) is lock_type:
-                held = lock.locked()
-            elif type(lock) is rlock_type:
-                held = not lock.acquire(blocking=False)
-                if not held:
-                    lock.release()
-            else:
-                continue
-            if held:
-                _warn(f"the lock {module.__name__}.{name} is held while patching and stays as it is")
-            else:
-                setattr(module, name, Lock() if type(value) is lock_type else RLock())
+            yield module, name, value
+            if isinstance(value, type) and value.__module__ == module.__name__:
+                for attribute, inner in list(vars(value).items()):
+                    yield value, attribute, inner
 
 
 def _replace_logging_locks(rlock_type: Any) -> None:

@@ -22,12 +22,13 @@ from greenlet import GreenletExit
 
 from ._core.carrier import Carrier
 from ._core.current import getcurrent
+from ._core.hub import yield_now
 from ._core.native import Lock as _NativeLock
 from ._core.native import get_ident as _native_ident
 from ._core.task import Task
 from .event import Event
-from .lock import Lock as LockType
-from .lock import RLock
+from .lock import Lock as _Lock
+from .lock import RLock as _RLock
 
 __all__ = [
     "LockType",
@@ -46,8 +47,75 @@ __all__ = [
     "start_new_thread",
 ]
 
-allocate = allocate_lock = lock = LockType
 exit_thread = exit
+
+# Locks.  Threads may poll: ``while q.empty(): pass`` does not keep OS threads from running, and nearly each
+# such loop goes through a lock.  So in these locks, other than in those of greenpool.lock, an acquire counts
+# as an operation that did not have to wait, as those of sockets do, and yields when the budget is used up.
+
+
+def _spend() -> None:
+    greenlet = getcurrent()
+    try:
+        credit = greenlet.credit = greenlet.credit - 1
+    except AttributeError:
+        return  # a hub's loop, or a thread that has never waited
+    if credit < 0:
+        yield_now()
+
+
+# Where threading.Lock is this type, as from CPython 3.13 on, it can be called.
+_CALLABLE = sys.version_info >= (3, 13)
+
+
+class LockType(_Lock):
+    """The type of ``threading.Lock()``."""
+
+    __slots__ = ()
+
+    if not _CALLABLE:
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> LockType:
+            raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        name = f"{LockType.__module__}.{LockType.__qualname__}"
+        raise TypeError(f"type '{name}' is not an acceptable base type")
+
+    def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+        """As ``threading.Lock.acquire``."""
+        _spend()
+        return _Lock.acquire(self, blocking, timeout)
+
+    acquire_lock = __enter__ = acquire
+
+
+def allocate_lock() -> LockType:
+    """As ``_thread.allocate_lock``."""
+    lock = object.__new__(LockType)
+    _Lock.__init__(lock)
+    return lock
+
+
+allocate = allocate_lock
+lock = LockType
+
+
+class RLock(_RLock):
+    """As ``threading.RLock``, which ignores arguments."""
+
+    __slots__ = ("__dict__",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        _RLock.__init__(self)
+
+    def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+        """As ``threading.RLock.acquire``."""
+        _spend()
+        return _RLock.acquire(self, blocking, timeout)
+
+    __enter__ = acquire
+
 
 # Green threads that are alive, for _count; guarded by the lock.
 _alive = 0
@@ -88,13 +156,16 @@ class _GreenThread(Task):
 
 
 def _report(function: object, exception: BaseException) -> None:
+    message = "Exception ignored in thread started by"
+    if sys.version_info >= (3, 13):
+        message, function = f"{message} {function!r}", None
     report: Any = sys.unraisablehook
     report(
         _Unraisable(
             exc_type=type(exception),
             exc_value=exception,
             exc_traceback=exception.__traceback__,
-            err_msg="Exception ignored in thread started by",
+            err_msg=message,
             object=function,
         )
     )
@@ -167,7 +238,7 @@ def _count() -> int:
 
 def _set_sentinel() -> LockType:
     """A lock that is released when the calling green thread has ended."""
-    lock = LockType()
+    lock = allocate_lock()
     task = getattr(getcurrent(), "task", None)
     if isinstance(task, _GreenThread):
         task.sentinel = lock

@@ -30,7 +30,7 @@ def replacements(module: _ModuleType) -> dict[str, _Any]:
         "_start_joinable_thread": _green.start_joinable_thread,
         "_allocate_lock": _green.allocate_lock,
         "_LockType": _green.LockType,
-        "Lock": _green.LockType,
+        "Lock": _green.LockType if _green._CALLABLE else _green.allocate_lock,
         "_CRLock": _green.RLock,
         "_set_sentinel": _green._set_sentinel,
         "_ThreadHandle": _green._ThreadHandle,
@@ -38,9 +38,13 @@ def replacements(module: _ModuleType) -> dict[str, _Any]:
         "_thread_shutdown": _green._shutdown,
         "get_ident": _green.get_ident,
         "local": _local,
-        "_DummyThread": _dummy_thread(module),
         "excepthook": _excepthook(module),
     }
+    if hasattr(module, "_thread_local_info"):
+        # Here a dummy thread is forgotten with the local values of its thread, which now is a greenlet.
+        candidates["_thread_local_info"] = _local()
+    else:
+        candidates["_DummyThread"] = _dummy_thread(module)
     return {name: value for name, value in candidates.items() if hasattr(module, name)}
 
 
@@ -58,8 +62,7 @@ def _excepthook(module: _ModuleType) -> _Any:
 def _dummy_thread(module: _ModuleType) -> type:
     """Stands for a greenlet that was not started as a thread, and is forgotten with it.
 
-    The standard one is kept in a table for ever (up to CPython 3.12); a server that logs in each of its
-    greenlets would fill it.
+    The standard one is kept in a table for ever; a server that logs in each of its greenlets would fill it.
     """
     standard: _Any = module._DummyThread
 
