@@ -2,9 +2,8 @@
 
 *Where the values are.*  Each local object holds its values, a dict for each greenlet that has any; so one
 that its own values refer to can be let go, all together.  The greenlet has, in ``task.locals[id(local)]``, a
-weak reference to its dict: looking it up takes no lock, and in general only the greenlet's own thread does so.
-A greenlet that is no task (a thread's main program, a hub's loop, a raw greenlet) has the attribute ``locals``
-itself.
+weak reference to its dict: looking it up takes no lock, and in general only the greenlet's own thread does.
+A greenlet that is no task (a thread's main program, a hub's loop, a raw greenlet) has ``locals`` itself.
 
 *Who goes first takes the values along.*  A greenlet that ends drops its ``locals``, which then takes its
 values out of the local objects.  A local object that nobody uses any more takes its id out of the ``locals``
