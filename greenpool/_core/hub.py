@@ -246,12 +246,10 @@ class Hub:
                 for timer in timers.due(now):
                     self._fire(timer)
                 deadline = timers.next_deadline()
-        if ready:
+        if ready or inbox.queue:
             # With nothing registered there is nothing to ask the kernel; the inbox is looked at anyway.
             if self.registrations:
                 self._dispatch(self.poller.poll(0))
-            return
-        if inbox.queue:
             return
         if self.idle_waiters or self.rest_waiters:
             self._dispatch(self.poller.poll(0))
