@@ -267,7 +267,7 @@ class socket(_base):  # type: ignore[no-redef]
             try:
                 sent = _base_send(self, data)
             except BlockingIOError:
-                sent = 0
+                sent = -1
             else:
                 _spend()
                 if type(data) is bytes and sent == len(data):
@@ -275,14 +275,16 @@ class socket(_base):  # type: ignore[no-redef]
         elif self._timeout == 0.0 or flags & _DONT_WAIT:
             return _base.sendall(self, data, flags)
         else:
-            sent = 0
+            # Nothing sent yet, not even an empty datagram.
+            sent = -1
         with memoryview(data) as view, view.cast("B") as octets:
             size = len(octets)
             # The timeout is for the whole, as in the standard sendall.
             deadline = self._deadline()
             while sent < size:
+                begin = max(sent, 0)
                 try:
-                    sent += _base_send(self, octets[sent:], flags)
+                    sent = begin + _base_send(self, octets[begin:], flags)
                 except BlockingIOError:
                     pass
                 else:
