@@ -1,0 +1,952 @@
+"""Every operation of a green socket next to the standard one's: the same results, errors and timeouts."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import socket as standard
+import subprocess
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from documents import ROOT
+
+import greenpool
+from greenpool import socket
+
+pytestmark = pytest.mark.usefixtures("leak_check")
+
+Pair = tuple[Any, Any]
+
+BIG = os.urandom(5_000_000)
+
+
+def has_ipv6() -> bool:
+    try:
+        with standard.create_server(("::1", 0), family=standard.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+FAMILIES = [
+    pytest.param("tcp", id="TCP"),
+    pytest.param("tcp6", id="TCP over IPv6", marks=needs_ipv6),
+    pytest.param("unix", id="Unix"),
+]
+MODULES = [pytest.param(socket, id="green"), pytest.param(standard, id="standard")]
+
+
+def make_pair(kind: str, module: Any = socket) -> Pair:
+    if kind == "unix":
+        return module.socketpair()  # type: ignore[no-any-return]
+    family, host = (standard.AF_INET6, "::1") if kind == "tcp6" else (standard.AF_INET, "127.0.0.1")
+    with module.create_server((host, 0), family=family) as listener:
+        ours = module.create_connection(listener.getsockname()[:2])
+        theirs, _ = listener.accept()
+    return ours, theirs
+
+
+@pytest.fixture(params=FAMILIES)
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    ours, theirs = make_pair(request.param)
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.fixture
+def unix() -> Iterator[Pair]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def fill(sock: Any) -> None:
+    """Until it takes no more."""
+    sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            sock.send(b"x" * 65536)
+
+
+def errno_of(function: Callable[..., Any], *args: Any) -> int | None:
+    with pytest.raises(OSError) as raised:
+        function(*args)
+    return raised.value.errno
+
+
+# The module.
+
+
+def test_every_name_of_the_standard_module() -> None:
+    assert set(standard.__all__) <= set(socket.__all__)
+    for name in dir(standard):
+        if not name.startswith("__"):
+            assert hasattr(socket, name), name
+    for name in socket.__all__:
+        assert hasattr(socket, name), name
+
+
+def test_constants_and_errors_are_the_standard_ones() -> None:
+    for name, value in vars(standard).items():
+        if isinstance(value, int | str) and not name.startswith("_"):
+            assert getattr(socket, name) == value
+    assert socket.error is OSError
+    assert socket.timeout is TimeoutError
+    assert socket.gaierror is standard.gaierror
+
+
+def test_functions_make_green_sockets() -> None:
+    for module in (socket, standard):
+        with module.create_server(("127.0.0.1", 0)) as listener:
+            made = [listener, *module.socketpair(), module.create_connection(listener.getsockname())]
+            made.append(listener.accept()[0])
+            made.append(module.fromfd(made[0].fileno(), module.AF_INET, module.SOCK_STREAM))
+            made.append(made[1].dup())
+            assert {type(each) for each in made} == {module.socket}
+            for each in made:
+                each.close()
+
+
+def test_it_is_a_subclass_of_the_standard_one() -> None:
+    assert issubclass(socket.socket, standard.socket)
+    with socket.socket() as sock:
+        assert isinstance(sock, standard.socket)
+        assert sock.type == standard.SOCK_STREAM
+        with pytest.raises(AttributeError):
+            sock.nonsense = 1  # type: ignore[attr-defined]
+    assert "closed" in repr(sock)
+
+
+def test_the_descriptor_is_always_non_blocking(pair: Pair) -> None:
+    for timeout in (None, 5, 0):
+        pair[0].settimeout(timeout)
+        assert not os.get_blocking(pair[0].fileno())
+
+
+# Sending and receiving.
+
+
+def test_recv_and_send_park_the_greenlet_only(pair: Pair) -> None:
+    ours, theirs = pair
+    receiver = greenpool.spawn(ours.recv, 100)
+    greenpool.sleep(0)
+    assert not receiver.ready()
+    assert theirs.send(b"hello") == 5
+    assert receiver.get() == b"hello"
+    theirs.close()
+    assert ours.recv(100) == b""
+
+
+def test_all_ways_to_receive(pair: Pair) -> None:
+    ours, theirs = pair
+    buffer = bytearray(10)
+
+    def one_after_the_other() -> list[Any]:
+        return [
+            ours.recv(3),
+            (ours.recv_into(buffer), bytes(buffer[:3])),
+            (ours.recv_into(memoryview(buffer)[5:], 3), bytes(buffer[5:8])),
+            ours.recvfrom(3)[0],
+            (ours.recvfrom_into(buffer)[0], bytes(buffer[:3])),
+            ours.recvmsg(3)[0],
+            (ours.recvmsg_into([buffer])[0], bytes(buffer[:3])),
+            ours.recv(3, socket.MSG_PEEK),
+            ours.recv(3),
+        ]
+
+    receiver = greenpool.spawn(one_after_the_other)
+    for number in range(8):
+        greenpool.sleep(0.001)
+        theirs.sendall(b"%03d" % number)
+    assert receiver.get() == [
+        b"000",
+        (3, b"001"),
+        (3, b"002"),
+        b"003",
+        (3, b"004"),
+        b"005",
+        (3, b"006"),
+        b"007",
+        b"007",
+    ]
+
+
+def test_waitall(pair: Pair) -> None:
+    """Non-blocking below, so the kernel gives what is there; as much as a standard one with a timeout."""
+    ours, theirs = pair
+    theirs.sendall(b"abc")
+    assert ours.recv(3, socket.MSG_WAITALL) == b"abc"
+
+
+@pytest.mark.parametrize("timeout", [None, 30])
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_sendall_of_much(pair: Pair, kind: Callable[[bytes], Any], timeout: float | None) -> None:
+    ours, theirs = pair
+    ours.settimeout(timeout)
+    sender = greenpool.spawn(ours.sendall, kind(BIG))
+    received = bytearray()
+    while len(received) < len(BIG):
+        received += theirs.recv(1_000_000)
+    assert sender.get() is None
+    assert received == BIG
+
+
+def test_sendall_of_what_is_no_bytes(pair: Pair) -> None:
+    """Items of several bytes each: all of them are sent."""
+    import array
+
+    numbers = array.array("i", range(100_000))
+    sender = greenpool.spawn(pair[0].sendall, numbers)
+    received = bytearray()
+    while len(received) < len(numbers) * numbers.itemsize:
+        received += pair[1].recv(1_000_000)
+    sender.get()
+    assert received == numbers.tobytes()
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("timeout", [None, 5])
+def test_an_empty_datagram(module: Any, timeout: float | None) -> None:
+    """sendall sends it, too."""
+    with (
+        module.socket(module.AF_INET, module.SOCK_DGRAM) as ours,
+        module.socket(module.AF_INET, module.SOCK_DGRAM) as theirs,
+    ):
+        ours.bind(("127.0.0.1", 0))
+        ours.settimeout(5)
+        theirs.connect(ours.getsockname())
+        theirs.settimeout(timeout)
+        theirs.sendall(b"")
+        assert ours.recv(10) == b""
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("timeout", [None, 5, 0])
+def test_sendall_of_nothing_on_a_closed_socket(module: Any, timeout: float | None) -> None:
+    ours, theirs = module.socketpair()
+    ours.settimeout(timeout)
+    ours.close()
+    assert errno_of(ours.sendall, b"") == errno.EBADF
+    theirs.close()
+
+
+def test_send_waits_for_room(pair: Pair) -> None:
+    ours, theirs = pair
+    fill(ours)
+    ours.setblocking(True)
+    sender = greenpool.spawn(ours.send, b"y" * 10)
+    greenpool.sleep(0.001)
+    assert not sender.ready()
+    while not sender.ready():
+        theirs.recv(1_000_000)
+        greenpool.sleep(0)
+    assert sender.get() == 10
+
+
+def test_sendmsg_and_descriptors(unix: Pair) -> None:
+    ours, theirs = unix
+    reader, writer = os.pipe()
+    receiver = greenpool.spawn(socket.recv_fds, ours, 100, 2)
+    greenpool.sleep(0)
+    socket.send_fds(theirs, [b"da", b"ta"], [reader, writer])
+    data, descriptors, _, _ = receiver.get()
+    assert (data, len(descriptors)) == (b"data", 2)
+    for fd in (reader, writer, *descriptors):
+        os.close(fd)
+
+
+def test_udp() -> None:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as theirs,
+    ):
+        ours.bind(("127.0.0.1", 0))
+        theirs.bind(("127.0.0.1", 0))
+        receiver = greenpool.spawn(ours.recvfrom, 100)
+        greenpool.sleep(0)
+        assert theirs.sendto(b"one", ours.getsockname()) == 3
+        assert receiver.get() == (b"one", theirs.getsockname())
+        assert theirs.sendto(b"two", 0, ours.getsockname()) == 3
+        assert ours.recvmsg(100)[0] == b"two"
+        theirs.sendto(b"by name", ("localhost", ours.getsockname()[1]))
+        assert ours.recv(100) == b"by name"
+        with pytest.raises(TypeError):
+            theirs.sendto(b"no address")
+
+
+def test_unix_addresses(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind(path)
+        listener.listen()
+        acceptor = greenpool.spawn(listener.accept)
+        greenpool.sleep(0)
+        client.connect(path)
+        accepted, address = acceptor.get()
+        assert address == ""
+        client.sendall(b"x")
+        assert accepted.recv(1) == b"x"
+        accepted.close()
+
+
+def test_a_unix_listener_whose_backlog_is_full(tmp_path: Path) -> None:
+    """The kernel says EAGAIN and reports no event."""
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(0)
+
+        def connect() -> None:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
+
+        clients = [greenpool.spawn(connect) for _ in range(5)]
+        greenpool.sleep(0.001)
+        for _ in clients:
+            listener.accept()[0].close()
+        greenpool.joinall(clients, raise_error=True)
+
+
+# sendfile.
+
+
+@pytest.mark.parametrize("timeout", [None, 30])
+def test_sendfile(pair: Pair, tmp_path: Path, timeout: float | None) -> None:
+    ours, theirs = pair
+    ours.settimeout(timeout)
+    (tmp_path / "file").write_bytes(BIG)
+    with open(tmp_path / "file", "rb") as file:
+        sender = greenpool.spawn(ours.sendfile, file, 1000)
+        received = bytearray()
+        while len(received) < len(BIG) - 1000:
+            received += theirs.recv(1_000_000)
+        assert sender.get() == len(BIG) - 1000
+        assert received == BIG[1000:]
+        assert file.tell() == len(BIG)
+        sender = greenpool.spawn(ours.sendfile, file, 10, 20)
+        assert theirs.recv(100) == BIG[10:30]
+        assert (sender.get(), file.tell()) == (20, 30)
+
+
+def test_sendfile_of_what_is_no_file(pair: Pair) -> None:
+    ours, theirs = pair
+    assert ours.sendfile(io.BytesIO(b"from memory")) == 11
+    assert theirs.recv(100) == b"from memory"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_sendfile_refuses(module: Any, tmp_path: Path) -> None:
+    ours, theirs = module.socketpair()
+    (tmp_path / "file").write_bytes(b"x")
+    with ours, theirs, open(tmp_path / "file", "rb") as file:
+        for count in (0, -1):
+            with pytest.raises(ValueError, match="count"):
+                ours.sendfile(file, 0, count)
+        assert errno_of(ours.sendfile, file, -1) == errno.EINVAL
+        ours.settimeout(0)
+        with pytest.raises(ValueError, match="non-blocking"):
+            ours.sendfile(file)
+    with open(tmp_path / "file") as text, pytest.raises(ValueError, match="binary"):
+        ours.sendfile(text)
+
+
+# Connecting and accepting.
+
+
+def test_accept_parks(unix: Pair) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        acceptor = greenpool.spawn(listener.accept)
+        greenpool.sleep(0)
+        assert not acceptor.ready()
+        with standard.create_connection(listener.getsockname()) as client:
+            accepted, address = acceptor.get()
+            assert type(accepted) is socket.socket
+            assert address == client.getsockname()
+            assert accepted.gettimeout() is None
+            accepted.close()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_timeouts_of_accepted_sockets(module: Any) -> None:
+    """A listener's timeout is not handed down; the default timeout is."""
+    with module.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+        with module.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+            assert accepted.gettimeout() is None
+            accepted.close()
+        module.setdefaulttimeout(7)
+        try:
+            with module.create_connection(listener.getsockname()) as client:
+                accepted, _ = listener.accept()
+                assert (client.gettimeout(), accepted.gettimeout()) == (7, 7)
+                accepted.close()
+        finally:
+            module.setdefaulttimeout(None)
+
+
+def free_port() -> int:
+    with standard.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("timeout", [None, 30])
+def test_a_refused_connection(module: Any, timeout: float | None) -> None:
+    address = ("127.0.0.1", free_port())
+    with module.socket() as sock:
+        sock.settimeout(timeout)
+        with pytest.raises(ConnectionRefusedError):
+            sock.connect(address)
+    with module.socket() as sock:
+        sock.settimeout(timeout)
+        assert sock.connect_ex(address) == errno.ECONNREFUSED
+    with pytest.raises(ConnectionRefusedError):
+        module.create_connection(address, timeout=timeout)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_connecting_without_waiting(module: Any) -> None:
+    with module.create_server(("127.0.0.1", 0)) as listener, module.socket() as sock:
+        sock.setblocking(False)
+        assert sock.connect_ex(listener.getsockname()) in (0, errno.EINPROGRESS)
+        listener.accept()[0].close()
+        assert sock.connect_ex(listener.getsockname()) in (0, errno.EISCONN)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_connecting_twice(module: Any) -> None:
+    with module.create_server(("127.0.0.1", 0)) as listener, module.socket() as sock:
+        sock.connect(listener.getsockname())
+        assert errno_of(sock.connect, listener.getsockname()) == errno.EISCONN
+        assert sock.connect_ex(listener.getsockname()) == errno.EISCONN
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_connect_that_times_out(module: Any) -> None:
+    """A listener whose queue is full answers nobody."""
+    with module.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = []
+        try:
+            for _ in range(8):
+                sock = module.socket()
+                waiting.append(sock)
+                sock.settimeout(0.02)
+                sock.connect(listener.getsockname())
+        except TimeoutError:
+            sock = module.socket()
+            waiting.append(sock)
+            sock.settimeout(0.02)
+            assert sock.connect_ex(listener.getsockname()) == errno.EAGAIN
+        else:
+            pytest.skip("this system's queue takes more than was asked")
+        finally:
+            for sock in waiting:
+                sock.close()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_connect_to_nonsense(module: Any) -> None:
+    with module.socket() as sock:
+        for address in (None, "no tuple", ("127.0.0.1",), ("127.0.0.1", "port"), ()):
+            with pytest.raises(TypeError):
+                sock.connect(address)
+        with pytest.raises(OverflowError):
+            sock.connect(("127.0.0.1", 100_000))
+        with pytest.raises(standard.gaierror):
+            sock.connect(("no such host.invalid", 80))
+
+
+def test_connect_by_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("localhost", port)) as one, socket.socket() as two:
+            two.connect(("localhost", port))
+            assert one.getpeername() == two.getpeername() == ("127.0.0.1", port)
+        for _ in range(2):
+            listener.accept()[0].close()
+
+
+def test_create_connection_and_create_server_take_the_standard_arguments() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=5, reuse_port=False) as listener,
+        socket.create_connection(
+            listener.getsockname(), timeout=5, source_address=("127.0.0.1", 0)
+        ) as client,
+    ):
+        assert client.gettimeout() == 5
+        listener.accept()[0].close()
+    with pytest.raises(ValueError):
+        socket.create_server(("127.0.0.1", 0), dualstack_ipv6=True)
+
+
+@needs_ipv6
+def test_create_server_with_both_families() -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("no dual stack here")
+    with socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
+        port = listener.getsockname()[1]
+        for host in ("127.0.0.1", "::1"):
+            with socket.create_connection((host, port)):
+                listener.accept()[0].close()
+
+
+# Timeouts.
+
+
+def timed_operations() -> list[Any]:
+    receive: dict[str, Callable[[Any], Any]] = {
+        "recv": lambda sock: sock.recv(1),
+        "recv with flags": lambda sock: sock.recv(1, standard.MSG_PEEK),
+        "recv_into": lambda sock: sock.recv_into(bytearray(1)),
+        "recvfrom": lambda sock: sock.recvfrom(1),
+        "recvfrom_into": lambda sock: sock.recvfrom_into(bytearray(1)),
+        "recvmsg": lambda sock: sock.recvmsg(1),
+        "recvmsg_into": lambda sock: sock.recvmsg_into([bytearray(1)]),
+    }
+    send: dict[str, Callable[[Any], Any]] = {
+        "send": lambda sock: sock.send(b"x" * 100_000),
+        "sendall": lambda sock: sock.sendall(b"x" * 100_000),
+        "sendmsg": lambda sock: sock.sendmsg([b"x" * 100_000]),
+    }
+    return [pytest.param(call, False, id=name) for name, call in receive.items()] + [
+        pytest.param(call, True, id=name) for name, call in send.items()
+    ]
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize(("operation", "writes"), timed_operations())
+def test_every_operation_times_out(
+    module: Any, operation: Callable[[Any], Any], writes: bool
+) -> None:
+    ours, theirs = module.socketpair()
+    with ours, theirs:
+        if writes:
+            fill(ours)
+        ours.settimeout(0.005)
+        with pytest.raises(TimeoutError, match="timed out"):
+            operation(ours)
+        ours.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            operation(ours)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_accept_times_out(module: Any) -> None:
+    with module.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.005)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+        listener.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+def test_the_timeout_of_sendall_is_for_the_whole(unix: Pair) -> None:
+    """A reader that is slow but steady does not prolong it."""
+    ours, theirs = unix
+    ours.settimeout(0.05)
+
+    def read_slowly() -> None:
+        while True:
+            theirs.recv(1000)
+            greenpool.sleep(0.001)
+
+    reader = greenpool.spawn(read_slowly)
+    with pytest.raises(TimeoutError):
+        ours.sendall(BIG)
+    reader.kill()
+
+
+def test_a_socket_is_as_good_after_a_timeout(pair: Pair) -> None:
+    ours, theirs = pair
+    ours.settimeout(0.001)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            ours.recv(1)
+    theirs.send(b"x")
+    ours.settimeout(None)
+    assert ours.recv(1) == b"x"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_settimeout(module: Any) -> None:
+    with module.socket() as sock:
+        assert (sock.gettimeout(), sock.timeout, sock.getblocking()) == (None, None, True)
+        for value, stored, blocking in [
+            (0, 0.0, False),
+            (None, None, True),
+            (2, 2.0, True),
+            (0.5, 0.5, True),
+            (True, 1.0, True),
+        ]:
+            sock.settimeout(value)
+            assert (sock.gettimeout(), sock.timeout) == (stored, stored)
+            assert sock.getblocking() is blocking
+        sock.setblocking(False)
+        assert sock.gettimeout() == 0.0
+        sock.setblocking(True)
+        assert sock.gettimeout() is None
+        for wrong in (-1, -0.001, float("nan")):
+            with pytest.raises(ValueError):
+                sock.settimeout(wrong)
+        for wrong in ("1", b"1", [], object(), 1j):
+            with pytest.raises(TypeError):
+                sock.settimeout(wrong)
+        assert sock.gettimeout() is None
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_default_timeout(module: Any) -> None:
+    module.setdefaulttimeout(3)
+    try:
+        ours, theirs = module.socketpair()
+        assert ours.gettimeout() == 3
+        ours.close()
+        theirs.close()
+    finally:
+        module.setdefaulttimeout(None)
+
+
+def test_a_timeout_of_greenpool_around_a_socket_operation(pair: Pair) -> None:
+    with pytest.raises(greenpool.Timeout), greenpool.Timeout(0.001):
+        pair[0].recv(1)
+
+
+# Files of sockets.
+
+
+def test_makefile(pair: Pair) -> None:
+    ours, theirs = pair
+    reader = ours.makefile("r", encoding="utf-8", newline="\n")
+    writer = theirs.makefile("w", encoding="utf-8", newline="\n")
+    lines = greenpool.spawn(list, reader)
+    for number in range(3):
+        writer.write(f"line {number}\n")
+        writer.flush()
+        greenpool.sleep(0)
+    writer.close()
+    theirs.close()
+    assert lines.get() == ["line 0\n", "line 1\n", "line 2\n"]
+    reader.close()
+
+
+def test_makefile_both_ways(pair: Pair) -> None:
+    with pair[0].makefile("rwb", buffering=0) as ours, pair[1].makefile("rwb") as theirs:
+        reader = greenpool.spawn(theirs.readline)
+        greenpool.sleep(0)
+        ours.write(b"question\n")
+        assert reader.get() == b"question\n"
+        theirs.write(b"answer\n")
+        theirs.flush()
+        assert ours.readline() == b"answer\n"
+
+
+def test_a_file_outlives_the_close_of_its_socket(pair: Pair) -> None:
+    ours, theirs = pair
+    file = ours.makefile("rb")
+    ours.close()
+    theirs.sendall(b"still here")
+    theirs.close()
+    assert file.read() == b"still here"
+    file.close()
+    assert ours.fileno() == -1
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_file_after_a_timeout(module: Any) -> None:
+    ours, theirs = module.socketpair()
+    ours.settimeout(0.001)
+    with ours, theirs, ours.makefile("rb") as file:
+        with pytest.raises(TimeoutError):
+            file.read(1)
+        with pytest.raises(OSError, match="cannot read from timed out object"):
+            file.read(1)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_file_of_a_non_blocking_socket(module: Any) -> None:
+    ours, theirs = module.socketpair()
+    ours.setblocking(False)
+    with ours, theirs, ours.makefile("rb", buffering=0) as file:
+        assert file.read(1) is None
+        theirs.send(b"x")
+        assert file.read(1) == b"x"
+
+
+# Duplicates, numbers, closing.
+
+
+def test_dup(pair: Pair) -> None:
+    ours, theirs = pair
+    ours.settimeout(9)
+    with ours.dup() as second:
+        assert type(second) is socket.socket
+        assert second.gettimeout() == 9
+        assert second.fileno() != ours.fileno()
+        ours.close()
+        theirs.send(b"x")
+        assert second.recv(1) == b"x"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_detach(module: Any) -> None:
+    """The number goes to somebody else, as blocking as the standard socket would have left it."""
+    ours, theirs = module.socketpair()
+    for sock, blocking in ((ours, True), (theirs, False)):
+        sock.setblocking(blocking)
+        fd = sock.detach()
+        assert sock.fileno() == -1
+        assert os.get_blocking(fd) is blocking
+        os.close(fd)
+    assert ours.detach() == -1
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_socket_of_a_number(module: Any) -> None:
+    ours, theirs = module.socketpair()
+    with module.socket(fileno=ours.detach()) as again, theirs:
+        assert (again.family, again.type) == (theirs.family, theirs.type)
+        theirs.send(b"x")
+        assert again.recv(1) == b"x"
+    for wrong in (-1, 100_000):
+        with pytest.raises((OSError, ValueError)):
+            module.socket(fileno=wrong)
+    with pytest.raises(TypeError):
+        module.socket(fileno="1")
+
+
+CLOSED_OPERATIONS: list[Callable[[Any], Any]] = [
+    lambda sock: sock.recv(1),
+    lambda sock: sock.recv(1, 0),
+    lambda sock: sock.recv_into(bytearray(1)),
+    lambda sock: sock.recvfrom(1),
+    lambda sock: sock.recvmsg(1),
+    lambda sock: sock.send(b"x"),
+    lambda sock: sock.sendall(b"x"),
+    lambda sock: sock.sendto(b"x", ("127.0.0.1", 9)),
+    lambda sock: sock.sendmsg([b"x"]),
+    lambda sock: sock.accept(),
+    lambda sock: sock.connect(("127.0.0.1", 9)),
+    lambda sock: sock.shutdown(standard.SHUT_RD),
+    lambda sock: sock.dup(),
+    lambda sock: sock.getsockname(),
+    lambda sock: sock.listen(),
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("timeout", [None, 5, 0])
+def test_a_closed_socket(module: Any, timeout: float | None) -> None:
+    sock = module.socket()
+    sock.settimeout(timeout)
+    sock.close()
+    sock.close()
+    for operation in CLOSED_OPERATIONS:
+        assert errno_of(operation, sock) == errno.EBADF
+    assert sock.connect_ex(("127.0.0.1", 9)) == errno.EBADF
+    assert sock.fileno() == -1
+
+
+def test_a_socket_that_was_used_and_closed() -> None:
+    ours, theirs = make_pair("tcp")
+    ours.settimeout(0.001)
+    with pytest.raises(TimeoutError):
+        ours.recv(1)
+    ours.settimeout(None)
+    ours.close()
+    for operation in CLOSED_OPERATIONS:
+        assert errno_of(operation, ours) == errno.EBADF
+    theirs.close()
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("how", [standard.SHUT_RD, standard.SHUT_WR, standard.SHUT_RDWR])
+def test_shutdown(module: Any, how: int) -> None:
+    ours, theirs = make_pair("tcp", module)
+    with ours, theirs:
+        ours.shutdown(how)
+        if how != standard.SHUT_WR:
+            assert ours.recv(1) == b""
+        if how != standard.SHUT_RD:
+            with pytest.raises(BrokenPipeError):
+                ours.send(b"x")
+            assert theirs.recv(1) == b""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_bad_arguments(module: Any) -> None:
+    ours, theirs = module.socketpair()
+    with ours, theirs:
+        for call in (
+            lambda: ours.recv("1"),
+            lambda: ours.recv(),
+            lambda: ours.send("text"),
+            lambda: ours.sendall("text"),
+            lambda: ours.sendall(None),
+            lambda: ours.recv_into(b"not writable"),
+            lambda: ours.recv_into(None),
+        ):
+            with pytest.raises((TypeError, BufferError)):
+                call()
+        for negative in (lambda: ours.recv(-1), lambda: ours.recvfrom(-1)):
+            with pytest.raises(ValueError, match="negative"):
+                negative()
+
+
+# Names.
+
+
+def test_numeric_addresses_are_looked_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "_off_thread", None)
+    for arguments in (("127.0.0.1", 80), ("::1", "80"), (None, 80), (b"127.0.0.1", None)):
+        assert socket.getaddrinfo(*arguments) == standard.getaddrinfo(*arguments)
+    assert socket.gethostbyname("127.0.0.1") == "127.0.0.1"
+    numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+    assert socket.getnameinfo(("127.0.0.1", 80), numeric) == ("127.0.0.1", "80")
+
+
+def test_names_are_looked_up_off_the_hub_s_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+    turns = []
+
+    def resolver(name: str) -> Callable[..., Any]:
+        def resolve(*args: Any) -> Any:
+            threads.append(threading.get_ident())
+            asked.wait()
+            return name
+
+        return resolve
+
+    for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo"):
+        monkeypatch.setattr(socket, f"_native_{name}", resolver(name))
+    calls: dict[str, tuple[Any, ...]] = {
+        "getaddrinfo": ("example.invalid", 80),
+        "gethostbyname": ("example.invalid",),
+        "gethostbyname_ex": ("example.invalid",),
+        "gethostbyaddr": ("127.0.0.1",),
+        "getnameinfo": (("127.0.0.1", 80), 0),
+    }
+    for name, arguments in calls.items():
+        asked = threading.Event()
+        looking_up = greenpool.spawn(getattr(socket, name), *arguments)
+        greenpool.sleep(0)
+        turns.append(looking_up.ready())
+        asked.set()
+        assert looking_up.get() == name
+    assert not any(turns)
+    assert threading.get_ident() not in threads
+
+
+def test_errors_of_the_resolver() -> None:
+    with pytest.raises(standard.gaierror):
+        socket.getaddrinfo("no such name.invalid", 80)
+    with pytest.raises(standard.gaierror):
+        socket.gethostbyname("no such name.invalid")
+    assert socket.getfqdn("127.0.0.1")
+
+
+# Waiting without a socket.
+
+
+@pytest.mark.parametrize("wait", [socket.wait_read, socket.wait_write])
+def test_wait_read_and_wait_write(wait: Callable[..., None], unix: Pair) -> None:
+    ours, theirs = unix
+    if wait is socket.wait_write:
+        fill(ours)
+    for what in (ours, ours.fileno()):
+        with pytest.raises(TimeoutError):
+            wait(what, 0.001)
+        with pytest.raises(ValueError, match="own"):
+            wait(what, timeout=0.001, timeout_exc=ValueError("own"))
+    waiting = greenpool.spawn(wait, ours)
+    greenpool.sleep(0)
+    assert not waiting.ready()
+    if wait is socket.wait_write:
+        theirs.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                theirs.recv(1_000_000)
+    else:
+        theirs.send(b"x")
+    waiting.get()
+    for wrong in (-1, float("nan")):
+        with pytest.raises(ValueError, match="timeout"):
+            wait(ours, wrong)
+    ours.close()
+    assert errno_of(wait, ours) == errno.EBADF
+
+
+# Running out of descriptors.
+
+OUT_OF_DESCRIPTORS = """
+import errno, os, resource, sys
+import greenpool
+from greenpool import socket
+
+listener = socket.create_server(("127.0.0.1", 0))
+established = []
+for _ in range(5):
+    client = socket.create_connection(listener.getsockname())
+    established.append((client, listener.accept()[0]))
+late = [socket.create_connection(listener.getsockname()) for _ in range(3)]
+limit = os.dup(0)
+os.close(limit)
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+for _ in range(3):
+    try:
+        listener.accept()
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+echo = [greenpool.spawn(lambda pair=pair: pair[1].send(pair[1].recv(10))) for pair in established]
+greenpool.sleep(0)
+for number, (client, _) in enumerate(established):
+    client.send(b"%d" % number)
+    print(client.recv(10))
+# When there is room again, those that waited in the queue are all there.
+for pair in established:
+    for sock in pair:
+        sock.close()
+for client in late:
+    accepted, address = listener.accept()
+    accepted.sendall(b"late")
+    accepted.close()
+print([client.recv(10) for client in late])
+for sock in (listener, *late):
+    sock.close()
+"""
+
+
+def test_running_out_of_descriptors_in_accept_loses_no_connection() -> None:
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", OUT_OF_DESCRIPTORS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert process.stderr == ""
+    assert process.stdout.splitlines() == [
+        "EMFILE",
+        "EMFILE",
+        "EMFILE",
+        *(f"b'{number}'" for number in range(5)),
+        "[b'late', b'late', b'late']",
+    ]
+
+
+def test_functions_of_the_module_know_its_own_names() -> None:
+    """The standard module's functions, made anew over this module's globals."""
+    for name, value in vars(socket).items():
+        if isinstance(value, types.FunctionType) and not name.startswith("_"):
+            assert value.__globals__ is vars(socket), name
