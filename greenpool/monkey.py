@@ -38,6 +38,7 @@ __all__ = [
     "patch_all",
     "patch_dns",
     "patch_module",
+    "patch_multiprocessing",
     "patch_os",
     "patch_queue",
     "patch_select",
@@ -231,12 +232,12 @@ def _warn(message: str) -> None:
     warnings.warn(message, MonkeyPatchWarning, stacklevel=level)
 
 
-def _warn_of_subclasses(original: type[Any], module: str) -> None:
+def _warn_of_subclasses(original: type[Any], name: str) -> None:
     for subclass in original.__subclasses__():
-        if subclass.__module__.partition(".")[0] not in (__package__, "ssl"):
+        if subclass.__module__.partition(".")[0] not in (__package__, "multiprocessing", "ssl"):
             _warn(
                 f"{subclass.__module__}.{subclass.__qualname__} was made from "
-                f"{module}.{original.__name__} before patching and stays as it is"
+                f"{name} before patching and stays as it is"
             )
 
 
@@ -257,7 +258,7 @@ def patch_socket(dns: bool = True) -> None:
         importlib.import_module("ssl")
     original = socket.socket
     if patch_module("socket", ("socket",)):
-        _warn_of_subclasses(original, "socket")
+        _warn_of_subclasses(original, "socket.socket")
     if dns:
         patch_dns()
 
@@ -278,7 +279,7 @@ def patch_ssl() -> None:
     original = ssl.SSLSocket
     if patch_module("ssl", ("SSLSocket",)):
         patch_standard()
-        _warn_of_subclasses(original, "ssl")
+        _warn_of_subclasses(original, "ssl.SSLSocket")
 
 
 def patch_select() -> None:
@@ -294,6 +295,13 @@ def patch_selectors() -> None:
 def patch_os() -> None:
     """``os.read``, ``os.write``, ``os.waitpid`` and their like."""
     patch_module("os")
+    connection = sys.modules.get("multiprocessing.connection")
+    if connection is not None:
+        # In each child that was spawned it is there before the program can patch.  CPython 3.11 to 3.14 keep
+        # os.read and os.write as default arguments there.
+        green = {saved["os"][name]: getattr(sys.modules["os"], name) for name in ("read", "write")}
+        for method in (connection.Connection._recv, connection.Connection._send):
+            method.__defaults__ = tuple(green.get(value, value) for value in method.__defaults__)
 
 
 def patch_subprocess() -> None:
@@ -329,6 +337,28 @@ def patch_sys(stdin: bool = True, stdout: bool = True, stderr: bool = True) -> N
         originals[name] = stream
         mode = "r" if name == "stdin" else "w"
         setattr(sys, name, FileObject(fd, mode, encoding=stream.encoding, closefd=False))
+
+
+def patch_multiprocessing() -> None:
+    """The locks and queues that processes share park."""
+    try:
+        patch_module("_multiprocessing", ("SemLock",))
+    except (ImportError, AttributeError):
+        return  # a platform without semaphores
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        # In each child that was spawned it is there before the program can patch.
+        _replace(util, {"ForkAwareLocal": _green_local_class(util.ForkAwareLocal)})
+
+
+def _green_local_class(standard: type[Any]) -> type[Any]:
+    """A subclass of ``threading.local`` once more, over the green one."""
+    from .local import local
+
+    members = {
+        name: value for name, value in vars(standard).items() if name not in ("__dict__", "__weakref__")
+    }
+    return type(standard.__name__, (local,), members)
 
 
 def patch_queue() -> None:
@@ -370,7 +400,7 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
     green.LockType.__module__ = green.RLock.__module__ = "_thread"
     _replace(_thread, {name: getattr(green, name) for name in names})
     if threading:
-        _warn_of_subclasses(get_original("threading", "local"), "threading")
+        _warn_of_subclasses(get_original("threading", "local"), "threading.local")
         replaced = replacements(standard)
         for name in replaced.keys() & set(standard.__all__):
             if replaced[name] is not green.LockType:
@@ -464,6 +494,7 @@ def patch_all(
     # Threads first: the green modules below make locks when they are imported.
     if thread:
         patch_thread()
+        patch_multiprocessing()
     if queue:
         patch_queue()
     if time:
