@@ -7,12 +7,19 @@ of that is the property itself, and the one place in these tests where a time is
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from textwrap import dedent
 
-from documents import run_program
+import pytest
+
+import greenpool
 
 LIMIT = 2.5
+SECONDS_TO_END = 30
 
 PATCH = f"""\
 from greenpool import monkey
@@ -46,5 +53,23 @@ def run_patched(code: str, *arguments: object, directory: Path) -> None:
     """Runs *code* after ``PATCH``, with warnings as errors; it must write nothing on stderr and end well."""
     program = directory / "app.py"
     program.write_text(PATCH + dedent(code), encoding="utf-8")
-    _, stderr = run_program(program, *map(str, arguments), cwd=directory)
+    process = subprocess.Popen(
+        [sys.executable, "-X", "faulthandler", "-W", "error", program, *map(str, arguments)],
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": str(Path(greenpool.__file__).parent.parent)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A group of its own, so that no child of a program that failed outlives it.
+        start_new_session=True,
+    )
+    try:
+        _, stderr = process.communicate(timeout=SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        # On SIGABRT faulthandler dumps the stacks of all threads, in each process of the group.
+        os.killpg(process.pid, signal.SIGABRT)
+        _, stderr = process.communicate()
+        pytest.fail(f"the program did not end:\n{stderr}")
+    assert process.returncode == 0, stderr
     assert stderr == ""

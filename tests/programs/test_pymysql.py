@@ -1,4 +1,8 @@
-"""PyMySQL against MariaDB, over SQLAlchemy's pool, as it has none of its own."""
+"""PyMySQL against MariaDB, over SQLAlchemy's pool, as it has none of its own.
+
+Fifty connections are made without TLS: for each, PyMySQL reads the system's certificates anew, which
+takes the client 0.04 s of computing.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,9 @@ def test_fifty_connections(port: int, tmp_path: Path) -> None:
         import pymysql
 
         def query(number):
-            connection = pymysql.connect(host="127.0.0.1", port=int(sys.argv[1]), user="root")
+            connection = pymysql.connect(
+                host="127.0.0.1", port=int(sys.argv[1]), user="root", ssl_disabled=True
+            )
             with connection, connection.cursor() as cursor:
                 cursor.execute("SELECT SLEEP(0.1), %s", (number,))
                 return cursor.fetchone()[1]
@@ -41,7 +47,10 @@ def test_fifty_over_a_pool(port: int, size: int, tmp_path: Path) -> None:
         import sqlalchemy
 
         engine = sqlalchemy.create_engine(
-            f"mysql+pymysql://root@127.0.0.1:{sys.argv[1]}", pool_size=int(sys.argv[2]), max_overflow=0
+            f"mysql+pymysql://root@127.0.0.1:{sys.argv[1]}",
+            connect_args={"ssl_disabled": True},
+            pool_size=int(sys.argv[2]),
+            max_overflow=0,
         )
 
         def query(number):
