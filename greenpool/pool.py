@@ -78,12 +78,11 @@ class Group:
 
     def add(self, greenlet: Task) -> None:
         """Make *greenlet* a member; it should not have been started yet."""
+        _check_greenlet(greenlet)
         self._admit(greenlet)
 
     def _admit(self, greenlet: Task) -> bool:
         """False if it is a member already."""
-        if not isinstance(greenlet, Task):
-            raise TypeError(f"greenlet must be a Greenlet, not {greenlet!r}")
         with self._lock:
             if greenlet in self._members:
                 return False
@@ -110,8 +109,16 @@ class Group:
 
     def start(self, greenlet: Task) -> None:
         """Make *greenlet*, which has not been started, a member, and start it."""
-        self.add(greenlet)
-        self._place(greenlet)
+        _check_greenlet(greenlet)
+        self._admit_and_start(greenlet)
+
+    def _admit_and_start(self, greenlet: Task) -> bool:
+        # In one step, so that a kill of all members does not come in between, where it is not settled yet
+        # on which hub the greenlet will be.
+        with self._lock:
+            admitted = self._admit(greenlet)
+            self._place(greenlet)
+        return admitted
 
     def _place(self, greenlet: Task) -> None:
         """Start a member; one that cannot be started is none any more."""
@@ -382,28 +389,32 @@ class Pool(Group):
         Where there is no room, waits for it, with *blocking* and at most *timeout* seconds, else raises
         PoolFull.
         """
+        self._enter(greenlet, self._admit, blocking, timeout)
+
+    def start(self, greenlet: Task, blocking: bool = True, timeout: float | None = None) -> None:
+        """As ``add``, and start it."""
+        self._enter(greenlet, self._admit_and_start, blocking, timeout)
+
+    def _enter(
+        self, greenlet: Task, admit: Callable[[Task], bool], blocking: bool, timeout: float | None
+    ) -> None:
+        """Wait for room and *admit* the greenlet; who is a member already needs no more of it."""
+        _check_greenlet(greenlet)
         check_seconds("timeout", timeout)
         if greenlet in self:
+            admit(greenlet)
             return
         if not self._room.acquire(blocking, timeout if blocking else None):
             raise PoolFull(f"{self!r} has no room for {greenlet!r}")
-        admitted = False
-        try:
-            admitted = self._admit(greenlet)
-        finally:
-            if not admitted:
-                self._room.release()
+        # A member that cannot be started gives its room back as it leaves.
+        if not admit(greenlet):
+            self._room.release()
 
     def _remove(self, greenlet: Task) -> bool:
         removed = Group._remove(self, greenlet)
         if removed:
             self._room.release()
         return removed
-
-    def start(self, greenlet: Task, blocking: bool = True, timeout: float | None = None) -> None:
-        """As ``add``, and start it."""
-        self.add(greenlet, blocking, timeout)
-        self._place(greenlet)
 
     def _start_if_room(self, greenlet: Task) -> bool:
         try:
@@ -518,6 +529,11 @@ class _OutcomeIterator:
 def _current_task() -> Task | None:
     """Who is calling; None in a thread that has not waited yet, and in a hub's loop."""
     return getattr(getcurrent(), "task", None)
+
+
+def _check_greenlet(greenlet: Task) -> None:
+    if not isinstance(greenlet, Task):
+        raise TypeError(f"greenlet must be a Greenlet, not {greenlet!r}")
 
 
 def _check_size(name: str, size: int, least: int) -> None:

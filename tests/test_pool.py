@@ -137,6 +137,17 @@ def test_greenlet_class() -> None:
     pool.join()
 
 
+def test_a_member_can_be_started_through_the_pool_later() -> None:
+    pool = Pool(1)
+    one = Greenlet(square, 3)
+    pool.add(one)
+    pool.start(one)
+    pool.start(one)
+    assert one.get() == 9
+    pool.join()
+    assert pool.free_count() == pool.wait_available() == 1
+
+
 def test_a_refused_spawn_leaves_no_member() -> None:
     runtime = Runtime(pool_size=1)
     group, pool = Group(), Pool(1)
@@ -642,6 +653,7 @@ def test_spreading_from_a_plain_thread() -> None:
         (lambda: Pool(spread=1), TypeError, "spread must be a bool, not 1"),
         (lambda: Group().spawn("x"), TypeError, "must be callable, not 'x'"),
         (lambda: Group().add(never), TypeError, "greenlet must be a Greenlet, not <function"),
+        (lambda: Pool(1).start(None), TypeError, "greenlet must be a Greenlet, not None"),
         (lambda: Group().join(timeout=-1), ValueError, "timeout must not be negative, not -1"),
         (lambda: Group().kill(timeout="1"), TypeError, "timeout must be a number"),
         (lambda: Pool(1).wait_available(-1), ValueError, "timeout must not be negative, not -1"),
