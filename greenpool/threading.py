@@ -37,6 +37,9 @@ def replacements(module: _ModuleType) -> dict[str, _Any]:
         "_make_thread_handle": _green._make_thread_handle,
         "_thread_shutdown": _green._shutdown,
         "get_ident": _green.get_ident,
+        # Asked for in the child of a fork only, by a thread that ``threading`` did not start: it is now the
+        # main one.  (At its import ``threading`` has asked already.)
+        "_get_main_thread_ident": _green.get_ident,
         "local": _local,
         "excepthook": _excepthook(module),
     }
