@@ -22,12 +22,19 @@ class EpollPoller:
         self._epoll = native.epoll()
 
     def register(self, fd: int) -> None:
-        try:
-            self._epoll.register(fd, WATCHED)
-        except FileExistsError:
-            # A registration that outlived its owner (closed behind our back, its file kept open by a
-            # dup).  Modifying reports the present readiness anew, as registering would.
-            self._epoll.modify(fd, WATCHED)
+        while True:
+            try:
+                self._epoll.register(fd, WATCHED)
+                return
+            except FileExistsError:
+                pass
+            try:
+                # A registration that outlived its owner (closed behind our back, its file kept open by a
+                # dup).  Modifying reports the present readiness anew, as registering would.
+                self._epoll.modify(fd, WATCHED)
+                return
+            except FileNotFoundError:
+                pass  # another thread has unregistered it in between
 
     def unregister(self, fd: int) -> None:
         try:
