@@ -382,7 +382,7 @@ def test_the_free_list_shrinks_while_the_hub_rests() -> None:
 
 def test_carriers_that_ended_are_dead_greenlets() -> None:
     hub = current_hub()
-    burst(50)
+    burst(KEPT_FREE_CARRIERS + 50)
     carriers = list(hub.free_carriers)
     while len(hub.free_carriers) > KEPT_FREE_CARRIERS:
         greenpool.sleep(0.001)
