@@ -384,9 +384,12 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
     import threading as standard
 
     from . import thread as green
+    from ._core.pollers import make_poller
     from .threading import replacements
 
     keep_original_threading()
+    # Imports all that a hub needs: later the locks of imports are green, and need a hub to wait.
+    make_poller().close()
     for thread in standard.enumerate():
         if thread is not standard.main_thread() and not thread.name.startswith("Dummy-"):
             _warn(f"{thread!r} was started before patching and stays an OS thread")

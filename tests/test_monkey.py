@@ -1,0 +1,384 @@
+"""``monkey``: each test patches a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+
+def run(script: str, *options: str) -> str:
+    """Run *script* and return what it prints, warnings and errors included."""
+    done = subprocess.run(
+        [sys.executable, *options, "-c", textwrap.dedent(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=50,
+    )
+    assert not done.returncode, done.stdout
+    return done.stdout
+
+
+PATCH = "from greenpool import monkey; monkey.patch_all()\n"
+
+
+def run_patched(script: str) -> str:
+    return run(PATCH + textwrap.dedent(script), "-W", "error")
+
+
+# What is patched.
+
+
+def test_threads_that_sleep_run_side_by_side_in_one_os_thread() -> None:
+    assert (
+        run_patched("""
+        import threading, time
+        native, idents = set(), set()
+        def work():
+            time.sleep(0.05)
+            native.add(threading.get_native_id())
+            idents.add(threading.get_ident())
+        threads = [threading.Thread(target=work) for _ in range(100)]
+        begin = time.monotonic()
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        assert time.monotonic() - begin < 4, "one after the other"
+        print(len(native), len(idents))
+        """)
+        == "1 100\n"
+    )
+
+
+def test_patching_again_changes_nothing() -> None:
+    assert (
+        run_patched("""
+        import socket, threading, time
+        before = socket.socket, threading.Lock, time.sleep, threading.local
+        monkey.patch_all()
+        monkey.patch_thread()
+        monkey.patch_socket()
+        assert before == (socket.socket, threading.Lock, time.sleep, threading.local)
+        print(monkey.get_original("time", "sleep"))
+        """)
+        == "<built-in function sleep>\n"
+    )
+
+
+def test_what_is_patched_can_be_asked() -> None:
+    assert (
+        run("""
+        from greenpool import monkey
+        monkey.patch_time()
+        print(monkey.is_module_patched("time"), monkey.is_object_patched("time", "sleep"))
+        print(monkey.is_object_patched("time", "monotonic"), monkey.is_module_patched("socket"))
+        print(list(monkey.saved["time"]))
+        """)
+        == "True True\nFalse False\n['sleep']\n"
+    )
+
+
+def test_a_socket_alone_does_not_make_ssl_patched() -> None:
+    assert (
+        run("""
+        import ssl
+        from greenpool import monkey
+        monkey.patch_socket()
+        print(monkey.is_module_patched("ssl"), monkey.is_module_patched("socket"))
+        """)
+        == "False True\n"
+    )
+
+
+def test_originals() -> None:
+    run_patched("""
+        import _thread, socket, ssl, threading
+        import greenpool
+        assert "built-in" in repr(monkey.get_original("_thread", "allocate_lock"))
+        assert monkey.get_original("socket", ["socket", "AF_INET"])[1] is socket.AF_INET
+        assert monkey.get_original("socket", "socket") in socket.socket.__mro__
+        # The standard SSLSocket is over the standard socket.
+        assert socket.socket not in monkey.get_original("ssl", "SSLSocket").__mro__
+        assert issubclass(ssl.SSLSocket, socket.socket)
+        """)
+
+
+def test_real_threads_and_greenlets_share_patched_primitives() -> None:
+    run_patched("""
+        import queue, threading
+        RealThread = monkey.get_original("threading", "Thread")
+        numbers, results = queue.Queue(), queue.SimpleQueue()
+        def work():
+            while (number := numbers.get()) is not None:
+                results.put((threading.get_native_id(), number))
+        threads = [kind(target=work) for kind in (RealThread, threading.Thread) for _ in range(2)]
+        for thread in threads: thread.start()
+        for number in range(400): numbers.put(number)
+        for _ in threads: numbers.put(None)
+        # The real ones last: their join blocks this OS thread, and with it its greenlets.
+        for thread in reversed(threads): thread.join()
+        assert sorted(results.get()[1] for _ in range(400)) == list(range(400))
+        """)
+
+
+def test_single_patches_and_unknown_ones() -> None:
+    assert (
+        run("""
+        from greenpool import monkey
+        monkey.patch_all(socket=False, ssl=False, aggressive=True)
+        print(monkey.is_module_patched("socket"), monkey.is_module_patched("select"))
+        try:
+            monkey.patch_all(sockets=True)
+        except TypeError as error:
+            print(error)
+        """)
+        == "False True\npatch_all got an unknown keyword 'sockets'\n"
+    )
+
+
+def test_no_public_name_is_lost() -> None:
+    names = "ssl select selectors subprocess threading queue time signal os socket"
+    script = f"""
+        import importlib
+        modules = [importlib.import_module(name) for name in {names.split()!r}]
+        before = [set(vars(module)) for module in modules]
+        {PATCH}
+        for module, names in zip(modules, before):
+            assert names <= set(vars(module)), module
+        """
+    run(script)
+
+
+# Before and after.
+
+
+def test_names_that_others_have_taken() -> None:
+    run("""
+        from time import sleep
+        from threading import Lock, get_ident
+        from greenpool import monkey
+        monkey.patch_all()
+        import threading, time
+        assert sleep is time.sleep and Lock is threading.Lock and get_ident is threading.get_ident
+        assert monkey.get_original("__main__", "sleep") is monkey.get_original("time", "sleep")
+        """)
+
+
+def test_locks_and_locals_made_before() -> None:
+    run("""
+        import threading, time
+        lock = threading.Lock()
+        class Account:
+            lock = threading.RLock()
+            state = threading.local()
+        Account.state.user = "root"
+        from greenpool import monkey
+        monkey.patch_all()
+        def use(lock):
+            for _ in range(3):
+                with lock:
+                    time.sleep(0.001)
+            Account.state.user = lock
+        threads = [threading.Thread(target=use, args=(each,)) for each in (lock, Account.lock) * 3]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        assert Account.state.user == "root"
+        """)
+
+
+def test_what_cannot_be_helped_is_named() -> None:
+    warnings = run("""
+        import socket, threading
+        held = threading.Lock()
+        held.acquire()
+        class Special(socket.socket): pass
+        class State(threading.local): pass
+        go = threading.Event()
+        threading.Thread(target=go.wait, name="early").start()
+        from greenpool import monkey
+        monkey.patch_all()
+        go.set()
+        """)
+    assert "the lock __main__.held is held while patching" in warnings
+    assert "__main__.Special was made from socket.socket before patching" in warnings
+    assert "__main__.State was made from threading.local before patching" in warnings
+    assert "<Thread(early, started" in warnings
+    assert warnings.count("MonkeyPatchWarning") == 4
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["", "import ssl", "import ssl; context = ssl.create_default_context()"],
+    ids=["first", "after the import", "after a context was made"],
+)
+def test_contexts_do_not_recurse(before: str) -> None:
+    script = f"""
+        {before or "pass"}
+        {PATCH}
+        import ssl
+        contexts = [ssl.create_default_context(), globals().get("context") or ssl.SSLContext()]
+        for context in contexts:
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.options |= ssl.OP_NO_TLSv1_3
+            context.verify_flags |= ssl.VERIFY_X509_STRICT
+            assert context.sslsocket_class is ssl.SSLSocket
+        """
+    run(script)
+
+
+def test_a_module_imported_anew_is_green_again() -> None:
+    run_patched("""
+        import _queue, sys, time
+        old, sleep = _queue.SimpleQueue, time.sleep
+        del sys.modules["_queue"], sys.modules["time"]
+        import _queue, time
+        assert _queue.SimpleQueue is old and time.sleep is sleep and time.monotonic()
+        """)
+
+
+# What goes on as before.
+
+
+def test_functions_are_not_bound_where_they_are_kept_in_a_class() -> None:
+    run_patched("""
+        import os, select, threading, time
+        class Poller:
+            sleep = time.sleep
+            new_lock = threading.Lock
+            ident = threading.get_ident
+            select = select.select
+            read = os.read
+        poller = Poller()
+        poller.sleep(0)
+        with poller.new_lock(): pass
+        assert poller.ident() == threading.get_ident()
+        assert poller.select([], [], [], 0) == ([], [], [])
+        """)
+
+
+def test_names_can_be_pickled_and_copied() -> None:
+    run_patched("""
+        import copy, os, pickle, threading, time, _thread
+        for thing in (time.sleep, os.read, threading.local, _thread.get_ident, _thread.LockType):
+            assert pickle.loads(pickle.dumps(thing)) is thing, thing
+            assert copy.deepcopy(thing) is thing
+        assert b"greenpool" not in pickle.dumps(time.sleep), "an unpatched process reads it, too"
+        """)
+
+
+def test_a_thread_that_polls_lets_the_others_run() -> None:
+    run_patched("""
+        import queue, threading
+        waiting, seen = queue.Queue(), []
+        threading.Thread(target=lambda: seen.append(waiting.get())).start()
+        waiting.put(1)
+        while not waiting.empty():
+            pass
+        lock = threading.Lock()
+        threading.Thread(target=lock.acquire).start()
+        while lock.acquire(blocking=False):
+            lock.release()
+        """)
+
+
+def test_asyncio_in_a_greenlet() -> None:
+    assert (
+        run_patched("""
+        import asyncio, threading, time
+        async def main():
+            await asyncio.sleep(0.05)
+            return threading.current_thread().name
+        seen = []
+        thread = threading.Thread(target=lambda: seen.append(asyncio.run(main())), name="loop")
+        thread.start()
+        while not seen:
+            time.sleep(0.001)
+        print(seen)
+        """)
+        == "['loop']\n"
+    )
+
+
+def test_thread_and_process_pools() -> None:
+    assert (
+        run_patched("""
+        import time
+        from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+        import multiprocessing
+        with ThreadPoolExecutor(50) as threads:
+            begin = time.monotonic()
+            list(threads.map(time.sleep, [0.1] * 50))
+            assert time.monotonic() - begin < 3
+        with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as processes:
+            print(list(processes.map(abs, range(-3, 0))))
+        """)
+        == "[3, 2, 1]\n"
+    )
+
+
+def test_fork_goes_on_in_the_child() -> None:
+    assert (
+        run_patched("""
+        import os, threading, time
+        threading.Thread(target=time.sleep, args=(0.01,)).start()
+        pid = os.fork()
+        if not pid:
+            thread = threading.Thread(target=time.sleep, args=(0.01,))
+            thread.start()
+            thread.join()
+            os._exit(threading.active_count())
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        """)
+        == "1\n"
+    )
+
+
+# Signals.
+
+
+def test_handlers_run_as_the_main_thread() -> None:
+    run_patched("""
+        import os, signal, threading
+        seen = []
+        def handle(number, frame):
+            seen.append((number, threading.current_thread(), threading.get_ident()))
+        signal.signal(signal.SIGUSR1, handle)
+        assert signal.getsignal(signal.SIGUSR1) is handle
+        thread = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGUSR1))
+        thread.start()
+        thread.join()
+        assert seen == [(signal.SIGUSR1, threading.main_thread(), threading.main_thread().ident)]
+        assert signal.signal(signal.SIGUSR1, signal.SIG_DFL) is handle
+        """)
+
+
+@pytest.mark.parametrize("set_up", ["before", "after"])
+def test_ctrl_c_in_a_thread_is_raised_in_the_main_program(set_up: str) -> None:
+    handler = """
+        import signal
+        def interrupt(number, frame):
+            raise KeyboardInterrupt("mine")
+        signal.signal(signal.SIGINT, interrupt)
+        """
+    script = f"""
+        {handler if set_up == "before" else ""}
+        {PATCH}
+        {handler if set_up == "after" else ""}
+        import os, threading, time
+        ended = []
+        def press():
+            os.kill(os.getpid(), signal.SIGINT)
+            ended.append(True)
+        thread = threading.Thread(target=press)
+        try:
+            thread.start()
+            thread.join()
+            time.sleep(30)
+        except KeyboardInterrupt as interrupt:
+            print(interrupt)
+        thread.join()
+        assert ended
+        """
+    assert run("\n".join(line.removeprefix(" " * 8) for line in script.splitlines())) == "mine\n"
