@@ -72,4 +72,4 @@ def run_patched(code: str, *arguments: object, directory: Path) -> None:
         _, stderr = process.communicate()
         pytest.fail(f"the program did not end:\n{stderr}")
     assert process.returncode == 0, stderr
-    assert stderr == ""
+    assert not stderr, stderr
