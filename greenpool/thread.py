@@ -55,17 +55,7 @@ exit_thread = exit
 # as an operation that did not have to wait, as those of sockets do, and yields when the budget is used up.
 
 
-def _at_the_end(is_finalizing: Callable[[], bool] = sys.is_finalizing) -> bool:
-    """The interpreter ends: finalizers run, on the one thread that is left, and there are no greenlets.
-
-    (Then ``greenlet.getcurrent`` raises RuntimeError.  multiprocessing's resource tracker takes a lock.)
-    """
-    return is_finalizing()
-
-
 def _spend() -> None:
-    if _at_the_end():
-        return
     greenlet = getcurrent()
     try:
         credit = greenlet.credit = greenlet.credit - 1
@@ -122,17 +112,10 @@ class RLock(_RLock):
 
     def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
         """As ``threading.RLock.acquire``."""
-        if _at_the_end():
-            return True
         _spend()
         return _RLock.acquire(self, blocking, timeout)
 
     __enter__ = acquire
-
-    def release(self) -> None:
-        """As ``threading.RLock.release``."""
-        if not _at_the_end():
-            _RLock.release(self)
 
 
 # Green threads that are alive, for _count; guarded by the lock.
