@@ -1,0 +1,230 @@
+"""``python -m greenpool``: a program runs as with plain ``python``, but with green threads."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+
+def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(directory: Path, *arguments: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of ``python`` with these arguments."""
+    with start(directory, *arguments) as process:
+        out, err = process.communicate(timeout=50)
+    return process.returncode, out, err
+
+
+def write(file: Path, source: str) -> str:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(textwrap.dedent(source), encoding="utf-8")
+    return file.name
+
+
+SHOW = """
+    import sys
+    print(sys.argv, __name__, __package__, __file__, sys.path[0], sys.modules["__main__"].__dict__ is globals())
+    print(__spec__ and __spec__.name, __builtins__, type(__loader__).__name__)
+    """
+
+ENDINGS = {
+    "end": "",
+    "status": "sys.exit(7)",
+    "message": "sys.exit('no more')",
+    "exception": "def fail(): raise KeyError('x')\nfail()",
+    "chained": "try: 1 / 0\nexcept Exception as error: raise OSError(5) from error",
+    "interrupt": "raise KeyboardInterrupt",
+    "own hook": "sys.excepthook = lambda *args: print('hook', args[1])\n1 / 0",
+    "syntax error": "x = (",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
+def test_ends_as_with_plain_python(tmp_path: Path, ending: str) -> None:
+    app = write(tmp_path / "app.py", f"import sys, atexit\natexit.register(print, 'atexit')\n{ending}")
+    assert run(tmp_path, "-m", "greenpool", app) == run(tmp_path, app)
+
+
+@pytest.mark.parametrize("app", ["app.py", "inner/app.py", "inner"])
+def test_a_script_sees_what_it_sees_with_plain_python(tmp_path: Path, app: str) -> None:
+    for file in ("app.py", "inner/app.py", "inner/__main__.py"):
+        write(tmp_path / file, SHOW)
+    arguments = (app, "-m", "--pool-size", "x y")
+    assert run(tmp_path, "-m", "greenpool", *arguments) == run(tmp_path, *arguments)
+
+
+@pytest.mark.parametrize("module", ["app", "package", "package.inner"])
+def test_a_module_sees_what_it_sees_with_plain_python(tmp_path: Path, module: str) -> None:
+    for file in ("app.py", "package/__main__.py", "package/inner.py"):
+        write(tmp_path / file, SHOW)
+    write(tmp_path / "package/__init__.py", "")
+    arguments = ("-m", module, "-m", "one")
+    assert run(tmp_path, "-m", "greenpool", "--pool-size", "1", *arguments) == run(tmp_path, *arguments)
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    status, _, err = run(tmp_path, "-m", "greenpool", "none.py")
+    assert status == 2 and "can't open file" in err and "No such file" in err
+    status, _, err = run(tmp_path, "-m", "greenpool", "-m", "none.such")
+    assert status == 1 and "none" in err
+    for wrong in ((), ("--pool-size", "0", "app.py")):
+        status, _, err = run(tmp_path, "-m", "greenpool", *wrong)
+        assert status == 2 and "usage: python -m greenpool" in err
+
+
+# Threads.
+
+
+def test_threads_go_round_robin_over_the_pool(tmp_path: Path) -> None:
+    app = write(
+        tmp_path / "app.py",
+        """
+        import collections, threading
+        hubs = collections.Counter()
+        def child():
+            children.append(threading.get_native_id())
+        def work():
+            hubs[threading.get_native_id()] += 1
+        threads = [threading.Thread(target=work) for _ in range(6)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        print(sorted(hubs.values()), threading.get_native_id() in hubs)
+        def parent():
+            # From a greenlet: on its own hub.
+            thread = threading.Thread(target=lambda: print(threading.get_native_id() == mine))
+            mine = threading.get_native_id()
+            thread.start()
+            thread.join()
+        thread = threading.Thread(target=parent)
+        thread.start()
+        thread.join()
+        """,
+    )
+    assert run(tmp_path, "-m", "greenpool", "--pool-size", "3", app) == (0, "[2, 2, 2] False\nTrue\n", "")
+
+
+def test_the_program_ends_with_its_last_thread_that_is_no_daemon(tmp_path: Path) -> None:
+    app = write(
+        tmp_path / "app.py",
+        """
+        import atexit, sys, threading, time
+        def work():
+            time.sleep(0.2)
+            print("worked", flush=True)
+        def daemon():
+            try:
+                time.sleep(3600)
+            finally:
+                print("a daemon is not ended, it just stops")
+        def late():
+            thread = threading.Thread(target=print, args=("late",))
+            thread.start()
+            thread.join()
+        atexit.register(late)
+        threading.Thread(target=work).start()
+        threading.Thread(target=daemon, daemon=True).start()
+        print("main ends", flush=True)
+        sys.exit(3)
+        """,
+    )
+    expected = (3, "main ends\nworked\nlate\n", "")
+    assert run(tmp_path, app) == expected
+    assert run(tmp_path, "-m", "greenpool", app) == expected
+
+
+def test_a_daemon_that_never_waits_does_not_keep_it_alive(tmp_path: Path) -> None:
+    app = write(
+        tmp_path / "app.py",
+        """
+        import threading
+        started = threading.Event()
+        def spin():
+            started.set()
+            while True:
+                pass
+        threading.Thread(target=spin, daemon=True).start()
+        started.wait()
+        print("done")
+        """,
+    )
+    assert run(tmp_path, "-m", "greenpool", "--pool-size", "2", app) == (0, "done\n", "")
+
+
+def test_an_executor_that_nobody_shuts_down(tmp_path: Path) -> None:
+    app = write(
+        tmp_path / "app.py",
+        """
+        from concurrent.futures import ThreadPoolExecutor
+        executor = ThreadPoolExecutor(3)
+        print(executor.submit(abs, -1).result())
+        executor.submit(print, "last")
+        """,
+    )
+    assert run(tmp_path, "-m", "greenpool", app) == (0, "1\nlast\n", "")
+
+
+def test_a_traceback_comes_before_the_threads_are_waited_for(tmp_path: Path) -> None:
+    app = write(
+        tmp_path / "app.py",
+        """
+        import sys, threading, time
+        def work():
+            while not reported:
+                time.sleep(0.01)
+            print("worked")
+        reported = []
+        threading.Thread(target=work).start()
+        sys.excepthook = lambda *args: reported.append(args)
+        1 / 0
+        """,
+    )
+    assert run(tmp_path, "-m", "greenpool", app) == (1, "worked\n", "")
+
+
+# Ctrl-C.
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["time.sleep(60)", "thread.join()", "[None for _ in iter(int, 1)]", "queue.Queue().get()"],
+)
+def test_ctrl_c_reaches_the_main_program(tmp_path: Path, what: str) -> None:
+    app = write(
+        tmp_path / "app.py",
+        f"""
+        import queue, threading, time
+        thread = threading.Thread(target=time.sleep, args=(60,), daemon=True)
+        thread.start()
+        try:
+            print("ready", flush=True)
+            {what}
+        except KeyboardInterrupt:
+            print(threading.current_thread().name)
+            raise
+        """,
+    )
+    with start(tmp_path, "-m", "greenpool", app) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.1)  # until it is at it; any sooner moment would do as well
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=50)
+    assert (process.returncode, out) == (-signal.SIGINT, "MainThread\n")
+    assert err.startswith('Traceback (most recent call last):\n  File "' + str(tmp_path))
+    assert err.endswith("KeyboardInterrupt\n")
