@@ -345,30 +345,27 @@ class CancelOnce(CancelScope):
 class _Interrupts(deque[BaseException]):
     """Stands in as ``greenlet.interrupts`` while a scope of the greenlet is cancelled."""
 
-    __slots__ = ("greenlet", "task", "offer", "handled")
+    __slots__ = ("greenlet", "offer", "handled")
 
     def __init__(self, greenlet: Any) -> None:
         deque.__init__(self, greenlet.interrupts)
         self.greenlet = greenlet
-        self.task = greenlet.task
         # The Cancelled that the last look put in here.
         self.offer: Cancelled | None = None
         # The scopes whose cancellation the greenlet was handling when it parked.
         self.handled: Collection[CancelScope] = ()
 
     def due(self) -> Cancelled | None:
-        path = _path_to_due(_innermost(self.task), self.handled)
+        path = _path_to_due(_innermost(self.greenlet.task), self.handled)
         return Cancelled(path) if path else None
 
     def __bool__(self) -> bool:
-        """Asked by the greenlet when it is about to park, and by a carrier between two tasks."""
+        """Asked by the greenlet when it is about to park."""
         if self.offer is not None and self.offer in self:
             self.remove(self.offer)
         self.offer = None
         greenlet = self.greenlet
-        if greenlet.task is self.task and any(
-            scope._cancel_called for scope in _outwards(_innermost(self.task))
-        ):
+        if any(scope._cancel_called for scope in _outwards(_innermost(greenlet.task))):
             self.handled = _being_handled(sys.exception())
             self.offer = self.due()
             if self.offer is not None:

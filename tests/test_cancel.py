@@ -718,6 +718,18 @@ def test_a_scope_that_was_never_left_ends_with_its_greenlet() -> None:
         assert greenpool.spawn(is_interrupted, wait_once).get() is False
 
 
+def test_the_deadline_of_a_scope_that_was_never_left_strikes_nobody() -> None:
+    def forgetful() -> object:
+        move_on_after(SOON).__enter__()
+        return current_greenlet()
+
+    def on_the_same_carrier() -> object:
+        greenpool.sleep(3 * SOON)
+        return current_greenlet()
+
+    assert greenpool.spawn(forgetful).get() is greenpool.spawn(on_the_same_carrier).get()
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
