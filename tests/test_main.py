@@ -39,8 +39,9 @@ def write(file: Path, source: str) -> str:
 
 SHOW = """
     import sys
-    print(sys.argv, __name__, __package__, __file__, sys.path[0], sys.modules["__main__"].__dict__ is globals())
-    print(__spec__ and __spec__.name, __builtins__, type(__loader__).__name__)
+    print(sys.argv, __name__, __package__, __file__, sys.path[0])
+    print(sys.modules["__main__"].__dict__ is globals(), __builtins__)
+    print(__spec__ and __spec__.name, type(__loader__).__name__)
     """
 
 ENDINGS = {
@@ -123,27 +124,28 @@ def test_the_program_ends_with_its_last_thread_that_is_no_daemon(tmp_path: Path)
     app = write(
         tmp_path / "app.py",
         """
-        import atexit, sys, threading, time
+        import atexit, queue, sys, threading, time
+        questions, answers = queue.Queue(), queue.Queue()
         def work():
             time.sleep(0.2)
             print("worked", flush=True)
         def daemon():
             try:
-                time.sleep(3600)
+                while True:
+                    answers.put(questions.get())
             finally:
                 print("a daemon is not ended, it just stops")
-        def late():
-            thread = threading.Thread(target=print, args=("late",))
-            thread.start()
-            thread.join()
-        atexit.register(late)
+        @atexit.register
+        def last():
+            questions.put("atexit")
+            print(answers.get())
         threading.Thread(target=work).start()
         threading.Thread(target=daemon, daemon=True).start()
         print("main ends", flush=True)
         sys.exit(3)
         """,
     )
-    expected = (3, "main ends\nworked\nlate\n", "")
+    expected = (3, "main ends\nworked\natexit\n", "")
     assert run(tmp_path, app) == expected
     assert run(tmp_path, "-m", "greenpool", app) == expected
 

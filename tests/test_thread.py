@@ -1,0 +1,140 @@
+"""``greenpool.thread``: green threads and their locks, without any patching."""
+
+from __future__ import annotations
+
+import _thread as standard
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+import greenpool
+from greenpool import thread
+from greenpool.event import Event
+from greenpool.threadpool import blocking
+
+pytestmark = pytest.mark.usefixtures("leak_check")
+
+
+def test_every_public_name_of_the_standard_module_is_there() -> None:
+    for name in vars(standard):
+        assert hasattr(thread, name), name
+
+
+def test_a_thread_runs_with_its_arguments_and_has_an_identifier() -> None:
+    seen: list[Any] = []
+    done = Event()
+
+    def work(*args: int, **kwargs: int) -> None:
+        seen.append((args, kwargs, thread.get_ident()))
+        done.set()
+
+    ident = thread.start_new_thread(work, (1, 2), {"three": 3})
+    done.wait()
+    assert seen == [((1, 2), {"three": 3}, ident)]
+    assert thread.get_ident() == threading.get_ident() != ident
+
+
+@pytest.mark.parametrize("arguments", [(1, ()), (print, []), (print, (), [])])
+def test_bad_arguments(arguments: Any) -> None:
+    with pytest.raises(TypeError) as green:
+        thread.start_new_thread(*arguments)
+    with pytest.raises(TypeError) as native:
+        standard.start_new_thread(*arguments)
+    assert str(green.value) == str(native.value)
+
+
+def test_only_green_threads_that_are_alive_count() -> None:
+    before = thread._count()
+    done = Event()
+    thread.start_new_thread(done.wait, ())
+    assert blocking(thread._count) == before + 1
+    done.set()
+    greenpool.sleep(0)
+    greenpool.sleep(0)
+    assert thread._count() == before
+
+
+def test_an_exception_is_unraisable(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", seen.append)
+
+    def fail() -> None:
+        raise ValueError("broken")
+
+    thread.start_new_thread(fail, ())
+    thread.start_new_thread(sys.exit, ())
+    greenpool.sleep(0)
+    greenpool.sleep(0)
+    (report,) = seen
+    assert str(report.exc_value) == "broken"
+    assert report.exc_traceback is not None
+    assert repr(fail) in f"{report.err_msg} {report.object!r}"
+
+
+def test_a_lock_is_what_the_standard_one_is() -> None:
+    lock = thread.allocate_lock()
+    assert isinstance(lock, thread.LockType)
+    with lock:
+        assert lock.locked() and not lock.acquire(blocking=False)
+        assert "locked" in repr(lock)
+    with pytest.raises(RuntimeError, match="release unlocked lock"):
+        lock.release()
+    with pytest.raises(TypeError, match="is not an acceptable base type"):
+        type("MyLock", (thread.LockType,), {})
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="from CPython 3.13 on it is threading.Lock itself")
+def test_only_allocate_lock_makes_locks() -> None:
+    with pytest.raises(TypeError, match="cannot create '.*LockType' instances"):
+        thread.LockType()
+
+
+def test_rlock_ignores_arguments_and_can_be_subclassed() -> None:
+    class Named(thread.RLock):
+        def __init__(self, name: str) -> None:
+            super().__init__(name)
+            self.name = name
+
+    with Named("mine") as taken:
+        assert taken
+
+
+@pytest.mark.parametrize("make", [thread.allocate_lock, thread.RLock])
+def test_who_polls_a_lock_lets_others_run(make: Any) -> None:
+    lock = make()
+    seen: list[int] = []
+    greenpool.spawn(seen.append, 1)
+    while not seen:
+        with lock:
+            pass
+
+
+def test_a_joinable_thread() -> None:
+    go = Event()
+    handle = thread.start_joinable_thread(go.wait)
+    handle.join(0.001)
+    assert not handle.is_done()
+    with pytest.raises(RuntimeError, match="thread already started"):
+        thread.start_joinable_thread(go.wait, handle)
+    go.set()
+    handle.join()
+    assert handle.is_done()
+    with pytest.raises(RuntimeError, match="thread not started"):
+        thread._ThreadHandle().join()
+
+
+def test_a_thread_cannot_join_itself() -> None:
+    errors: list[str] = []
+    handle = thread._ThreadHandle()
+
+    def join() -> None:
+        try:
+            handle.join()
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    thread.start_joinable_thread(join, handle)
+    handle.join()
+    assert errors == ["Cannot join current thread"]

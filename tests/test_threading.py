@@ -1,0 +1,182 @@
+"""``greenpool.threading``: the standard module's code over green threads, without patching that module."""
+
+from __future__ import annotations
+
+import ast
+import contextvars
+import gc
+import inspect
+import threading as standard
+from typing import Any
+
+import pytest
+
+import greenpool
+from greenpool import threading
+
+pytestmark = pytest.mark.usefixtures("leak_check")
+
+
+def test_every_public_name_of_the_standard_module_is_there() -> None:
+    for name in vars(standard):
+        if not name.startswith("_"):
+            assert hasattr(threading, name), name
+
+
+def test_what_the_standard_module_takes_of_thread_is_known() -> None:
+    """Fails where a version of Python takes a name that nobody has looked at: is it to be green?"""
+    looked_at = {
+        # Replaced, see threading.replacements.
+        *("allocate_lock", "start_new_thread", "start_joinable_thread", "get_ident", "_set_sentinel"),
+        *("LockType", "RLock", "_ThreadHandle", "_make_thread_handle", "_shutdown", "_local", "lock"),
+        # Right as they are.
+        *("daemon_threads_allowed", "_daemon_threads_allowed", "error", "TIMEOUT_MAX", "get_native_id"),
+        *("stack_size", "_is_main_interpreter", "_get_main_thread_ident", "_excepthook", "_ExceptHookArgs"),
+        *("set_name",),
+    }
+    taken = set()
+    for node in ast.walk(ast.parse(inspect.getsource(standard))):
+        if isinstance(node, ast.ImportFrom) and node.module == "_thread":
+            taken |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id == "_thread":
+                taken.add(node.attr)
+    assert taken <= looked_at
+
+
+def test_threads_are_greenlets_of_one_os_thread() -> None:
+    seen: list[Any] = []
+    all_are_there = threading.Barrier(10)
+
+    def work() -> None:
+        all_are_there.wait()
+        seen.append((threading.current_thread(), standard.get_ident(), threading.get_ident()))
+
+    threads = [threading.Thread(target=work) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {thread for thread, _, _ in seen} == set(threads)
+    assert {native for _, native, _ in seen} == {standard.get_ident()}
+    assert len({ident for _, _, ident in seen}) == 10
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_join_waits_and_gives_up() -> None:
+    go = threading.Event()
+    thread = threading.Thread(target=go.wait)
+    thread.start()
+    thread.join(0.001)
+    assert thread.is_alive() and thread in threading.enumerate()
+    go.set()
+    thread.join()
+    assert not thread.is_alive() and thread not in threading.enumerate()
+
+
+def test_timer_and_cancel() -> None:
+    fired: list[str] = []
+    first = threading.Timer(0.001, fired.append, ["first"])
+    second = threading.Timer(60, fired.append, ["second"])
+    for timer in (first, second):
+        timer.start()
+    first.join()
+    second.cancel()
+    second.join()
+    assert fired == ["first"]
+
+
+def test_primitives_of_python_code_park() -> None:
+    barrier = threading.Barrier(3)
+    semaphore = threading.BoundedSemaphore(1)
+    condition = threading.Condition()
+    passed: list[int] = []
+
+    def work(number: int) -> None:
+        barrier.wait()
+        with semaphore:
+            greenpool.sleep(0)
+            passed.append(number)
+        with condition:
+            condition.notify()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    with condition:
+        for thread in threads:
+            thread.start()
+        condition.wait_for(lambda: len(passed) == 3)
+    for thread in threads:
+        thread.join()
+    assert sorted(passed) == [0, 1, 2]
+
+
+def test_a_thread_has_locals_and_a_context_of_its_own() -> None:
+    variable = contextvars.ContextVar("variable", default="default")
+    variable.set("main")
+    values = threading.local()
+    values.number = 1
+    seen: list[Any] = []
+    thread = threading.Thread(target=lambda: seen.append((variable.get(), hasattr(values, "number"))))
+    thread.start()
+    thread.join()
+    assert seen == [("default", False)]
+
+
+def test_an_exception_goes_to_the_hook_and_being_killed_does_not() -> None:
+    seen: list[Any] = []
+    hook, threading._module.excepthook = threading._module.excepthook, seen.append
+    try:
+        failing = threading.Thread(target=lambda: 1 // 0)
+        failing.start()
+        failing.join()
+    finally:
+        threading._module.excepthook = hook
+    assert seen[0].exc_type is ZeroDivisionError and seen[0].thread is failing
+    seen.clear()
+
+
+def test_a_greenlet_is_a_dummy_thread_and_forgotten_with_it() -> None:
+    seen: list[Any] = []
+
+    def work() -> None:
+        seen.append((threading.current_thread().name, len(threading.enumerate())))
+
+    before = len(threading.enumerate())
+    greenpool.spawn(work).join()
+    greenpool.sleep(0)
+    gc.collect()
+    assert seen[0][0].startswith("Dummy-")
+    assert len(threading.enumerate()) == before
+
+
+def test_threads_of_run_go_over_the_pool_in_turn() -> None:
+    hubs: list[int] = []
+
+    def main() -> None:
+        threads = [threading.Thread(target=lambda: hubs.append(standard.get_ident())) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    with greenpool.Runtime(pool_size=2) as runtime:
+        runtime.block_on(main)
+    assert len(set(hubs)) == 2 and len(hubs) == 4
+
+
+def test_the_end_of_a_pool_ends_its_daemons_silently(capfd: pytest.CaptureFixture[str]) -> None:
+    ended: list[bool] = []
+
+    def daemon() -> None:
+        try:
+            greenpool.sleep(3600)
+        finally:
+            ended.append(True)
+
+    def main() -> None:
+        threading.Thread(target=daemon, daemon=True).start()
+
+    with greenpool.Runtime(pool_size=1) as runtime:
+        runtime.block_on(main)
+    assert ended == [True]
+    assert capfd.readouterr() == ("", "")
