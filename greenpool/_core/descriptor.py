@@ -278,24 +278,29 @@ def wait_descriptor(fd: int, bits: int, timeout: float | None) -> bool:
     greenlet = current_greenlet()
     hub: Hub = greenlet.hub
     deadline = None if timeout is None else monotonic() + timeout
+    while True:
+        # Anew each time: whoever was woken together with us may have let the registration go.
+        registration = _registration_of_number(hub, fd)
+        wait = registration.wait_read if bits & IN else registration.wait_write
+        try:
+            if not wait(greenlet, None if deadline is None else deadline - monotonic()):
+                return False
+        finally:
+            _let_go(registration)
+        if ready_now(fd, bits):
+            return True
+
+
+def _registration_of_number(hub: Hub, fd: int) -> Registration:
+    """The registration of a bare number on the calling thread's *hub*; ``_let_go`` ends it."""
     registration = hub.registrations.get(fd)
     if registration is None:
-        registration = Registration(hub, fd, temporary=True)
         hub.poller.register(fd)
-        hub.registrations[fd] = registration
+        registration = hub.registrations[fd] = Registration(hub, fd, temporary=True)
     elif registration.arm is None:
         # As in Descriptor.registration; also where it is that of a socket which was dropped, not closed.
         hub.poller.register(fd)
-    wait = registration.wait_read if bits & IN else registration.wait_write
-    try:
-        while True:
-            remaining = None if deadline is None else deadline - monotonic()
-            if not wait(greenlet, remaining):
-                return False
-            if ready_now(fd, bits):
-                return True
-    finally:
-        _let_go(registration)
+    return registration
 
 
 class _AnyReady(Waiter):
@@ -323,17 +328,10 @@ def wait_any(wanted: Iterable[tuple[int, int]], timeout: float | None) -> bool:
     registrations = []
     try:
         for fd, bits in wanted:
-            registration = hub.registrations.get(fd)
-            if registration is None:
-                try:
-                    hub.poller.register(fd)
-                except PermissionError:
-                    continue  # a regular file, say: what it is not ready for now it never will be
-                registration = hub.registrations[fd] = Registration(hub, fd, temporary=True)
-            elif registration.arm is None:
-                # The number may have been closed behind our back and used anew: then this registers it,
-                # and else it does no harm.
-                hub.poller.register(fd)
+            try:
+                registration = _registration_of_number(hub, fd)
+            except PermissionError:
+                continue  # a regular file, say: what it is not ready for now it never will be
             registration._join_crowd(bits, waiter)
             registrations.append(registration)
             if registration.arm is not None:
