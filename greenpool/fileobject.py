@@ -25,9 +25,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ._core.current import current_greenlet
-from ._core.descriptor import IN, OUT, Descriptor, ready_now
+from ._core.descriptor import IN, OUT, Descriptor
 from .lock import RLock
-from .os import _may_block, _may_fill_up, _write_in_pieces
+from .os import _WOULD_BLOCK, _may_fill_up, _unless_it_blocks, _write_in_pieces
 
 __all__ = ["FileObject", "FileObjectBlock", "FileObjectPosix", "FileObjectThread"]
 
@@ -64,22 +64,20 @@ class FileIO(_Owning, io.FileIO):
         self._descriptor = Descriptor(self.fileno())
 
     def _wait(self, bits: int) -> None:
-        """Park until a system call would not block, unless it is to say EAGAIN."""
-        fd = self.fileno()
-        while not ready_now(fd, bits) and (self.always_park or _may_block(fd, bits)):
-            registration = self._descriptor.registration()  # type: ignore[union-attr]
-            if bits & IN:
-                registration.wait_read(current_greenlet())
-            else:
-                registration.wait_write(current_greenlet())
+        registration = self._descriptor.registration()  # type: ignore[union-attr]
+        if bits == IN:
+            registration.wait_read(current_greenlet())
+        else:
+            registration.wait_write(current_greenlet())
 
     def _receive(self, function: Callable[..., Any], *args: Any) -> Any:
+        if not self.readable():
+            return function(*args)
         while True:
-            if self.readable():
+            result = _unless_it_blocks(self.fileno(), IN, function, *args)
+            if result is _WOULD_BLOCK or (result is None and self.always_park):
                 self._wait(IN)
-            result = function(*args)
-            # None is EAGAIN: somebody else has taken what was there.
-            if result is not None or not self.always_park:
+            else:
                 return result
 
     def readinto(self, buffer: Any, /) -> int | None:

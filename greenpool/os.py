@@ -28,27 +28,18 @@ import select as _standard_select
 import stat as _stat
 from collections.abc import Callable as _Callable
 from collections.abc import Sequence as _Sequence
-from types import FunctionType as _FunctionType
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
+
+from ._rebound import take_names as _take_names
 
 if _TYPE_CHECKING:
     from os import *  # noqa: F403
 
     from typing_extensions import Buffer as _Buffer
 
-for _name, _value in list(vars(_standard).items()):
-    if _name.startswith("__"):
-        continue
-    if isinstance(_value, _FunctionType) and _value.__module__ == "os":
-        # Python code (spawnv, ...), which here runs over the names below.
-        _copy = _FunctionType(
-            _value.__code__, globals(), _name, _value.__defaults__, _value.__closure__
-        )
-        _copy.__kwdefaults__ = _value.__kwdefaults__
-        _copy.__doc__ = _value.__doc__
-        _value = _copy
-    globals()[_name] = _value
+# Also Python code (spawnv, ...), which here runs over the names below.
+_take_names(_standard, globals())
 
 from ._core import native as _native  # noqa: E402
 from ._core.descriptor import IN as _IN  # noqa: E402
@@ -75,14 +66,34 @@ _wrap_close: _Any = getattr(_standard, "_wrap_close")  # noqa: B009
 # Reading and writing.
 
 
-def _would_block(fd: _Any, bits: int) -> bool:
-    """Whether a read (IN) or a small write (OUT) would block now; it may then be waited for."""
-    return (
-        isinstance(fd, int)
-        and fd >= 0
-        and not _ready_now(fd, bits)
-        and _may_block(fd, bits)
-    )
+# Between the question whether a call would block and the call, no other hub may take what is there.  A lock
+# for each descriptor would have to be found under another one, so descriptors share these.  They are
+# reentrant, because a signal handler may write to a pipe while its thread is about to.
+_locks = tuple(_native.RLock() for _ in range(64))
+
+
+def _reset_locks() -> None:
+    global _locks
+    _locks = tuple(_native.RLock() for _ in range(64))
+
+
+if hasattr(_standard, "register_at_fork"):
+    _standard.register_at_fork(after_in_child=_reset_locks)
+
+# What _unless_it_blocks returns in the place of a result.
+_WOULD_BLOCK: _Any = object()
+
+
+def _unless_it_blocks(
+    fd: _Any, bits: int, function: _Callable[..., _Any], *args: _Any
+) -> _Any:
+    """Call *function*, which reads (IN) or writes a little (OUT); ``_WOULD_BLOCK`` where it would block."""
+    if not isinstance(fd, int) or fd < 0:
+        return function(*args)
+    with _locks[fd % len(_locks)]:
+        if _ready_now(fd, bits) or not _may_block(fd, bits):
+            return function(*args)
+    return _WOULD_BLOCK
 
 
 def _may_block(fd: int, bits: int) -> bool:
@@ -92,23 +103,22 @@ def _may_block(fd: int, bits: int) -> bool:
     return not flags & _standard.O_NONBLOCK and flags & _O_ACCMODE != useless
 
 
-def _wait_until_readable(fd: _Any) -> None:
-    if _would_block(fd, _IN):
-        _wait_descriptor(fd, _IN, None)
+def _when_ready(fd: int, bits: int, function: _Callable[..., _Any], *args: _Any) -> _Any:
+    while (result := _unless_it_blocks(fd, bits, function, *args)) is _WOULD_BLOCK:
+        _wait_descriptor(fd, bits, None)
+    return result
 
 
 def read(fd: int, length: int, /) -> bytes:
     """As ``os.read``, parking the greenlet."""
-    _wait_until_readable(fd)
-    return _native.read(fd, length)
+    return _when_ready(fd, _IN, _native.read, fd, length)  # type: ignore[no-any-return]
 
 
 if _native_readv is not None:
 
     def readv(fd: int, buffers: _Sequence[_Any], /) -> int:
         """As ``os.readv``, parking the greenlet."""
-        _wait_until_readable(fd)
-        return _native_readv(fd, buffers)  # type: ignore[no-any-return]
+        return _when_ready(fd, _IN, _native_readv, fd, buffers)  # type: ignore[no-any-return]
 
 
 def write(fd: int, data: _Buffer, /) -> int:
@@ -116,9 +126,7 @@ def write(fd: int, data: _Buffer, /) -> int:
     with memoryview(data) as view:
         size = view.nbytes
     if size <= _PIPE_BUF:
-        if _would_block(fd, _OUT):
-            _wait_descriptor(fd, _OUT, None)
-        return _native.write(fd, data)
+        return _when_ready(fd, _OUT, _native.write, fd, data)  # type: ignore[no-any-return]
     if not isinstance(fd, int) or fd < 0 or not _may_fill_up(fd):
         return _native.write(fd, data)
     return _write_in_pieces(fd, data, lambda: _wait_descriptor(fd, _OUT, None))
@@ -131,22 +139,26 @@ def _may_fill_up(fd: int) -> bool:
 
 
 def _write_in_pieces(fd: int, data: _Buffer, wait: _Callable[[], object]) -> int:
-    """Write all of *data*, calling *wait* before each piece; the number of bytes written.
+    """Write all of *data*, calling *wait* where it would block; the number of bytes written.
 
     That is less than all of them only where an error came in between, as with the system call.
     """
     written = 0
     with memoryview(data) as view, view.cast("B") as octets:
         while written < len(octets):
+            piece = octets[written : written + _PIPE_BUF]
             try:
-                wait()
-                written += _native.write(fd, octets[written : written + _PIPE_BUF])
+                result = _unless_it_blocks(fd, _OUT, _native.write, fd, piece)
             except BlockingIOError:
-                pass  # made non-blocking, and filled up by somebody else
+                result = _WOULD_BLOCK  # the descriptor is non-blocking
             except OSError:
                 if written:
                     break
                 raise
+            if result is _WOULD_BLOCK:
+                wait()
+            else:
+                written += result
     return written
 
 

@@ -25,13 +25,13 @@ from time import monotonic as _monotonic
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from ._rebound import take_names as _take_names
+
 if _TYPE_CHECKING:
     from select import *  # noqa: F403
     from types import TracebackType as _TracebackType
 
-for _name, _value in list(vars(_standard).items()):
-    if not _name.startswith("__"):
-        globals()[_name] = _value
+_take_names(_standard, globals())
 
 from ._core import native as _native  # noqa: E402
 from ._core.current import current_greenlet as _current_greenlet  # noqa: E402

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from . import select as _select
+from ._rebound import take_names as _take_names
 
 if _TYPE_CHECKING:
     from selectors import *  # noqa: F403
 
-for _name, _value in list(vars(_standard).items()):
-    if not _name.startswith("__"):
-        globals()[_name] = _value
+_take_names(_standard, globals())
 
 __all__ = [name for name in vars(_standard) if not name.startswith("_")]
 

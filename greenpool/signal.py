@@ -33,12 +33,12 @@ from types import FrameType as _FrameType
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from ._rebound import take_names as _take_names
+
 if _TYPE_CHECKING:
     from signal import *  # noqa: F403
 
-for _name, _value in list(vars(_standard).items()):
-    if not _name.startswith("__"):
-        globals()[_name] = _value
+_take_names(_standard, globals())
 
 from greenlet import greenlet as _greenlet  # noqa: E402
 

@@ -25,9 +25,10 @@ import os as _os
 import socket as _standard
 from collections.abc import Callable as _Callable
 from time import monotonic as _monotonic
-from types import FunctionType as _FunctionType
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
+
+from ._rebound import take_names as _take_names
 
 if _TYPE_CHECKING:
     from socket import *  # noqa: F403
@@ -35,17 +36,7 @@ if _TYPE_CHECKING:
 
     from typing_extensions import Buffer as _Buffer
 
-for _name, _value in list(vars(_standard).items()):
-    if _name.startswith("__") and _name != "__all__":
-        continue
-    if isinstance(_value, _FunctionType) and _value.__module__ == "socket":
-        _copy = _FunctionType(
-            _value.__code__, globals(), _name, _value.__defaults__, _value.__closure__
-        )
-        _copy.__kwdefaults__ = _value.__kwdefaults__
-        _copy.__doc__ = _value.__doc__
-        _value = _copy
-    globals()[_name] = _value
+_take_names(_standard, globals())
 
 # After the names of the standard module, so that none of them can take the place of these.
 from ._core.current import getcurrent as _getcurrent  # noqa: E402

@@ -25,31 +25,16 @@ from __future__ import annotations
 import ssl as _standard
 from collections.abc import Callable as _Callable
 from time import monotonic as _monotonic
-from types import FunctionType as _FunctionType
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
+
+from ._rebound import rebound as _rebound
+from ._rebound import take_names as _take_names
 
 if _TYPE_CHECKING:
     from ssl import *  # noqa: F403
 
-
-def _over(function: _Any, names: dict[str, _Any]) -> _Any:
-    """*function*, of the standard module, with *names* for its global variables."""
-    copy = _FunctionType(
-        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
-    )
-    copy.__kwdefaults__ = function.__kwdefaults__
-    copy.__doc__ = function.__doc__
-    copy.__qualname__ = function.__qualname__
-    return copy
-
-
-for _name, _value in list(vars(_standard).items()):
-    if _name.startswith("__"):
-        continue
-    if isinstance(_value, _FunctionType) and _value.__module__ == "ssl":
-        _value = _over(_value, globals())
-    globals()[_name] = _value
+_take_names(_standard, globals())
 
 from ._core.native import Lock as _Lock  # noqa: E402
 from .socket import _spend  # noqa: E402
@@ -63,7 +48,7 @@ create_connection = _create_connection
 
 _base: _Any = _standard.SSLSocket
 # The standard ``_create`` finds its own class by its global name, which patching replaces.
-_create_over_originals: _Any = classmethod(_over(_base._create.__func__, dict(vars(_standard))))
+_create_over_originals: _Any = classmethod(_rebound(_base._create.__func__, dict(vars(_standard))))
 
 
 class SSLSocket(_base, _green_socket):  # type: ignore[misc]

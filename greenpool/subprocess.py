@@ -18,32 +18,17 @@ import io as _io
 import os as _os
 import subprocess as _standard
 from time import monotonic as _monotonic
-from types import FunctionType as _FunctionType
 from types import SimpleNamespace as _SimpleNamespace
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from ._rebound import rebound as _rebound
+from ._rebound import take_names as _take_names
+
 if _TYPE_CHECKING:
     from subprocess import *  # noqa: F403
 
-
-def _over(function: _Any, names: dict[str, _Any]) -> _Any:
-    """*function*, of the standard module, with *names* for its global variables."""
-    copy = _FunctionType(
-        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
-    )
-    copy.__kwdefaults__ = function.__kwdefaults__
-    copy.__doc__ = function.__doc__
-    copy.__qualname__ = function.__qualname__
-    return copy
-
-
-for _name, _value in list(vars(_standard).items()):
-    if _name.startswith("__"):
-        continue
-    if isinstance(_value, _FunctionType) and _value.__module__ == "subprocess":
-        _value = _over(_value, globals())
-    globals()[_name] = _value
+_take_names(_standard, globals())
 
 from . import selectors as _selectors  # noqa: E402
 from .fileobject import FileIO as _FileIO  # noqa: E402
@@ -70,8 +55,8 @@ class Popen(_base):  # type: ignore[misc]
 
     returncode: _Any
 
-    __init__ = _over(_base.__init__, _names)
-    _communicate = _over(_base._communicate, _names)
+    __init__ = _rebound(_base.__init__, _names)
+    _communicate = _rebound(_base._communicate, _names)
 
     def _wait(self, timeout: float | None) -> _Any:
         end = _monotonic() + (timeout or 0)

@@ -10,14 +10,14 @@ from math import isnan as _isnan
 from operator import index as _index
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from ._rebound import take_names as _take_names
+
 if _TYPE_CHECKING:
     from time import *  # noqa: F403
     from typing import SupportsFloat as _SupportsFloat
     from typing import SupportsIndex as _SupportsIndex
 
-for _name, _value in list(vars(_standard).items()):
-    if not _name.startswith("__"):
-        globals()[_name] = _value
+_take_names(_standard, globals())
 
 from ._core.current import getcurrent as _getcurrent  # noqa: E402
 from ._core.current import thread_hub as _thread_hub  # noqa: E402

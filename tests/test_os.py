@@ -85,6 +85,16 @@ def test_writev_parks(pipe: tuple[int, int]) -> None:
     assert received == b"a" * 100_000 + b"bc"
 
 
+def test_several_wait_for_room(pipe: tuple[int, int]) -> None:
+    """They are woken together; those who come too late wait on."""
+    reading, writing = pipe
+    writers = [greenpool.spawn(os.write, writing, bytes(100_000)) for _ in range(3)]
+    received = 0
+    while received < 300_000:
+        received += len(os.read(reading, 10_000))
+    assert [writer.get() for writer in writers] == [100_000] * 3
+
+
 def test_two_writers_do_not_mix_small_writes(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     standard.write(writing, b"-" * 65_536)
@@ -124,6 +134,44 @@ def test_the_wrong_end_of_a_pipe(pipe: tuple[int, int]) -> None:
     for use in (lambda: os.write(reading, b"x"), lambda: os.read(writing, 1)):
         with pytest.raises(OSError, match="Bad file descriptor"):
             use()
+
+
+def test_a_reader_on_another_hub_may_be_first(pipe: tuple[int, int]) -> None:
+    """Whoever finds the pipe empty after all parks, and does not block its hub in the system call."""
+    reading, writing = pipe
+    with greenpool.Runtime(pool_size=3) as runtime:
+        readers = [runtime.spawn(os.read, reading, 1) for _ in range(30)]
+        for _ in range(20):
+            os.write(writing, b"x")
+        for _ in greenpool.iwait(readers, count=20):
+            pass
+        handle = runtime.handle()
+        assert [handle.spawn_on(hub, lambda: 7).get() for hub in range(3)] == [7, 7, 7]
+        greenpool.killall(readers)
+    assert sum(reader.value == b"x" for reader in readers) == 20
+
+
+def test_a_writer_on_another_hub_may_be_first(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    with greenpool.Runtime(pool_size=3) as runtime:
+        writers = [runtime.spawn(os.write, writing, bytes(100_000)) for _ in range(6)]
+        received = 0
+        while received < 600_000:
+            received += len(os.read(reading, 10_000))
+        assert [writer.get() for writer in writers] == [100_000] * 6
+
+
+def test_a_signal_handler_may_write_while_its_thread_does(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    before = signal.signal(signal.SIGALRM, lambda signum, frame: os.write(writing, b"!"))
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    try:
+        for _ in range(2000):
+            os.write(writing, b"-")
+            os.read(reading, 100)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_regular_file(tmp_path: Any) -> None:
