@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import ROOT
 
 import greenpool
+from documents import ROOT
 from greenpool import socket
 
 pytestmark = pytest.mark.usefixtures("leak_check")

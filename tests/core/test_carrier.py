@@ -96,11 +96,8 @@ def test_a_free_carrier_keeps_no_context_alive() -> None:
     gone = weakref.ref(value)
     held: contextvars.ContextVar[Value] = contextvars.ContextVar("held")
 
-    def hold() -> None:
-        held.set(value)
-
-    greenpool.spawn(hold).join()
-    del value, hold
+    greenpool.spawn(held.set, value).join()
+    del value
     gc.collect()
     assert gone() is None
 

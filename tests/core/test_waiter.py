@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -241,9 +240,11 @@ def test_joins_of_other_threads_race_with_the_end(fast_switching: None) -> None:
         for _ in range(100):
             greenlet = runtime.spawn(int)
             values: list[int] = []
-            threads = [
-                threading.Thread(target=lambda: values.append(greenlet.get())) for _ in range(3)
-            ]
+
+            def get(greenlet: greenpool.Greenlet, values: list[int]) -> None:
+                values.append(greenlet.get())
+
+            threads = [threading.Thread(target=get, args=(greenlet, values)) for _ in range(3)]
             for thread in threads:
                 thread.start()
             for thread in threads:
