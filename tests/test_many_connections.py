@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from documents import ROOT
 
 WANTED = 10_000
@@ -15,21 +16,32 @@ WANTED = 10_000
 SPARE = 200
 
 SERVER = """
-import os, resource, sys
+import resource, sys, threading
 import greenpool
 from greenpool import socket
 
+lock = threading.Lock()
+now = most = 0
+
+def count(change):
+    global now, most
+    with lock:
+        now += change
+        most = max(now, most)
+
 def serve(connection):
     with connection:
+        count(1)
+        connection.sendall(b"welcome")
         while data := connection.recv(100):
             connection.sendall(data)
+        count(-1)
 
 def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         print(listener.getsockname()[1], flush=True)
         served = [greenpool.spawn(serve, listener.accept()[0]) for _ in range(int(sys.argv[1]))]
-        most = sum(greenlet.started for greenlet in served)
         greenpool.joinall(served)
     print(most, sum(greenlet.successful() for greenlet in served), flush=True)
 
@@ -52,6 +64,7 @@ def ask(number, count, address):
     with connecting:
         connection = socket.create_connection(address)
     with connection:
+        assert connection.recv(100) == b"welcome"
         connected += 1
         if connected == count:
             all_connected.set()
@@ -89,5 +102,5 @@ def test_ten_thousand_connections_each_get_their_echo() -> None:
             most, ended_well = map(int, server.stdout.read().split())
         finally:
             server.kill()
-    # All of them were open when the last one was accepted.
+    # No client goes on before all have been welcomed.
     assert most == ended_well == count
