@@ -185,7 +185,7 @@ if hasattr(_standard, "poll"):
 
         def _park(self, remaining: float | None) -> None:
             wanted = []
-            for fd, mask in list(self._masks.items()):
+            for fd, mask in self._masks.copy().items():
                 # Errors and hang-ups are reported unasked; READ has them too.
                 bits = _WRITE if mask & _WRITING else 0
                 if mask & ~_WRITING or not bits:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os as standard
 import pty
+import select
 import signal
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 
 import greenpool
 from greenpool import os
+from greenpool._core import native
 from greenpool.event import Event
 
 pytestmark = pytest.mark.usefixtures("leak_check")
@@ -329,6 +331,47 @@ def test_without_pidfd(wait: Callable[[int], int], monkeypatch: pytest.MonkeyPat
     event = Event()
     pid = child_that_ends_when(event, 7)
     waiting = greenpool.spawn(wait, pid)
+    greenpool.sleep(0.005)
+    assert not waiting.ready()
+    event.set()
+    assert waiting.get() == 7
+
+
+class StandInKqueue:
+    """What macOS has, with a pidfd inside."""
+
+    pidfd_open = getattr(standard, "pidfd_open", None)
+
+    def control(self, events: list[tuple[Any, ...]], most: int, timeout: float) -> list[Any]:
+        ((pid, which, flags, what),) = events
+        assert (which, flags, what, most, timeout) == ("PROC", 1 | 2, "EXIT", 0, 0)
+        self.fd = StandInKqueue.pidfd_open(pid)  # type: ignore[misc]
+        return []
+
+    def fileno(self) -> int:
+        return self.fd
+
+    def close(self) -> None:
+        if hasattr(self, "fd"):
+            standard.close(self.fd)
+
+
+@pytest.mark.skipif(not hasattr(standard, "pidfd_open"), reason="the stand-in has one inside")
+def test_by_kqueue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(standard, "pidfd_open")
+    monkeypatch.setattr(native, "kqueue", StandInKqueue)
+    names = {
+        "kevent": lambda *arguments: arguments,
+        "KQ_FILTER_PROC": "PROC",
+        "KQ_EV_ADD": 1,
+        "KQ_EV_ONESHOT": 2,
+        "KQ_NOTE_EXIT": "EXIT",
+    }
+    for name, value in names.items():
+        monkeypatch.setattr(select, name, value, raising=False)
+    event = Event()
+    pid = child_that_ends_when(event, 7)
+    waiting = greenpool.spawn(wait_waitpid, pid)
     greenpool.sleep(0.005)
     assert not waiting.ready()
     event.set()
