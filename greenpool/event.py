@@ -2,20 +2,27 @@
 
 They may be made before there is any hub, and used from every greenlet of every hub and every plain thread.
 
-*What guards what.*  Who waits stands in ``_waiting``, in order of arrival, and is touched under ``_guard``
-only.  The flag (or the outcome) is written under the guard, in one step with claiming all who wait.  It is
-read without the guard, by those whom a stale answer does no harm: whoever finds it unset puts itself into
-``_waiting`` under the guard and *then* looks again.  So of a ``set`` and a ``wait`` that meet, one sees the
-other.
+*What guards what.*  The flag (or the outcome) is written under ``_guard``, in one step with claiming all who
+wait.  Whoever waits gets in line without the guard, by one ``deque.append``, and *then* looks at the flag; it
+has to be the other way round than in ``set``, which writes the flag and *then* looks at the line:
+
+    wait:  get in line; if the flag is set meanwhile, go on; else park
+    set:   write the flag, touch the line (``rotate(0)``), claim whom the line holds
+
+*No wake-up is lost.*  An operation on a deque is one step for all other threads, without the GIL too, as it
+holds the deque's own mutex throughout.  If the append comes before the rotate, ``set`` finds the waiter.  If
+it comes after it, then the flag was written before, and the look that follows the append sees it: the mutex
+orders the two threads.  (Without the rotate, processors that reorder may let both looks miss the other's
+write.)
 
 *The guard is reentrant*, because a signal handler or a finalizer may call ``set`` in the midst of any call
-below, on the same thread.  Hence the order of the steps: whoever waits is in ``_waiting`` before it looks,
-and a waiter that such a ``set`` has claimed between the two parks nevertheless, to take up its resume.
+below, on the same thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -23,7 +30,7 @@ from ._core.current import current_hub
 from ._core.inbox import Call
 from ._core.native import RLock
 from ._core.timeout import Timeout
-from ._core.waiter import WOKEN, Waiter
+from ._core.waiter import EXPIRED, WOKEN, Waiter
 
 __all__ = ["AsyncResult", "Event"]
 
@@ -50,7 +57,7 @@ class Link:
     The hub is that of the thread that made the link.
     """
 
-    __slots__ = ("callback", "source", "hub", "claimed")
+    __slots__ = ("callback", "source", "hub", "state")
 
     def __init__(self, callback: Callable[[Any], object], source: object) -> None:
         if not callable(callback):
@@ -58,24 +65,62 @@ class Link:
         self.callback = callback
         self.source = source
         self.hub = current_hub()
-        self.claimed = False
+        self.state = 0
 
-    def claim(self, value: object = None) -> bool:
-        if self.claimed:
+    def claim(self, value: object = None, state: int = WOKEN) -> bool:
+        if self.state:
             return False
-        self.claimed = True
+        self.state = state
         return True
 
     def resume(self) -> None:
         self.hub.inbox.post(Call(self.callback, self.source))
 
 
-def find_link(waiting: dict[Any, Any], callback: Callable[[Any], object]) -> Link | None:
-    """The link of *callback* among *waiting*; the guard is held."""
+def find_link(waiting: Iterable[Any], callback: Callable[[Any], object]) -> Link | None:
+    """The link of *callback* among *waiting*."""
     for entry in waiting:
         if type(entry) is Link and entry.callback == callback:
             return entry
     return None
+
+
+class WaitLine(deque[Any]):
+    """Who waits, in order of arrival.  Any thread appends; all else is done under the guard of its owner.
+
+    To take a waiter out of the middle would take time in proportion to the length.  So those that were killed
+    or timed out stay, claimed, until they come to the head, or until they may be more than half of all.
+
+    A look at the head and a ``popleft`` that follows it at once are one step, for signal handlers and
+    finalizers, too: those run between two calls, and there is none between the two.
+    """
+
+    # How many have left since the last clearing; some of them may be out of the line already.
+    left = 0
+
+    def leave(self, waiter: Any) -> None:
+        """*waiter* gives up; nobody will claim it any more."""
+        waiter.claim(None, EXPIRED)
+        while self and self[0].state:
+            self.popleft()
+        self.left += 1
+        if self.left > 16 and self.left * 2 > len(self):
+            self._clear_out(waiter)
+
+    def _clear_out(self, waiter: Any) -> None:
+        self.left = 0
+        # Those that come meanwhile must stay behind the others, and the line must not look empty.  So it is
+        # emptied from the right, up to this one at its left end; which comes to lie behind the others.
+        self.appendleft(waiter)
+        waiting = []
+        try:
+            while self[-1] is not waiter:
+                last = self.pop()
+                if not last.state:
+                    waiting.append(last)
+        except IndexError:
+            pass  # a signal handler has served the line
+        self.extendleft(waiting)
 
 
 class Waitable:
@@ -85,7 +130,8 @@ class Waitable:
 
     def __init__(self) -> None:
         self._guard = RLock()
-        self._waiting: dict[Any, None] = {}
+        # None until somebody waits.
+        self._waiting: WaitLine | None = None
 
     def ready(self) -> bool:
         raise NotImplementedError
@@ -93,25 +139,40 @@ class Waitable:
     def _claim_all(self) -> list[Any]:
         """Claim all who wait; the guard is held, and the caller resumes them when it has let go of it."""
         waiting = self._waiting
-        if not waiting:
+        if waiting is None:
             return []
-        self._waiting = {}
-        return [entry for entry in waiting if entry.claim(True)]
+        waiting.rotate(0)
+        woken = []
+        while waiting:
+            waiter = waiting.popleft()
+            if waiter.claim(True):
+                woken.append(waiter)
+        return woken
+
+    def _line(self) -> WaitLine:
+        with self._guard:
+            if self._waiting is None:
+                self._waiting = WaitLine()
+            return self._waiting
 
     def _wait(self, timeout: float | None) -> bool:
         timeout = seconds(timeout)
+        waiting = self._waiting
+        if waiting is None:
+            waiting = self._line()
         waiter = Waiter(self._guard)
-        with self._guard:
-            self._waiting[waiter] = None
-            if self.ready() and waiter.claim(True):
-                self._waiting.pop(waiter, None)
-                return True
         try:
+            waiting.append(waiter)
+            if self.ready():
+                with self._guard:
+                    if waiter.claim(True):
+                        waiting.leave(waiter)
+                        return True
             return waiter.park(timeout)
         finally:
             if waiter.state != WOKEN:
                 with self._guard:
-                    self._waiting.pop(waiter, None)
+                    waiting.leave(waiter)
 
     def rawlink(self, callback: Callable[[Any], object]) -> None:
         """Have the calling thread's hub call *callback(self)*, once, when this is ready (at once if it is).
@@ -119,23 +180,27 @@ class Waitable:
         It runs in the hub's loop and must not wait.
         """
         link = Link(callback, self)
-        with self._guard:
-            self._waiting[link] = None
-            woken = self._claim_all() if self.ready() else []
-        for entry in woken:
-            entry.resume()
+        waiting = self._line()
+        waiting.append(link)
+        if self.ready():
+            with self._guard:
+                claimed = link.claim(True)
+                waiting.leave(link)
+            if claimed:
+                link.resume()
 
     def unlink(self, callback: Callable[[Any], object]) -> None:
         """Take back a ``rawlink`` whose callback has not been called yet."""
-        with self._guard:
-            link = find_link(self._waiting, callback)
-            if link is not None:
-                del self._waiting[link]
+        waiting = self._line()
+        link = find_link(waiting.copy(), callback)
+        if link is not None:
+            with self._guard:
+                waiting.leave(link)
 
     def _at_fork_reinit(self) -> None:
         """In the child of a fork: whoever waited, or held the guard, exists only in the parent."""
         self._guard = RLock()
-        self._waiting = {}
+        self._waiting = None
 
 
 class Event(Waitable):
@@ -177,7 +242,8 @@ class Event(Waitable):
 
     def clear(self) -> None:
         """Take the flag down; those whom a ``set`` before has woken are not affected."""
-        self._flag = False
+        with self._guard:  # not in the midst of a set
+            self._flag = False
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the flag is set; False when *timeout* seconds passed before.

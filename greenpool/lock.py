@@ -38,7 +38,6 @@ from __future__ import annotations
 from _thread import TIMEOUT_MAX
 from collections import OrderedDict
 from collections.abc import Callable
-from operator import index
 from threading import BrokenBarrierError
 from time import monotonic
 from types import TracebackType
@@ -367,17 +366,14 @@ class Semaphore(Line):
     __slots__ = ("_permits", "_unlisted", "__dict__")
 
     def __init__(self, value: int = 1) -> None:
-        try:
-            value = index(value)
-        except TypeError:
-            raise TypeError(f"value must be an int, not {value!r}") from None
+        if not isinstance(value, int):
+            raise TypeError(f"value must be an int, not {value!r}")
         if value < 0:
             raise ValueError(f"value must not be negative, not {value!r}")
         Line.__init__(self)
-        listed = min(value, MAX_LISTED)
-        self._permits = [None] * listed
-        # How many more there are; under the guard.
-        self._unlisted = value - listed
+        # How many more there are than ``_permits`` has; under the guard.
+        self._unlisted = max(value - MAX_LISTED, 0)
+        self._permits = [None] * (value - self._unlisted)
 
     def __repr__(self) -> str:
         name = f"{type(self).__module__.partition('.')[0]}.{type(self).__qualname__}"
@@ -403,6 +399,10 @@ class Semaphore(Line):
                     return True
                 except IndexError:
                     pass  # somebody else was quicker
+        return self._acquire_slowly(blocking, timeout)
+
+    def _acquire_slowly(self, blocking: bool, timeout: float | None) -> bool:
+        if timeout is None:
             if blocking and not self._unlisted:
                 return self._wait_in_line(True, None)
         elif not blocking:
@@ -489,30 +489,62 @@ class Semaphore(Line):
 class BoundedSemaphore(Semaphore):
     """A Semaphore that refuses more releases than there were acquires."""
 
-    __slots__ = ("_initial_value",)
+    # A list of the permits that are taken, with one element each.  To take one out is again a single step, so
+    # that of two releases of one permit only one succeeds.
+    __slots__ = ("_taken", "_initial_value")
 
     def __init__(self, value: int = 1) -> None:
         Semaphore.__init__(self, value)
-        self._initial_value = self.counter
+        self._taken: list[None] = []
+        self._initial_value = value
 
     def _described_value(self) -> str:
         return f"{self.counter}/{self._initial_value}"
 
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        """As that of Semaphore."""
+        if timeout is None and self._permits and not self._line:
+            try:
+                self._permits.pop()
+                self._taken.append(None)
+                return True
+            except IndexError:
+                pass  # somebody else was quicker
+        return self._acquire_slowly(blocking, timeout)
+
     def release(self, n: int = 1) -> None:
         """As that of Semaphore; ValueError where it would make more permits than there were at first."""
-        if n < 1:
-            raise ValueError(f"n must be one or more, not {n!r}")
-        # Under the guard nothing but another thread's acquire can intervene, and that makes it fewer.
-        with self._guard:
-            if self.counter + n > self._initial_value:
-                raise ValueError("Semaphore released too many times")
-            if n == 1:
-                self._permits.append(None)
-            else:
-                self._unlisted += n
-            woken = self._serve()
-        for waiter in woken:
-            waiter.resume()
+        if n == 1:
+            try:
+                self._taken.pop()
+            except IndexError:
+                raise ValueError("Semaphore released too many times") from None
+            self._permits.append(None)
+            if self._line:
+                self._serve_and_resume()
+        else:
+            self._release_many(n)
+
+    def _release_many(self, n: int) -> None:
+        taken = 0
+        try:
+            for _ in range(n):
+                self._taken.pop()
+                taken += 1
+        except IndexError:
+            self._taken.extend([None] * taken)
+            raise ValueError("Semaphore released too many times") from None
+        Semaphore._release_many(self, n)
+
+    def _take(self, taker: object) -> bool:
+        if not Semaphore._take(self, taker):
+            return False
+        self._taken.append(None)
+        return True
+
+    def _give_back(self) -> None:
+        self._taken.pop()
+        self._permits.append(None)
 
 
 class DummySemaphore:

@@ -5,12 +5,13 @@ They may be made before there is any hub, and used from every greenlet of every 
 *An unbounded queue takes no lock* where nobody has to wait: what lock.py says of permits holds for its items,
 as ``deque.append`` and ``deque.popleft`` are single steps for all other threads, with the GIL and without:
 
-    get:  if nobody waits, take an item; else, or if there is none, under the guard:
-          get in line, *then* hand the items there are to the line
-    put:  append the item, *then*, if somebody waits, under the guard: hand the items there are to the line
+    get:  if nobody waits, take an item; else, or if there is none, get in line, *then* touch the items
+          (``rotate(0)``), and if there are any, hand them to the line under the guard
+    put:  append the item, *then*, if somebody waits, hand the items there are to the line under the guard
 
-So an item goes to whoever has waited longest, with the claim of the waiter, and a waiter that a kill or a
-timeout has claimed gets none.  lock.py's head says why no wake-up is lost and nobody is overtaken.
+An item goes to whoever has waited longest, with the claim of the waiter, and a waiter that a kill or a
+timeout has claimed gets none.  lock.py's head says why no wake-up is lost and nobody is overtaken.  (Touching
+the items stands for taking one: both hold the deque's mutex.)
 
 *The gate* (``_gate``) is what ``put`` and ``get`` look at first.  It is the line of getters itself, so it is
 true while somebody waits; but it is True for good where the guard is needed for other reasons: the queue has
@@ -34,7 +35,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ._core.native import RLock as Guard
 from ._core.waiter import FAILED, WOKEN, Waiter
-from .event import seconds
+from .event import WaitLine, seconds
 
 __all__ = [
     "Channel",
@@ -67,6 +68,7 @@ class _Nothing:
 
 
 _NOTHING: Any = _Nothing()
+PEEK: Any = _Nothing()
 
 
 def _check_timeout(block: bool, timeout: float | None) -> float | None:
@@ -102,6 +104,7 @@ class SimpleQueue(Generic[T]):
         "_getters",
         "_putters",
         "_gate",
+        "_counted",
         "__dict__",
         "__weakref__",
     )
@@ -122,8 +125,8 @@ class SimpleQueue(Generic[T]):
         if maxsize is not None and not isinstance(maxsize, int):
             raise TypeError(f"maxsize must be an int or None, not {maxsize!r}")
         self._guard = Guard()
-        # Who waits for an item, in order; the value says whether it takes the item or only wants to see it.
-        self._getters: OrderedDict[Waiter, bool] = OrderedDict()
+        # Who waits for an item; one that only wants to see it has PEEK as its value.
+        self._getters = WaitLine()
         # Who waits for room, in order, with its item.
         self._putters: OrderedDict[Waiter, T] = OrderedDict()
         self._maxsize = maxsize
@@ -131,6 +134,8 @@ class SimpleQueue(Generic[T]):
         self._init(maxsize)
         for item in items:
             self._put(item)
+        # Puts under the guard; of use to Queue only.
+        self._counted = 0
 
     def __repr__(self) -> str:
         bound = f" maxsize={self._maxsize}" if self._bounded() else ""
@@ -229,34 +234,16 @@ class SimpleQueue(Generic[T]):
 
     def _admit(self, item: T) -> None:
         self._put(item)
+        self._counted += 1
 
     def _serve(self, woken: list[Waiter]) -> None:
         """Hand items to those who wait, and let in those who wait for room; adds to *woken* whom to resume.
 
         What a subclass's ``_get`` or ``_put`` raises goes to the one it was called for.
         """
-        getters = self._getters
+        self._serve_getters(woken)
         putters = self._putters
-        while True:
-            while getters:
-                getter, remove = next(iter(getters.items()))
-                if not getter.state:
-                    try:
-                        item = self._take(remove)
-                    except BaseException as exception:
-                        if getter.claim(exception, FAILED):
-                            woken.append(getter)
-                    else:
-                        if item is _NOTHING:
-                            break
-                        if getter.claim(item):
-                            woken.append(getter)
-                        elif remove:
-                            # A signal handler has just killed it.
-                            self._take_back(item)
-                getters.pop(getter, None)
-            if not putters or not self._has_room():
-                return
+        while putters and self._has_room():
             putter, item = putters.popitem(last=False)
             if putter.claim():
                 woken.append(putter)
@@ -264,14 +251,47 @@ class SimpleQueue(Generic[T]):
                     self._admit(item)
                 except BaseException as exception:
                     putter.state, putter.value = FAILED, exception
+                self._serve_getters(woken)
 
-    def _park(self, line: OrderedDict[Waiter, Any], waiter: Waiter, timeout: float | None) -> bool:
-        try:
-            return waiter.park(timeout)
-        finally:
-            if waiter.state != WOKEN:
-                with self._guard:
-                    line.pop(waiter, None)
+    def _serve_getters(self, woken: list[Waiter]) -> None:
+        getters = self._getters
+        while getters:
+            getter = getters[0]
+            if not getter.state:
+                remove = getter.value is not PEEK
+                try:
+                    item = self._take(remove)
+                except BaseException as exception:
+                    if getter.claim(exception, FAILED):
+                        woken.append(getter)
+                else:
+                    if item is _NOTHING:
+                        return
+                    if getter.claim(item):
+                        woken.append(getter)
+                    elif remove:
+                        # A signal handler has just killed it.
+                        self._take_back(item)
+            if getters and getters[0] is getter:
+                getters.popleft()
+
+    def _serve_and_resume(self) -> None:
+        woken: list[Waiter] = []
+        with self._guard:
+            self._serve(woken)
+            if self.is_shutdown:
+                self._shut_out(woken)
+        _resume(woken)
+
+    def _shut_out(self, woken: list[Waiter]) -> None:
+        """The queue is shut down: who waits for an item or for room will never have it."""
+        getters = self._getters
+        getters.rotate(0)
+        waiting = list(self._putters)
+        self._putters.clear()
+        while getters:
+            waiting.append(getters.popleft())
+        woken += [waiter for waiter in waiting if waiter.claim(ShutDown(), FAILED)]
 
     # Putting.
 
@@ -280,8 +300,10 @@ class SimpleQueue(Generic[T]):
 
         Raises Full when there is none after that or, with *block* false, at once.
         """
-        if self._gate or timeout is not None:
-            self._put_guarded(item, block, timeout)
+        gate = self._gate
+        if gate or timeout is not None:
+            if gate is not self._getters or timeout is not None or not self._hand(item):
+                self._put_guarded(item, block, timeout)
             return
         self.queue.append(item)
         if self._gate:
@@ -293,10 +315,21 @@ class SimpleQueue(Generic[T]):
 
     def _settle(self, item: T) -> None:
         """Somebody has come to wait while *item* was put."""
-        woken: list[Waiter] = []
+        self._serve_and_resume()
+
+    def _hand(self, item: T) -> bool:
+        """Hand *item* to the first getter, where that is all there is to do."""
+        getters = self._getters
         with self._guard:
-            self._serve(woken)
-        _resume(woken)
+            if self._gate is not getters or self.queue or not getters:
+                return False
+            getter = getters[0]
+            if getter.value is PEEK or not getter.claim(item):
+                return False
+            getters.popleft()
+            self._counted += 1
+        getter.resume()
+        return True
 
     def _put_guarded(self, item: T, block: bool, timeout: float | None) -> None:
         timeout = _check_timeout(block, timeout)
@@ -316,8 +349,16 @@ class SimpleQueue(Generic[T]):
                 self._serve(woken)
         finally:
             _resume(woken)
-        if waiter is not None and not self._park(self._putters, waiter, timeout):
-            raise Full
+        if waiter is None:
+            return
+        try:
+            if waiter.park(timeout):
+                return
+        finally:
+            if waiter.state != WOKEN:
+                with self._guard:
+                    self._putters.pop(waiter, None)
+        raise Full
 
     # Getting.
 
@@ -326,11 +367,15 @@ class SimpleQueue(Generic[T]):
 
         Raises Empty when there is none after that or, with *block* false, at once.
         """
-        if timeout is None and self.queue and not self._gate:
-            try:
-                return self.queue.popleft()  # type: ignore[no-any-return]
-            except IndexError:
-                pass  # somebody else was quicker
+        if timeout is None:
+            gate = self._gate
+            if not gate and self.queue:
+                try:
+                    return self.queue.popleft()  # type: ignore[no-any-return]
+                except IndexError:
+                    pass  # somebody else was quicker
+            if block and gate is self._getters:
+                return self._wait_for_item(None, True)
         return self._get_guarded(block, timeout, True)
 
     def get_nowait(self) -> T:
@@ -347,42 +392,51 @@ class SimpleQueue(Generic[T]):
 
     def _get_guarded(self, block: bool, timeout: float | None, remove: bool) -> T:
         timeout = _check_timeout(block, timeout)
-        getters = self._getters
-        waiter = None
         woken: list[Waiter] = []
         try:
             with self._guard:
-                if getters:
+                if self._getters:
                     # They come first; those that were killed go.
                     self._serve(woken)
-                item = _NOTHING if getters else self._take(remove)
-                if item is _NOTHING:
-                    if self.is_shutdown:
-                        raise ShutDown
-                    if not block:
-                        raise Empty
-                    waiter = Waiter(self._guard)
-                    getters[waiter] = remove
-                self._serve(woken)
+                item = _NOTHING if self._getters else self._take(remove)
+                if item is not _NOTHING:
+                    self._serve(woken)
+                elif self.is_shutdown:
+                    raise ShutDown
+                elif not block:
+                    raise Empty
         finally:
             _resume(woken)
-        if waiter is None:
-            return item  # type: ignore[no-any-return]
+        return self._wait_for_item(timeout, remove) if item is _NOTHING else item
+
+    def _wait_for_item(self, timeout: float | None, remove: bool) -> T:
+        getters = self._getters
+        waiter = Waiter(self._guard)
+        if not remove:
+            waiter.value = PEEK
         try:
-            if self._park(getters, waiter, timeout):
+            getters.append(waiter)
+            if self._plain:
+                self.queue.rotate(0)
+            if self._gate is not getters or self.queue:
+                self._serve_and_resume()
+            if waiter.park(timeout):
                 return waiter.value  # type: ignore[no-any-return]
         except BaseException:
-            if waiter.state == WOKEN and remove:
-                # KeyboardInterrupt can strike when an item was handed over but not yet taken up.
-                self._reject(waiter.value)
+            self._leave(waiter, remove)
             raise
+        self._leave(waiter, remove)
         raise Empty
 
-    def _reject(self, item: T) -> None:
+    def _leave(self, waiter: Waiter, remove: bool) -> None:
         woken: list[Waiter] = []
         with self._guard:
-            self._take_back(item)
-            self._serve(woken)
+            if waiter.state == WOKEN and remove:
+                # KeyboardInterrupt can strike when an item was handed over but not yet taken up.
+                self._take_back(waiter.value)
+                self._serve(woken)
+            else:
+                self._getters.leave(waiter)
         _resume(woken)
 
     # Iterating.
@@ -404,7 +458,7 @@ class Queue(SimpleQueue[T]):
     beginning, if it is another than that of *items*.
     """
 
-    __slots__ = ("is_shutdown", "_counted", "_uncounted", "_joiners")
+    __slots__ = ("is_shutdown", "_uncounted", "_joiners")
 
     def __init__(
         self,
@@ -431,8 +485,10 @@ class Queue(SimpleQueue[T]):
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """As that of SimpleQueue; raises ShutDown if the queue is shut down, also while it waits."""
-        if self._gate or timeout is not None:
-            self._put_guarded(item, block, timeout)
+        gate = self._gate
+        if gate or timeout is not None:
+            if gate is not self._getters or timeout is not None or not self._hand(item):
+                self._put_guarded(item, block, timeout)
             return
         try:
             self._uncounted.pop()
@@ -447,10 +503,6 @@ class Queue(SimpleQueue[T]):
         with self._guard:
             self._uncounted.extend([None] * (COUNT - 1))
             self._counted += COUNT
-
-    def _admit(self, item: T) -> None:
-        self._put(item)
-        self._counted += 1
 
     def _settle(self, item: T) -> None:
         """Somebody has come to wait, or the queue was shut down, while *item* was put."""
@@ -517,21 +569,14 @@ class Queue(SimpleQueue[T]):
         with self._guard:
             self.is_shutdown = True
             self._set_gate()
-            self._shut_out(self._putters, woken)
             if immediate:
                 while self._take(True) is not _NOTHING:
                     if self.unfinished_tasks > 0:
                         self._finish_one(woken)
             # An item may have come in without the guard.
-            self._serve(woken)
-            self._shut_out(self._getters, woken)
+            self._serve_getters(woken)
+            self._shut_out(woken)
         _resume(woken)
-
-    def _shut_out(self, line: OrderedDict[Waiter, Any], woken: list[Waiter]) -> None:
-        while line:
-            waiter, _ = line.popitem(last=False)
-            if waiter.claim(ShutDown(), FAILED):
-                woken.append(waiter)
 
 
 JoinableQueue = Queue
@@ -650,9 +695,7 @@ class Channel(Generic[T]):
         """As ``get(block=False)``."""
         return self.get(False)
 
-    def _meet(
-        self, line: OrderedDict[Waiter, Any], waiter: Waiter, timeout: float | None
-    ) -> bool:
+    def _meet(self, line: OrderedDict[Waiter, Any], waiter: Waiter, timeout: float | None) -> bool:
         try:
             return waiter.park(timeout)
         finally:

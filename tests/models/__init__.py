@@ -1,0 +1,1 @@
+"""The primitives beside plain models of them, driven step by step by hypothesis."""
