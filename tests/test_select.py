@@ -17,6 +17,7 @@ from greenpool import select, socket
 from greenpool._core import native
 from greenpool._core.current import current_hub
 from greenpool._core.descriptor import READ, wait_any
+from greenpool._core.pollers.selector import SelectorPoller
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
@@ -130,6 +131,18 @@ def test_on_every_hub_of_a_pool(wait: Wait, pipe: tuple[int, int]) -> None:
         waiting = [runtime.spawn(wait, reading) for _ in range(6)]
         os.write(writing, b"x")
         assert [greenlet.get() for greenlet in waiting] == [True] * 6
+
+
+@each_way
+def test_over_a_level_triggered_poller(wait: Wait, pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    with greenpool.Runtime(pool_size=1, poller=SelectorPoller) as runtime:
+        assert not runtime.spawn(wait, reading, 0.002).get()
+        waiting = [runtime.spawn(wait, reading) for _ in range(3)]
+        os.write(writing, b"x")
+        assert [greenlet.get() for greenlet in waiting] == [True] * 3
+        # It is asked anew, and not woken for what it was not asked for.
+        assert runtime.spawn(select.select, [writing], [], [reading], 0.002).get() == ([], [], [])
 
 
 @each_way
