@@ -105,6 +105,7 @@ class SimpleQueue(Generic[T]):
         "_putters",
         "_gate",
         "_counted",
+        "_uncounted",
         "__dict__",
         "__weakref__",
     )
@@ -134,8 +135,8 @@ class SimpleQueue(Generic[T]):
         self._init(maxsize)
         for item in items:
             self._put(item)
-        # Puts under the guard; of use to Queue only.
         self._counted = 0
+        self._uncounted: list[None] = []
 
     def __repr__(self) -> str:
         bound = f" maxsize={self._maxsize}" if self._bounded() else ""
@@ -183,7 +184,7 @@ class SimpleQueue(Generic[T]):
 
     def _set_gate(self) -> None:
         lockless = self._plain and not self._bounded() and not self.is_shutdown
-        self._gate: object = self._getters if lockless else True
+        self._gate: Any = self._getters if lockless else True
 
     def _has_room(self) -> bool:
         return self._maxsize is None or self._maxsize <= 0 or self._qsize() < self._maxsize
@@ -301,35 +302,43 @@ class SimpleQueue(Generic[T]):
         Raises Full when there is none after that or, with *block* false, at once.
         """
         gate = self._gate
-        if gate or timeout is not None:
-            if gate is not self._getters or timeout is not None or not self._hand(item):
-                self._put_guarded(item, block, timeout)
+        if not gate and timeout is None:
+            try:
+                self._uncounted.pop()
+            except IndexError:
+                self._count()
+            self.queue.append(item)
+            if self._gate:
+                self._settle(item)
             return
-        self.queue.append(item)
-        if self._gate:
-            self._settle(item)
+        if gate is not True and timeout is None:
+            getter = None
+            with self._guard:
+                # No call between the look at the first getter and its leaving the line: see WaitLine.
+                if self._gate is gate and not self.queue and gate and gate[0].value is not PEEK:
+                    getter = gate.popleft()
+                    if getter.claim(item):
+                        self._counted += 1
+                    else:
+                        getter = None
+            if getter is not None:
+                getter.resume()
+                return
+        self._put_guarded(item, block, timeout)
 
     def put_nowait(self, item: T) -> None:
         """As ``put(item, block=False)``."""
         self.put(item, False)
 
+    def _count(self) -> None:
+        """Count one put, and some more in advance."""
+        with self._guard:
+            self._uncounted.extend([None] * (COUNT - 1))
+            self._counted += COUNT
+
     def _settle(self, item: T) -> None:
         """Somebody has come to wait while *item* was put."""
         self._serve_and_resume()
-
-    def _hand(self, item: T) -> bool:
-        """Hand *item* to the first getter, where that is all there is to do."""
-        getters = self._getters
-        with self._guard:
-            if self._gate is not getters or self.queue or not getters:
-                return False
-            getter = getters[0]
-            if getter.value is PEEK or not getter.claim(item):
-                return False
-            getters.popleft()
-            self._counted += 1
-        getter.resume()
-        return True
 
     def _put_guarded(self, item: T, block: bool, timeout: float | None) -> None:
         timeout = _check_timeout(block, timeout)
@@ -374,8 +383,19 @@ class SimpleQueue(Generic[T]):
                     return self.queue.popleft()  # type: ignore[no-any-return]
                 except IndexError:
                     pass  # somebody else was quicker
-            if block and gate is self._getters:
-                return self._wait_for_item(None, True)
+            if block and gate is not True:
+                # As _wait_for_item; one call less, in the path that every hand-over takes.
+                waiter = Waiter(self._guard)
+                try:
+                    gate.append(waiter)
+                    self.queue.rotate(0)
+                    if self._gate is not gate or self.queue:
+                        self._serve_and_resume()
+                    waiter.park()
+                    return waiter.value  # type: ignore[no-any-return]
+                except BaseException:
+                    self._leave(waiter, True)
+                    raise
         return self._get_guarded(block, timeout, True)
 
     def get_nowait(self) -> T:
@@ -416,9 +436,11 @@ class SimpleQueue(Generic[T]):
             waiter.value = PEEK
         try:
             getters.append(waiter)
-            if self._plain:
+            if self._gate is getters:
                 self.queue.rotate(0)
-            if self._gate is not getters or self.queue:
+                if self.queue:
+                    self._serve_and_resume()
+            else:
                 self._serve_and_resume()
             if waiter.park(timeout):
                 return waiter.value  # type: ignore[no-any-return]
@@ -458,7 +480,7 @@ class Queue(SimpleQueue[T]):
     beginning, if it is another than that of *items*.
     """
 
-    __slots__ = ("is_shutdown", "_uncounted", "_joiners")
+    __slots__ = ("is_shutdown", "_joiners")
 
     def __init__(
         self,
@@ -469,7 +491,6 @@ class Queue(SimpleQueue[T]):
         self.is_shutdown = False
         SimpleQueue.__init__(self, maxsize, items)
         self._counted = self._qsize() if unfinished_tasks is None else unfinished_tasks
-        self._uncounted: list[None] = []
         self._joiners: dict[Waiter, None] = {}
 
     @property
@@ -482,27 +503,6 @@ class Queue(SimpleQueue[T]):
         """Another queue with the same bound, items and number of unfinished tasks."""
         with self._guard:
             return type(self)(self._maxsize, self.queue.copy(), self.unfinished_tasks)
-
-    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
-        """As that of SimpleQueue; raises ShutDown if the queue is shut down, also while it waits."""
-        gate = self._gate
-        if gate or timeout is not None:
-            if gate is not self._getters or timeout is not None or not self._hand(item):
-                self._put_guarded(item, block, timeout)
-            return
-        try:
-            self._uncounted.pop()
-        except IndexError:
-            self._count()
-        self.queue.append(item)
-        if self._gate:
-            self._settle(item)
-
-    def _count(self) -> None:
-        """Count one put, and some more in advance."""
-        with self._guard:
-            self._uncounted.extend([None] * (COUNT - 1))
-            self._counted += COUNT
 
     def _settle(self, item: T) -> None:
         """Somebody has come to wait, or the queue was shut down, while *item* was put."""
