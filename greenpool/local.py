@@ -20,7 +20,7 @@ import weakref
 from typing import Any
 
 from ._core.carrier import Carrier
-from ._core.current import getcurrent
+from ._core.current import finalizing_greenlet, getcurrent
 
 __all__ = ["local"]
 
@@ -107,7 +107,7 @@ class local:  # noqa: N801 - its name in threading and in gevent
             # As _values, which would cost half as much again.
             try:
                 return getcurrent().task.locals[id(self)]()[name]
-            except (AttributeError, KeyError, TypeError):
+            except (AttributeError, KeyError, TypeError, RuntimeError):
                 values = _values(self)
                 if name in values:
                     return values[name]
@@ -123,7 +123,7 @@ class local:  # noqa: N801 - its name in threading and in gevent
         if plain:
             try:
                 getcurrent().task.locals[id(self)]()[name] = value
-            except (AttributeError, KeyError, TypeError):
+            except (AttributeError, KeyError, TypeError, RuntimeError):
                 _values(self)[name] = value
         elif name == "__dict__":
             raise AttributeError(f"'__dict__' of {type(self).__name__!r} object is read-only")
@@ -183,7 +183,10 @@ def _add_values(self: local) -> dict[str, Any]:
 
 def _owner() -> Any:
     """The object whose ``locals`` are the calling greenlet's."""
-    greenlet = getcurrent()
+    try:
+        greenlet = getcurrent()
+    except RuntimeError:
+        greenlet = finalizing_greenlet()
     if type(greenlet) is Carrier:
         return greenlet.task
     if not hasattr(greenlet, "locals"):

@@ -45,7 +45,7 @@ from typing import Any, Protocol, TypeVar
 from warnings import warn
 
 from ._core.carrier import Carrier
-from ._core.current import getcurrent
+from ._core.current import finalizing_greenlet, getcurrent
 from ._core.native import RLock as Guard
 from ._core.waiter import WOKEN, Waiter
 from .event import Link, find_link, seconds
@@ -253,7 +253,10 @@ class Lock(Line):
 
 def _me() -> object:
     """Who is calling: the task, as carriers pass from one to the next; else the greenlet itself."""
-    greenlet = getcurrent()
+    try:
+        greenlet = getcurrent()
+    except RuntimeError:
+        greenlet = finalizing_greenlet()
     return greenlet.task if type(greenlet) is Carrier else greenlet
 
 
@@ -281,7 +284,10 @@ class RLock(Line):
 
     def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
         """Take the lock, once more if it is the caller's; arguments and result as those of Lock."""
-        greenlet = getcurrent()
+        try:
+            greenlet = getcurrent()
+        except RuntimeError:
+            greenlet = finalizing_greenlet()
         me = greenlet.task if type(greenlet) is Carrier else greenlet
         owner = self._owner
         if owner.get(None) is me:
@@ -297,7 +303,10 @@ class RLock(Line):
 
     def release(self) -> None:
         """Undo one acquire; the last one frees the lock.  RuntimeError if it is not the caller's."""
-        greenlet = getcurrent()
+        try:
+            greenlet = getcurrent()
+        except RuntimeError:
+            greenlet = finalizing_greenlet()
         me = greenlet.task if type(greenlet) is Carrier else greenlet
         if self._owner.get(None) is not me:
             raise RuntimeError("cannot release un-acquired lock")

@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+import traceback  # noqa: F401 - a hub that reports an exception finds it imported, and needs no green lock
 import warnings
 from collections.abc import Iterable, Iterator
 from importlib.machinery import ModuleSpec

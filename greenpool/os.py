@@ -14,6 +14,8 @@ status away.  No handler for SIGCHLD is installed.
 *What stays*: ``fork`` and its like (the hub goes on in the child, see ``Hub.after_fork``), ``posix_spawn``,
 ``sendfile`` (``socket.sendfile`` parks), and what works on regular files.
 
+*When the interpreter is finalized* there are no hubs any more: what finalizers call then blocks.
+
 *Threads*: any.
 """
 
@@ -28,6 +30,7 @@ import select as _standard_select
 import stat as _stat
 from collections.abc import Callable as _Callable
 from collections.abc import Sequence as _Sequence
+from sys import is_finalizing as _is_finalizing
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
@@ -105,6 +108,8 @@ def _may_block(fd: int, bits: int) -> bool:
 
 def _when_ready(fd: int, bits: int, function: _Callable[..., _Any], *args: _Any) -> _Any:
     while (result := _unless_it_blocks(fd, bits, function, *args)) is _WOULD_BLOCK:
+        if _is_finalizing():
+            return function(*args)
         _wait_descriptor(fd, bits, None)
     return result
 
@@ -174,6 +179,9 @@ if hasattr(_standard, "writev"):
 
 def _wait_for_exit(pid: int, timeout: float | None = None) -> bool:
     """Park until the child *pid* has ended, without reaping it; False after *timeout* seconds."""
+    if _is_finalizing() and timeout is None:
+        _native_waitid(_standard.P_PID, pid, _standard.WEXITED | _standard.WNOWAIT)
+        return True
     try:
         watch, stop_watching = _watch_child(pid)
     except ProcessLookupError:

@@ -21,7 +21,7 @@ from typing import Any
 from greenlet import GreenletExit
 
 from ._core.carrier import Carrier
-from ._core.current import getcurrent
+from ._core.current import finalizing_greenlet, getcurrent
 from ._core.hub import yield_now
 from ._core.native import Lock as _NativeLock
 from ._core.native import get_ident as _native_ident
@@ -56,11 +56,14 @@ exit_thread = exit
 
 
 def _spend() -> None:
-    greenlet = getcurrent()
     try:
+        greenlet = getcurrent()
         credit = greenlet.credit = greenlet.credit - 1
     except AttributeError:
         return  # a hub's loop, or a thread that has never waited
+    except RuntimeError:
+        finalizing_greenlet()
+        return
     if credit < 0:
         yield_now()
 
@@ -221,7 +224,10 @@ start_new = start_new_thread
 
 def get_ident() -> int:
     """The identifier of the calling green thread; an OS thread's own outside of any."""
-    greenlet = getcurrent()
+    try:
+        greenlet = getcurrent()
+    except RuntimeError:
+        greenlet = finalizing_greenlet()
     if type(greenlet) is Carrier:
         return id(greenlet.task)
     if greenlet.parent is None or not hasattr(greenlet, "hub"):

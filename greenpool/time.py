@@ -8,6 +8,7 @@ from __future__ import annotations
 import time as _standard
 from math import isnan as _isnan
 from operator import index as _index
+from sys import is_finalizing as _is_finalizing
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from ._rebound import take_names as _take_names
@@ -50,8 +51,9 @@ def sleep(seconds: _SupportsFloat | _SupportsIndex, /) -> None:
     if duration < 0:
         raise ValueError("sleep length must be non-negative")
     hub = _thread_hub()
-    if hub is not None and _getcurrent() is hub.loop:
-        # A signal handler that was called while the hub waited: nothing can run meanwhile anyway.
+    if _is_finalizing() or (hub is not None and _getcurrent() is hub.loop):
+        # A finalizer at the interpreter's end, or a signal handler that was called while the hub waited:
+        # nothing else can run meanwhile anyway.
         _native_sleep(duration)
     else:
         _sleep(duration)

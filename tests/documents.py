@@ -8,8 +8,6 @@ the report of an exception: the lines of it that are not indented are those on s
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 import os
 import re
 import signal
@@ -17,8 +15,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
 
 import greenpool
 
@@ -58,25 +54,6 @@ def python_blocks(path: Path) -> list[Block]:
     ]
 
 
-def missing_names(code: str) -> list[str]:
-    """The names of greenpool that the code uses and this version does not have."""
-    wanted = set()
-    for node in ast.walk(ast.parse(code)):
-        match node:
-            case ast.Import():
-                wanted |= {alias.name for alias in node.names}
-            case ast.ImportFrom(module=str(module)):
-                wanted |= {f"{module}.{alias.name}" for alias in node.names}
-            case ast.Attribute(value=ast.Name(id="greenpool"), attr=name):
-                wanted.add(f"greenpool.{name}")
-    return sorted(name for name in wanted if name.startswith("greenpool.") and not _exists(name))
-
-
-def _exists(name: str) -> bool:
-    _, first, *_ = name.split(".")
-    return hasattr(greenpool, first) or importlib.util.find_spec(f"greenpool.{first}") is not None
-
-
 def run_program(*arguments: str | Path, cwd: Path) -> tuple[str, str]:
     """Runs this interpreter with warnings as errors; gives back its stdout and stderr."""
     package_root = str(Path(greenpool.__file__).parent.parent)
@@ -100,8 +77,6 @@ def run_program(*arguments: str | Path, cwd: Path) -> tuple[str, str]:
 
 
 def check_block(block: Block, directory: Path) -> None:
-    if missing := missing_names(block.code):
-        pytest.skip(f"not in this version: {', '.join(missing)}")
     program = directory / block.path.with_suffix(".py").name
     # The empty lines make a traceback name the line of the document.
     program.write_text("\n" * (block.line - 1) + block.code, encoding="utf-8")

@@ -382,3 +382,40 @@ def test_ctrl_c_in_a_thread_is_raised_in_the_main_program(set_up: str) -> None:
         assert ended
         """
     assert run("\n".join(line.removeprefix(" " * 8) for line in script.splitlines())) == "mine\n"
+
+
+def test_finalizers_at_the_interpreter_s_end() -> None:
+    """They may take locks, look at locals, sleep and wait for children, though nothing can park any more."""
+    assert (
+        run_patched("""
+        import os, subprocess, sys, threading, time
+
+        class Late:
+            def __init__(self):
+                self.lock, self.rlock, self.local = threading.Lock(), threading.RLock(), threading.local()
+                self.local.value = 1
+                self.rlock.acquire()
+                self.condition = threading.Condition()
+                self.process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+                self.pid = os.posix_spawn("/bin/sleep", ["sleep", "0.01"], os.environ)
+                self.pipe = os.pipe()
+
+            def __del__(self, sys=sys, threading=threading, os=os, time=time):
+                assert sys.is_finalizing()
+                with self.lock, self.rlock, self.condition:
+                    assert self.local.value == 1
+                    assert self.rlock._recursion_count() == 2
+                    self.condition.notify_all()
+                    assert not self.lock.acquire(blocking=False)
+                assert threading.current_thread() is threading.main_thread()
+                time.sleep(0.001)
+                os.write(self.pipe[1], b"x")
+                assert os.read(self.pipe[0], 1) == b"x"
+                assert os.waitpid(self.pid, 0) == (self.pid, 0)
+                self.process.stdin.close()
+                assert self.process.wait() == 0
+
+        sys.late = Late()
+        """)
+        == ""
+    )

@@ -26,6 +26,24 @@ if TYPE_CHECKING:
 # The attributes above are not part of greenlet's own type.
 getcurrent = cast("Callable[[], Any]", _greenlet.getcurrent)
 
+# The greenlet of the main program, if that is what imports this.
+_main_greenlet: Any = getcurrent() if threading.current_thread() is threading.main_thread() else None
+while _main_greenlet is not None and _main_greenlet.parent is not None:
+    _main_greenlet = _main_greenlet.parent
+
+
+def finalizing_greenlet(is_finalizing: Callable[[], bool] = sys.is_finalizing) -> Any:
+    """What stands for ``getcurrent()`` once that has raised RuntimeError.
+
+    greenlet does so while the interpreter is finalized.  Finalizers of the standard library still take and
+    release locks then, look at locals and wait for children, all on one thread, and need not be told that
+    they are late; only what would have to park fails.
+    """
+    if not is_finalizing():
+        raise  # noqa: PLE0704 - called where the RuntimeError is handled
+    return _main_greenlet
+
+
 # Socket operations that a greenlet may do in a row without parking, as tokio's coop budget.
 CREDIT = 128
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
@@ -526,6 +525,10 @@ class Hub:
         stderr = sys.stderr
         if stderr is None:
             return
+        # Not at the module's head, where it would take a tenth of the time of importing greenpool.  monkey.py
+        # imports it, so where the lock of an import is green it is there.
+        import traceback
+
         try:
             what = source.name if isinstance(source, Task) else repr(source)
             lines = traceback.format_exception(exception)

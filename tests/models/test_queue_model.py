@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
@@ -22,6 +23,8 @@ from .workers import Killed, Machine, Worker, cases, picks
 
 items = st.integers(min_value=0, max_value=99)
 bounds = st.sampled_from([0, 1, 2])
+# The time of a wait is made to be over, but only of one that has a timeout.
+timeouts = st.sampled_from([None, 3600.0])
 
 
 class QueueMachine(Machine):
@@ -94,13 +97,11 @@ class QueueMachine(Machine):
 
     # Items.
 
-    @rule(pick=picks, item=items)
-    def put(self, pick: int, item: int) -> None:
+    @rule(pick=picks, item=items, timeout=timeouts)
+    def put(self, pick: int, item: int, timeout: float | None) -> None:
         worker = self.worker(pick)
-
-        def command() -> None:
-            self.queue.put(item)
-
+        worker.timed = timeout is not None
+        command = partial(self.queue.put, item, timeout=timeout)
         if self.shut:
             self.returns(worker, command, ShutDown)
         elif self.room():
@@ -130,10 +131,11 @@ class QueueMachine(Machine):
         else:
             self.returns(self.worker(pick), command, Full)
 
-    @rule(pick=picks, remove=st.booleans())
-    def get(self, pick: int, remove: bool) -> None:
+    @rule(pick=picks, remove=st.booleans(), timeout=timeouts)
+    def get(self, pick: int, remove: bool, timeout: float | None) -> None:
         worker = self.worker(pick)
-        command = self.queue.get if remove else self.queue.peek
+        worker.timed = timeout is not None
+        command = partial(self.queue.get if remove else self.queue.peek, timeout=timeout)
         if self.items:
             self.returns(worker, command, self.items[self.next_index()])
             if remove:
@@ -166,6 +168,7 @@ class QueueMachine(Machine):
     @rule(pick=picks, kill=st.booleans())
     def give_up(self, pick: int, kill: bool) -> None:
         worker = self.worker(pick, self.blocked)
+        kill = kill or not worker.timed
         worker.end_of_wait(kill)()
         self.workers.settle()
         self.gave_up(worker, kill)
@@ -175,6 +178,7 @@ class QueueMachine(Machine):
     @rule(pick=picks, which=picks, item=items, kill=st.booleans())
     def put_while_one_gives_up(self, pick: int, which: int, item: int, kill: bool) -> None:
         leaving = self.getters[which % len(self.getters)][0]
+        kill = kill or not leaving.timed
         give_up = leaving.end_of_wait(kill)
         putting = self.worker(pick)
         putting.give(lambda: self.queue.put(item))
@@ -191,6 +195,7 @@ class QueueMachine(Machine):
     @rule(pick=picks, which=picks, kill=st.booleans())
     def get_while_one_gives_up(self, pick: int, which: int, kill: bool) -> None:
         leaving = self.putters[which % len(self.putters)][0]
+        kill = kill or not leaving.timed
         give_up = leaving.end_of_wait(kill)
         getting = self.worker(pick)
         getting.give(self.queue.get)
@@ -232,6 +237,7 @@ class JoinableMachine(QueueMachine):
             self.returns(self.worker(pick), self.queue.join, True)
         elif self.may_wait():
             worker = self.worker(pick)
+            worker.timed = True
             self.waits(worker, self.queue.join)
             self.joiners.append(worker)
 

@@ -49,6 +49,8 @@ class Worker:
         self.number = number
         self.greenlet: Any = None
         self.outcome: Any = None
+        # Whether its time can be over in the command that it was given.
+        self.timed = True
         self._lock = threading.Lock()
         self._waiter: Waiter | None = None
         self._started = threading.Event()
@@ -86,6 +88,7 @@ class Worker:
 
     def end_of_wait(self, kill: bool) -> Callable[[], object]:
         """What kills it in the wait that it is in now or, without *kill*, lets its time be over."""
+        assert kill or self.timed
         hub = self.greenlet.hub
         if kill:
             return partial(hub.inbox.post, Call(interrupt, self.greenlet, Killed()))
