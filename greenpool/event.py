@@ -105,22 +105,22 @@ class WaitLine(deque[Any]):
             self.popleft()
         self.left += 1
         if self.left > 16 and self.left * 2 > len(self):
-            self._clear_out(waiter)
+            self._clear_out()
 
-    def _clear_out(self, waiter: Any) -> None:
+    def _clear_out(self) -> None:
+        """Take out those that nobody will claim.
+
+        Who still waits stays in the line throughout, where a signal handler's ``set`` or ``release`` finds
+        it.  From the right: those that come meanwhile shift no index, and where a handler has taken some from
+        the left, what is looked at twice or not at all does no harm.
+        """
         self.left = 0
-        # Those that come meanwhile must stay behind the others, and the line must not look empty.  So it is
-        # emptied from the right, up to this one at its left end; which comes to lie behind the others.
-        self.appendleft(waiter)
-        waiting = []
-        try:
-            while self[-1] is not waiter:
-                last = self.pop()
-                if not last.state:
-                    waiting.append(last)
-        except IndexError:
-            pass  # a signal handler has served the line
-        self.extendleft(waiting)
+        for index in range(len(self) - 1, -1, -1):
+            try:
+                if self[index].state:
+                    del self[index]
+            except IndexError:
+                continue  # a signal handler has served the line
 
 
 class Waitable:

@@ -92,12 +92,26 @@ def test_those_who_give_up_leave_the_line() -> None:
     for _ in range(1000):
         assert event.wait(0) is False
         # One that waits since before them does not keep them.
-        assert event._waiting is not None and len(event._waiting) <= 50
+        assert event._waiting is not None and len(event._waiting) < 20
     late = greenpool.spawn(event.wait)
     greenpool.sleep(0)
     event.set()
     assert patient.get() and late.get()
     assert not event._waiting
+
+
+def test_those_who_stay_keep_their_order() -> None:
+    event = Event()
+    woken: list[int] = []
+    waiting = [greenpool.spawn(lambda number: event.wait() and woken.append(number), i) for i in range(200)]
+    greenpool.sleep(0)
+    for greenlet in waiting[::-3] + waiting[1::3]:
+        greenlet.kill()
+    staying = [number for number, greenlet in enumerate(waiting) if not greenlet.dead]
+    assert event._waiting is not None and len(staying) <= len(event._waiting) < 2 * len(staying) + 20
+    event.set()
+    greenpool.joinall(waiting)
+    assert woken == staying
 
 
 def test_killed_while_waiting() -> None:
