@@ -1,0 +1,147 @@
+"""The standard library's own tests of locks and queues, run against greenpool's.
+
+They come with Python: test.lock_tests and test.test_queue, in the version of the running interpreter.  Each
+runs with OS threads, and with greenlets in their place, on one hub and on four.  For greenlets it is a copy
+of the module, in which ``threading``, ``_thread`` and ``time`` are the green ones.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.util
+import sys
+import types
+import unittest
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+
+import greenpool.queue
+import greenpool.thread
+import greenpool.threading
+import greenpool.time
+from greenpool import event, lock
+
+MODULES = ("test.support.threading_helper", "test.lock_tests", "test.test_queue")
+
+try:
+    standard: dict[str, Any] = {name: importlib.import_module(name) for name in MODULES}
+except ImportError as missing:
+    pytest.skip(f"this Python comes without its own tests: {missing}", allow_module_level=True)
+
+# What each class of standard tests is run against, by the name under which its tests look for it.
+SUBJECTS: dict[str, dict[str, Any]] = {
+    "LockTests": {"locktype": lock.Lock},
+    "RLockTests": {"locktype": lock.RLock},
+    "EventTests": {"eventtype": event.Event},
+    "ConditionTests": {"condtype": lock.Condition},
+    "SemaphoreTests": {"semtype": lock.Semaphore},
+    "BoundedSemaphoreTests": {"semtype": lock.BoundedSemaphore},
+    "BarrierTests": {"barriertype": lock.Barrier},
+    "QueueTest": {"queue": greenpool.queue},
+    "LifoQueueTest": {"queue": greenpool.queue},
+    "PriorityQueueTest": {"queue": greenpool.queue},
+    "FailingQueueTest": {"queue": greenpool.queue},
+    "BaseSimpleQueueTest": {"queue": greenpool.queue, "type2test": greenpool.queue.SimpleQueue},
+}
+
+# Tests that cannot hold, each with the reason.
+EXCUSED = {
+    "EventTests.test_at_fork_reinit": "it looks into the Condition that the standard Event is made of",
+}
+EXCUSED_IN_GREENLETS: dict[str, str] = {}
+if hasattr(standard["test.test_queue"].BaseQueueTestMixin, "test_shutdown_empty"):
+    polling = "its readers poll the queue without ever waiting, so other greenlets of their hub never run"
+    EXCUSED_IN_GREENLETS = {
+        "BaseQueueTestMixin.test_shutdown_all_methods_in_many_threads": polling,
+        "BaseQueueTestMixin.test_shutdown_immediate_all_methods_in_many_threads": polling,
+    }
+
+
+def green_copies() -> dict[str, Any]:
+    """The standard test modules anew, over green threads."""
+    threading = types.ModuleType("threading")
+    # Its own Barrier would raise its own exception.
+    vars(threading).update(vars(greenpool.threading), BrokenBarrierError=lock.BrokenBarrierError)
+    green = {"threading": threading, "_thread": greenpool.thread, "time": greenpool.time}
+    support = types.ModuleType("test.support")
+    vars(support).update(vars(sys.modules["test.support"]), time=greenpool.time)
+    for name in ("busy_retry", "sleeping_retry"):
+        original: Any = getattr(support, name)
+        copy = types.FunctionType(original.__code__, vars(support), name, original.__defaults__)
+        copy.__kwdefaults__ = original.__kwdefaults__
+        setattr(support, name, copy)
+    found: dict[str, Any] = {}
+    for name in MODULES:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        with mock.patch.dict(sys.modules, green):
+            spec.loader.exec_module(module)
+        found[name] = module
+        vars(module).update(support=support, threading_helper=found[MODULES[0]])
+    return found
+
+
+class OnFourHubs:
+    """Runs each test as the main function of a pool, which spreads the threads it starts over its hubs."""
+
+    def run(self, result: unittest.TestResult | None = None) -> Any:
+        with greenpool.Runtime(pool_size=4) as runtime:
+            return runtime.block_on(super().run, result)  # type: ignore[misc]
+
+
+def names_of_tests(cls: type) -> dict[str, str]:
+    """The tests of a class, each with the name that it has in the class which defines it."""
+    names = [name for name in dir(cls) if name.startswith("test")]
+    return {
+        name: f"{next(base.__name__ for base in cls.__mro__ if name in vars(base))}.{name}" for name in names
+    }
+
+
+def cases(where: str, modules: dict[str, Any], excused: dict[str, str], *mixins: type) -> dict[str, type]:
+    found = {}
+    for base_name, subjects in SUBJECTS.items():
+        base = next(vars(module)[base_name] for module in modules.values() if hasattr(module, base_name))
+        attributes: dict[str, Any] = {"__module__": __name__, **subjects}
+        for test, name in names_of_tests(base).items():
+            if name in excused:
+                attributes[test] = unittest.skip(excused[name])(getattr(base, test))
+        # Those of the queues are no TestCase by themselves.
+        cases = () if issubclass(base, unittest.TestCase) else (unittest.TestCase,)
+        found[base_name + where] = type(base_name + where, (*mixins, base, *cases), attributes)
+    return found
+
+
+green = green_copies()
+globals().update(cases("WithThreads", standard, EXCUSED))
+globals().update(cases("OnOneHub", green, EXCUSED | EXCUSED_IN_GREENLETS))
+globals().update(cases("OnFourHubs", green, EXCUSED | EXCUSED_IN_GREENLETS, OnFourHubs))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fast_collections() -> Iterator[None]:
+    """They collect all garbage again and again; what is there before them is none."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def test_nothing_is_left_out() -> None:
+    """Neither a class of tests that another version of Python has, nor a test that is excused but gone."""
+    classes = {
+        name: cls
+        for module in standard.values()
+        for name, cls in vars(module).items()
+        if isinstance(cls, type) and cls.__module__ == module.__name__ and names_of_tests(cls)
+    }
+    chosen = [classes[name] for name in SUBJECTS]
+    for cls in classes.values():
+        # One of those, what they have in common, or one of them made to run against the standard queue.
+        assert any(issubclass(each, cls) or issubclass(cls, each) for each in chosen), cls
+    tests = {name for cls in chosen for name in names_of_tests(cls).values()}
+    assert {*EXCUSED, *EXCUSED_IN_GREENLETS} <= tests
