@@ -8,11 +8,11 @@ import os
 
 from setuptools import Extension, setup
 
-SOURCE = "greenpool/_speedups.c"
+SOURCES = ["greenpool/_speedups.c", "greenpool/_speedups_paths.c"]
 
 wanted = os.environ.get("GREENPOOL_PUREPYTHON", "") in ("", "0")
 setup(
-    ext_modules=[Extension("greenpool._speedups", [SOURCE], optional=True)]
-    if wanted and os.path.exists(SOURCE)
+    ext_modules=[Extension("greenpool._speedups", SOURCES, depends=["greenpool/_speedups.h"], optional=True)]
+    if wanted and all(map(os.path.exists, SOURCES))
     else []
 )

@@ -1,4 +1,5 @@
-/* greenpool._speedups: socket calls that never block and therefore keep the GIL.
+/* greenpool._speedups: socket calls that never block and therefore keep the GIL; and the module itself,
+   which also has the methods of _speedups_paths.c.
 
 The standard socket module releases the GIL around every system call. With several busy hubs each
 release hands the GIL to another hub's thread, and getting it back costs far more than the call. A
@@ -18,15 +19,13 @@ The rules of this file:
   a GIL. It is the caller, as with every bare descriptor, who sees to it that the number is not
   closed and reused meanwhile. */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "_speedups.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -45,17 +44,18 @@ The rules of this file:
 #define HAVE_ACCEPT4_FLAGS 1
 #endif
 
-#define KEEP_GIL_LIMIT (64 * 1024)
-
-/* What the system-call functions return when they do not return a count. */
-enum { FAILED = -1, WOULD_BLOCK = -2 };
-
 /* Where recv puts the data before it makes a bytes object of the exact size. Programs ask for
    64 KiB and get 64 bytes; to allocate what was asked and shrink it costs more than to copy what
    came, and leaves small objects strewn over the heap. Not on the C stack, because
    threading.stack_size() goes down to 32 KiB. Nothing that may run Python code stands between
    filling it and copying from it. */
 static _Thread_local char scratch[KEEP_GIL_LIMIT];
+
+char *
+receive_buffer(void)
+{
+    return scratch;
+}
 
 /* Arguments: 1, or 0 with an exception set. */
 
@@ -171,8 +171,8 @@ transfer(enum direction direction, int fd, void *buffer, size_t size, int flags,
     }
 }
 
-static Py_ssize_t
-receive(int fd, void *buffer, size_t size, int flags)
+Py_ssize_t
+receive_now(int fd, void *buffer, size_t size, int flags)
 {
     /* Who asks for 1 MiB mostly gets little, so what has arrived decides. To ask the kernel for
        that is one more system call, hence only here. Where it cannot say, release. */
@@ -182,6 +182,12 @@ receive(int fd, void *buffer, size_t size, int flags)
         release_gil = ioctl(fd, FIONREAD, &arrived) < 0 || arrived > KEEP_GIL_LIMIT;
     }
     return transfer(RECEIVE, fd, buffer, size, flags, release_gil);
+}
+
+Py_ssize_t
+send_now(int fd, const void *data, size_t size, int flags)
+{
+    return transfer(SEND, fd, (void *)data, size, flags, size > KEEP_GIL_LIMIT);
 }
 
 static PyObject *
@@ -217,7 +223,7 @@ speedups_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nar
     int truncating = flags & MSG_TRUNC;
 
     if (bufsize <= KEEP_GIL_LIMIT && !truncating) {
-        count = receive(fd, scratch, (size_t)bufsize, flags);
+        count = receive_now(fd, scratch, (size_t)bufsize, flags);
         return count >= 0 ? PyBytes_FromStringAndSize(scratch, count) : count_or_none(count);
     }
 
@@ -228,7 +234,7 @@ speedups_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nar
     if (truncating) {
         memset(PyBytes_AS_STRING(data), 0, (size_t)bufsize);
     }
-    count = receive(fd, PyBytes_AS_STRING(data), (size_t)bufsize, flags);
+    count = receive_now(fd, PyBytes_AS_STRING(data), (size_t)bufsize, flags);
     if (count < 0) {
         Py_DECREF(data);
         return count_or_none(count);
@@ -267,7 +273,7 @@ speedups_recv_into(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_
         PyBuffer_Release(&view);
         return NULL;
     }
-    count = receive(fd, view.buf, (size_t)(nbytes ? nbytes : view.len), flags);
+    count = receive_now(fd, view.buf, (size_t)(nbytes ? nbytes : view.len), flags);
     PyBuffer_Release(&view);
     return count_or_none(count);
 }
@@ -290,7 +296,7 @@ speedups_send(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nar
         !parse_buffer("data", args[1], 0, &view)) {
         return NULL;
     }
-    count = transfer(SEND, fd, view.buf, (size_t)view.len, flags, view.len > KEEP_GIL_LIMIT);
+    count = send_now(fd, view.buf, (size_t)view.len, flags);
     PyBuffer_Release(&view);
     return count_or_none(count);
 }
@@ -472,9 +478,6 @@ speedups_epoll_poll(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize
 
 #endif /* __linux__ */
 
-/* By way of void (*)(void), or -Wcast-function-type complains. */
-#define FASTCALL(function) ((PyCFunction)(void (*)(void))(function))
-
 static PyMethodDef speedups_methods[] = {
     {"recv", FASTCALL(speedups_recv), METH_FASTCALL, recv_doc},
     {"recv_into", FASTCALL(speedups_recv_into), METH_FASTCALL, recv_into_doc},
@@ -483,12 +486,15 @@ static PyMethodDef speedups_methods[] = {
 #ifdef __linux__
     {"epoll_poll", FASTCALL(speedups_epoll_poll), METH_FASTCALL, epoll_poll_doc},
 #endif
+    {"connect_core", FASTCALL(connect_core), METH_FASTCALL, connect_core_doc},
+    {"connect_socket", FASTCALL(connect_socket), METH_FASTCALL, connect_socket_doc},
     {NULL, NULL, 0, NULL},
 };
 
 static PyModuleDef_Slot speedups_slots[] = {
 #ifdef Py_mod_multiple_interpreters
-    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+    /* Nor does greenlet. */
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
 #endif
 #ifdef Py_mod_gil
     {Py_mod_gil, Py_MOD_GIL_NOT_USED},
@@ -496,7 +502,7 @@ static PyModuleDef_Slot speedups_slots[] = {
     {0, NULL},
 };
 
-PyDoc_STRVAR(speedups_doc, "Socket calls that never block and keep the GIL.");
+PyDoc_STRVAR(speedups_doc, "Socket calls that never block and keep the GIL, and the methods that wait between them.");
 
 static struct PyModuleDef speedups_module = {
     PyModuleDef_HEAD_INIT,

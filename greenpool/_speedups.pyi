@@ -1,9 +1,11 @@
-"""Socket calls that never block and keep the GIL; see docs/speedups.md.
+"""Socket calls that never block and keep the GIL, and methods made of them; see docs/speedups.md.
 
 Any thread may call them. `None` means that the call would have had to wait.
 """
 
 import sys
+from types import FunctionType
+from typing import Any
 
 from _typeshed import ReadableBuffer, WriteableBuffer
 
@@ -18,3 +20,15 @@ def accept(fd: int, /) -> tuple[int, _Address] | None: ...
 
 if sys.platform == "linux":
     def epoll_poll(epfd: int, maxevents: int, /) -> list[tuple[int, int]]: ...
+
+# The methods that _speedups_paths.c has, for the classes that Python defines.
+def connect_core(
+    carrier: type,
+    registration: type,
+    hub: type,
+    task: type,
+    switch_to_next: FunctionType,
+    yield_now: FunctionType,
+    /,
+) -> dict[str, Any]: ...
+def connect_socket(socket: type, spend: FunctionType, /) -> dict[str, Any]: ...

@@ -3,7 +3,7 @@
 They may be made before there is any hub, and used from every greenlet of every hub and every plain thread.
 
 *An unbounded queue takes no lock* where nobody has to wait: what lock.py says of permits holds for its items,
-as ``deque.append`` and ``deque.popleft`` are single steps for all other threads, with the GIL and without:
+as ``deque.append`` and ``deque.popleft`` are single steps for all other threads, with the GIL and without::
 
     get:  if nobody waits, take an item; else, or if there is none, get in line, *then* touch the items
           (``rotate(0)``), and if there are any, hand them to the line under the guard

@@ -48,6 +48,7 @@ from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
 from ._core.hub import sleep as _sleep  # noqa: E402
 from ._core.hub import yield_now as _yield_now  # noqa: E402
 from ._core.native import Lock as _Lock  # noqa: E402
+from ._core.speedups import speedups as _speedups  # noqa: E402
 from ._core.timeout import check_seconds as _check_seconds  # noqa: E402
 
 __all__ = [*_standard.__all__, "wait_read", "wait_write"]
@@ -74,13 +75,15 @@ _descriptor_lock = _Lock()
 class socket(_base):  # type: ignore[no-redef]
     """A socket whose operations park the calling greenlet; any thread (as ``socket.socket``)."""
 
-    __slots__ = ("_timeout", "_descriptor", "_registration", "_drains")
+    __slots__ = ("_timeout", "_descriptor", "_registration", "_drains", "_fd")
 
     def __init__(
         self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
     ) -> None:
         _base.__init__(self, family, type, proto, fileno)
         self._timeout: float | None = _base.gettimeout(self)
+        # For the C extension, and -1 before the descriptor is closed: its number may be another's then.
+        self._fd = _base.fileno(self)
         self._descriptor: _Descriptor | None = None
         self._registration: _Registration | None = None
         # Whether a short read proves that nothing is left: only on a TCP stream.
@@ -268,6 +271,10 @@ class socket(_base):  # type: ignore[no-redef]
         else:
             # Nothing sent yet, not even an empty datagram.
             sent = -1
+        self._send_rest(data, sent, flags)
+
+    def _send_rest(self, data: _Buffer, sent: int, flags: int = 0) -> None:
+        """Send what of *data* comes after the first *sent* bytes."""
         with memoryview(data) as view, view.cast("B") as octets:
             size = len(octets)
             # The timeout is for the whole, as in the standard sendall.
@@ -399,12 +406,14 @@ class socket(_base):  # type: ignore[no-redef]
     # Closing.
 
     def _real_close(self, _ss: _Any = _base) -> None:
+        self._fd = -1
         descriptor = self._descriptor
         if descriptor is not None:
             descriptor.close()
         _base._real_close(self)  # type: ignore[attr-defined]
 
     def detach(self) -> int:
+        self._fd = -1
         descriptor = self._descriptor
         if descriptor is not None:
             descriptor.close()
@@ -469,6 +478,12 @@ def _spend() -> None:
         return
     if greenlet.credit < 0:
         _yield_now()
+
+
+if _speedups is not None:
+    # Twins of the methods of the same names.
+    for _name, _method in _speedups.connect_socket(socket, _spend).items():
+        setattr(socket, _name, _method)
 
 
 def wait_read(
