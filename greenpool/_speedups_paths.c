@@ -23,8 +23,10 @@ the twins do, but to no task: it may be parked for long. */
 #include <structmember.h>
 
 enum {
-    READ = 0x001 | 0x002 | 0x008 | 0x010 | 0x2000, /* as in descriptor.py */
+    /* As in descriptor.py. */
+    READ = 0x001 | 0x002 | 0x008 | 0x010 | 0x2000,
     WRITE = 0x004 | 0x008 | 0x010,
+    RARE = 0x002 | 0x008 | 0x010 | 0x2000,
 };
 
 /* When it is not a count: the twin is to do it. */
@@ -44,17 +46,15 @@ static struct {
 
 static struct {
     PyTypeObject *type;
-    Slot arm, closed, crowd, hub, hung_up, rare, readable, reader, writable, writer;
+    Slot arm, closed, crowd, hub, hung_up, readable, reader, writer;
 } registration = {NULL,
                   {"arm", 0},
                   {"closed", 0},
                   {"crowd", 0},
                   {"hub", 0},
                   {"hung_up", 0},
-                  {"rare", 0},
                   {"readable", 0},
                   {"reader", 0},
-                  {"writable", 0},
                   {"writer", 0}};
 
 static struct {
@@ -73,7 +73,7 @@ static PyTypeObject *task_type;
 static PyObject *switch_twin, *yield_now, *spend, *full_credit;
 static PyObject *recv_twin, *recv_into_twin, *send_twin, *sendall_twin, *send_rest;
 
-static PyObject *str_append, *str_appendleft, *str_note, *str_popleft, *str_switch, *str_wait_read, *str_wake_crowd;
+static PyObject *str_append, *str_appendleft, *str_popleft, *str_switch, *str_wait_read, *str_wake_crowd;
 
 /* greenlet's C API, by the numbers that its header has had since the first release with one. They are taken
    from the capsule, because the header is not there when a wheel is built. */
@@ -526,7 +526,7 @@ wake(PyObject *registered, const Slot *slot, PyObject *ready)
 static int
 dispatch_event(PyObject *registered, PyObject *events, PyObject *ready)
 {
-    long rare, mask = PyLong_AsLong(events);
+    long mask = PyLong_AsLong(events);
     if (mask == -1 && PyErr_Occurred()) {
         return -1;
     }
@@ -534,14 +534,10 @@ dispatch_event(PyObject *registered, PyObject *events, PyObject *ready)
                         wake(registered, &registration.reader, ready) < 0)) {
         return -1;
     }
-    if (mask & WRITE && (set(registered, &registration.writable, Py_True) < 0 ||
-                         wake(registered, &registration.writer, ready) < 0)) {
+    if (mask & WRITE && wake(registered, &registration.writer, ready) < 0) {
         return -1;
     }
-    if (get_int(registered, &registration.rare, &rare) < 0) {
-        return -1;
-    }
-    if (mask & rare && done(PyObject_CallMethodOneArg(registered, str_note, events)) < 0) {
+    if (mask & RARE && set(registered, &registration.hung_up, Py_True) < 0) {
         return -1;
     }
     int alone = holds(registered, &registration.crowd, Py_None);
@@ -645,9 +641,8 @@ intern_names(void)
         PyObject **variable;
         const char *name;
     } names[] = {
-        {&str_append, "append"},       {&str_appendleft, "appendleft"}, {&str_note, "note"},
-        {&str_popleft, "popleft"},     {&str_switch, "switch"},         {&str_wait_read, "wait_read"},
-        {&str_wake_crowd, "wake_crowd"},
+        {&str_append, "append"},       {&str_appendleft, "appendleft"}, {&str_popleft, "popleft"},
+        {&str_switch, "switch"},       {&str_wait_read, "wait_read"},   {&str_wake_crowd, "wake_crowd"},
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         PyObject *name = PyUnicode_InternFromString(names[i].name);

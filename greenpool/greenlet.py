@@ -58,7 +58,7 @@ def spawn(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
     if not callable(function):
         raise TypeError(f"function must be callable, not {function!r}")
     greenlet = Greenlet(function, *args, **kwargs)
-    greenlet.start()
+    greenlet.start_unshared()
     return greenlet
 
 

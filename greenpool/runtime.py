@@ -201,11 +201,7 @@ class _Hubs:
                 index = self._next
                 self._next = (index + 1) % len(self.hubs)
             self._outstanding += 1
-        hub = self.hubs[index]
-        task.accepted_by(hub)
-        item = task if seconds is None else Call(hub.receive_later, task, seconds)
-        if not hub.inbox.post_spawn(item):
-            task.refused()
+        if not self.hubs[index].accept(task, seconds):
             self._settle(1)
             raise SpawnError("the runtime is shut down")
 
@@ -356,9 +352,7 @@ class Handle(Executor):
         """
         if index is not None:
             self._check_index(index)
-        if greenlet.started or greenlet.dead:
-            return
-        self._hubs.place(greenlet, index=index)
+        greenlet.start_once(self._hubs.place, greenlet, None, index)
 
     def spawn_on(
         self, index: int, function: Callable[..., Any], *args: Any, **kwargs: Any
@@ -420,7 +414,8 @@ class Handle(Executor):
             self._futures.add(future)
         future.add_done_callback(self._forget)
         try:
-            self._hubs.place(greenlet)
+            # By a shutdown on another thread it may have been cancelled already.
+            self.place(greenlet)
         except BaseException:
             self._forget(future)
             raise

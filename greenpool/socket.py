@@ -189,12 +189,11 @@ class socket(_base):  # type: ignore[no-redef]
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         registration = self._registration
         greenlet = _getcurrent()
-        if (
-            registration is None
-            or self._timeout is not None
-            or flags
-            or registration.hub is not getattr(greenlet, "hub", None)
-        ):
+        try:
+            usual = registration.hub is greenlet.hub and self._timeout is None  # type: ignore[union-attr]
+        except AttributeError:
+            usual = False  # not registered yet, or a thread that has never waited
+        if registration is None or flags or not usual:
             return self._receive(0 if flags else bufsize, flags, _base_recv, bufsize, flags)  # type: ignore[no-any-return]
         # The same as _receive, without its general parts: this is the hot path of every server.
         if not registration.readable:
@@ -263,7 +262,15 @@ class socket(_base):  # type: ignore[no-redef]
             except BlockingIOError:
                 sent = -1
             else:
-                _spend()
+                # As _spend; every answer of a server comes through here.
+                greenlet = _getcurrent()
+                try:
+                    greenlet.credit -= 1
+                except AttributeError:
+                    pass
+                else:
+                    if greenlet.credit < 0:
+                        _yield_now()
                 if type(data) is bytes and sent == len(data):
                     return
         elif self._timeout == 0.0 or flags & _DONT_WAIT:

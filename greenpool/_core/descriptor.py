@@ -1,7 +1,7 @@
 """Descriptors, and what one hub knows of one of them.
 
 *Readiness is a hint.*  An operation tries its system call first and parks only on EAGAIN; after a wake it
-tries again.  ``readable`` and ``writable`` only save system calls that would certainly say EAGAIN.
+tries again.  ``readable`` only saves system calls that would certainly say EAGAIN.
 
 *Registered once.*  A descriptor is registered with a hub's poller when it first has to wait there, for
 reading and writing together, edge-triggered, and stays so until it is closed.  (Not earlier: an
@@ -25,7 +25,7 @@ import os
 import select as _select
 from collections.abc import Iterable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .current import CREDIT, current_greenlet, thread_hub
 from .inbox import Call
@@ -56,13 +56,11 @@ class Registration:
         "hub",
         "fd",
         "readable",
-        "writable",
         "hung_up",
         "closed",
         "reader",
         "writer",
         "crowd",
-        "rare",
         "arm",
         "temporary",
     )
@@ -72,14 +70,12 @@ class Registration:
         self.fd = fd
         # Unknown yet: true means "ask the kernel".
         self.readable = True
-        self.writable = True
         self.hung_up = False
         self.closed = False
         self.reader: Any = None
         self.writer: Any = None
         # The second and further greenlets that wait for the same direction.
         self.crowd: list[tuple[int, Any]] | None = None
-        self.rare = RARE
         # Level-triggered pollers report only what they were armed for; edge-triggered ones need no arming.
         self.arm = hub.poller.arm
         # Of a bare number that nobody tells us the end of: unregistered when its last wait ends.
@@ -87,9 +83,6 @@ class Registration:
 
     def __repr__(self) -> str:
         return f"<Registration of descriptor {self.fd}>"
-
-    def note(self, mask: int) -> None:
-        self.hung_up = True
 
     def wait_read(self, greenlet: Any, timeout: float | None = None) -> bool:
         """Park *greenlet*, the calling one, until the descriptor may be readable.
@@ -100,6 +93,16 @@ class Registration:
             raise greenlet.interrupts.popleft()
         if self.reader is None:
             self.reader = greenlet
+            hub = self.hub
+            if timeout is None and self.arm is None and hub is not None:
+                # As _park; each request that a server answers comes through here.
+                greenlet.waiter = self
+                greenlet.credit = CREDIT
+                hub.ready.popleft().switch()
+                greenlet.waiter = None
+                if greenlet.thrown is None and not self.closed:
+                    return True
+                self._raise_outcome(greenlet)
         else:
             self._join_crowd(READ, greenlet)
         return self._park(greenlet, IN, timeout)
@@ -138,15 +141,20 @@ class Registration:
             finally:
                 timer.cancel()
         greenlet.waiter = None
+        if timeout is not None and greenlet.thrown is expiry:
+            greenlet.thrown = None
+            return False
+        if greenlet.thrown is not None or self.closed:
+            self._raise_outcome(greenlet)
+        return True
+
+    def _raise_outcome(self, greenlet: Any) -> NoReturn:
+        """Raise what *greenlet*'s wait has ended with: what was thrown, else that the descriptor is closed."""
         thrown = greenlet.thrown
         if thrown is not None:
             greenlet.thrown = None
-            if timeout is not None and thrown is expiry:
-                return False
             raise thrown
-        if self.closed:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        return True
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     def _leave(self, greenlet: Any) -> bool:
         """Stop waking *greenlet*; False if it has been woken already."""

@@ -37,7 +37,7 @@ from .current import (
     thread_hub,
 )
 from .deadlock import FIRST_LOOK, LONGEST_LOOK, describe, nothing_can_wake, remember, remembered
-from .descriptor import READ, WRITE, Registration
+from .descriptor import RARE, READ, WRITE, Registration
 from .errors import LoopExit
 from .inbox import Call, Inbox, make_waker
 from .native import get_ident, original_threading
@@ -307,7 +307,7 @@ class Hub:
             if type(item) is Call:
                 self._call(item.callback, item.args)
             elif isinstance(item, Task):
-                # Posted by post_spawn: counted here, by the thread that owns the count.
+                # Posted by accept: counted here, by the thread that owns the count.
                 self.live += 1
                 self.received += 1
                 ready.append(item)
@@ -348,14 +348,12 @@ class Hub:
                 if reader is not None:
                     registration.reader = None
                     ready.append(reader)
-            if mask & WRITE:
-                registration.writable = True
-                writer = registration.writer
-                if writer is not None:
-                    registration.writer = None
-                    ready.append(writer)
-            if mask & registration.rare:
-                registration.note(mask)
+            writer = registration.writer
+            if writer is not None and mask & WRITE:
+                registration.writer = None
+                ready.append(writer)
+            if mask & RARE:
+                registration.hung_up = True
             if registration.crowd is not None:
                 registration.wake_crowd(mask)
 
@@ -382,7 +380,19 @@ class Hub:
 
     # What others ask of the hub, on its own thread.
 
-    def receive_later(self, task: Task, seconds: float) -> None:
+    def accept(self, task: Task, seconds: float | None = None) -> bool:
+        """Take *task*, to start now or in *seconds*; any thread.
+
+        False, and nothing is done, from the moment at which the hub was told to stop.
+        """
+        inbox = self.inbox
+        with inbox.lock:
+            if not inbox.accepting:
+                return False
+            task.accepted_by(self)
+            return inbox.post(task if seconds is None else Call(self._receive_later, task, seconds))
+
+    def _receive_later(self, task: Task, seconds: float) -> None:
         """Take in a task of another thread that is to start in *seconds*."""
         self.live += 1
         self.received += 1

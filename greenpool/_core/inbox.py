@@ -115,11 +115,6 @@ class Inbox:
                 self.waker.wake()
             return True
 
-    def post_spawn(self, task: object) -> bool:
-        """As post, but refused from the moment at which the hub was told to stop."""
-        with self.lock:
-            return self.accepting and self.post(task)
-
     # From here on: the hub's own thread only.
 
     def may_sleep(self) -> bool:

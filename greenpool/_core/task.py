@@ -5,6 +5,11 @@ A task is a light object; it runs on a carrier (see carrier.py) of its hub, for 
 *Which thread touches what.*  Only the thread of ``task.hub`` starts, runs, finishes, links and kills a
 task; from any other thread these are posted to the hub's inbox, in order.  ``done`` is written last, so
 whoever sees it true, on any thread, sees the result.
+
+*Before the start* (``hub`` is None) it is nobody's, and any thread may link, join, kill or start it, under
+one of the locks below.  The hub is set together with the acceptance, under the lock that decides on it: so
+whoever finds it set, also without the lock, posts behind the start, and a start that was refused leaves no
+trace.  What makes and starts a task in one go needs no lock, because nobody else knows the task.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from greenlet import GreenletExit
 from .current import current_greenlet, current_hub, getcurrent, thread_hub
 from .errors import SpawnError
 from .inbox import Call
-from .native import Lock
+from .native import Lock, RLock
 from .timeout import Timeout, check_seconds
 from .waiter import Waiter, interrupt
 
@@ -35,6 +40,26 @@ _names: Iterator[int] = itertools.count(1)
 _names_lock = Lock()  # itertools.count is not atomic without the GIL
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_names_lock._at_fork_reinit)  # type: ignore[attr-defined]
+
+# For tasks that have not been started.  Not one in each task, which few would ever need, and not one for all,
+# for which hubs that start greenlets at the same time would wait.  Reentrant, because a signal handler or a
+# finalizer may start another task between any two bytecodes.
+_start_locks: list[Any] = []
+
+
+def _make_start_locks() -> None:
+    # A prime number, so that addresses, which are multiples of a size, go to all of them.
+    _start_locks[:] = [RLock() for _ in range(61)]
+
+
+_make_start_locks()
+if hasattr(os, "register_at_fork"):
+    # One may be held by a thread that the child does not have.
+    os.register_at_fork(after_in_child=_make_start_locks)
+
+
+def _start_lock(task: Task) -> Any:
+    return _start_locks[(id(task) >> 4) % len(_start_locks)]
 
 
 class Task:
@@ -96,7 +121,10 @@ class Task:
     def spawn(cls, *args: Any, **kwargs: Any) -> Any:
         """Make a greenlet of this class and start it; returns it."""
         task = cls(*args, **kwargs)
-        task.start()
+        if cls.start is Task.start:
+            task.start_unshared()
+        else:
+            task.start()
         return task
 
     @classmethod
@@ -112,8 +140,17 @@ class Task:
 
         A second start has no effect.  Raises SpawnError where that hub or pool is shut down.
         """
-        if self._start is not False or self.done:
-            return
+        self.start_once(self.start_unshared)
+
+    def start_once(self, start: Callable[..., object], *args: Any) -> None:
+        """Have *start(*args)* start the task, unless somebody has; with other threads, that is one step."""
+        if self._start is False:
+            with _start_lock(self):
+                if self._start is False:
+                    start(*args)
+
+    def start_unshared(self) -> None:
+        """As ``start``, of a task that nobody else knows."""
         greenlet = getcurrent()
         try:
             placement = greenlet.placement
@@ -138,8 +175,9 @@ class Task:
         if seconds is None:
             raise TypeError("seconds must be a number, not None")
         check_seconds("seconds", seconds)
-        if self._start is not False or self.done:
-            return
+        self.start_once(self._start_later, seconds)
+
+    def _start_later(self, seconds: float) -> None:
         greenlet = getcurrent()
         try:
             placement = greenlet.placement
@@ -158,14 +196,9 @@ class Task:
             self._start = hub.timers.call_later(seconds, self.enter)
 
     def accepted_by(self, hub: Hub) -> None:
-        """Mark the task as handed to *hub*; by whoever is about to post it."""
+        """Mark the task as handed to *hub*; by whoever puts it into the queue there, in the same step."""
         self.hub = hub
         self._start = True
-
-    def refused(self) -> None:
-        """Take ``accepted_by`` back."""
-        self.hub = None
-        self._start = False
 
     def enter(self) -> None:
         """Join the ready queue of a hub that counts the task already; on its thread."""
@@ -317,20 +350,16 @@ class Task:
             self._wait(timeout)
 
     def _wait(self, timeout: float | None) -> bool:
-        hub = self.hub
         greenlet = current_greenlet()
-        if hub is None:
-            # Not started: whoever starts it decides on the hub; until then its links are ours.
-            hub = self.hub = greenlet.hub
         if greenlet is self.carrier:
             raise RuntimeError(f"{self!r} cannot wait for its own end")
-        if hub is greenlet.hub:
+        if self.hub is greenlet.hub:
             waiter = Waiter()
             self._link(waiter)
         else:
+            # Also where it is not settled yet on which hub it will end.
             waiter = Waiter(Lock())
-            if not hub.inbox.post(Call(self._link, waiter)):
-                return self.done
+            self._on_own_thread(self._link, waiter)
         try:
             return waiter.park(timeout)
         finally:
@@ -366,9 +395,14 @@ class Task:
 
     def _on_own_thread(self, method: Callable[..., object], *args: Any) -> None:
         hub = self.hub
-        if hub is None or hub is thread_hub() or not hub.inbox.post(Call(method, *args)):
-            # Before the start a task is its maker's own.  A closed hub has no running task left, so
-            # nothing of it can change any more.
+        if hub is None:
+            with _start_lock(self):
+                hub = self.hub
+                if hub is None:
+                    method(*args)
+                    return
+        if hub is thread_hub() or not hub.inbox.post(Call(method, *args)):
+            # A closed hub has no running task left, so nothing of it can change any more.
             method(*args)
 
     def _link(self, link: Any) -> None:
@@ -376,9 +410,12 @@ class Task:
             if type(link) is Waiter:
                 link.wake(self)
             else:
-                hub: Hub = self.hub  # type: ignore[assignment]
-                # A closed hub has no loop any more, so that of the calling thread makes the call.
-                (current_hub() if hub.inbox.closed else hub).call_soon(link, self)
+                hub = self.hub
+                if hub is None or hub.inbox.closed:
+                    # It never had a loop, or has none any more, so that of the calling thread makes the call.
+                    hub = current_hub()
+                hub.call_soon(link, self)
+                hub.look_again()
         elif self._links is None:
             self._links = [link]
         else:
@@ -413,11 +450,35 @@ class Task:
         instance = exception() if isinstance(exception, type) else exception
         if self.carrier is not None and self.carrier is getcurrent():
             raise instance
-        if self.hub is None:
-            self.hub = current_hub()
+        if self.hub is None and self._end_unstarted(instance):
+            return
         self._on_own_thread(self._kill, instance)
         if block:
             self.join(timeout)
+
+    def _end_unstarted(self, exception: BaseException) -> bool:
+        """Kill a task that has not been started; False if it has been.
+
+        On no hub: that of the calling thread runs only while that thread waits, which may be never.
+        """
+        with _start_lock(self):
+            if self._start is not False:
+                return self.done
+            self._start = True
+            if isinstance(exception, GreenletExit):
+                self._value = exception
+            else:
+                self._exception = exception
+            self.context = self._function = None
+            self.args = ()
+            self._kwargs = None
+            self.done = True
+            links, self._links = self._links, None
+        if self._exception is not None and not self.quiet:
+            current_hub().handle_error(self, exception)
+        for link in links or ():
+            self._link(link)
+        return True
 
     def _kill(self, exception: BaseException) -> None:
         if self.done:
@@ -425,10 +486,8 @@ class Task:
         if self.carrier is not None:
             interrupt(self.carrier, exception)
             return
-        if self._start is False:
-            self.hub.live += 1  # type: ignore[union-attr]  # taken back by _finish
-        elif self._start is not True:
-            self._start.cancel()
+        if self._start is not True:
+            self._start.cancel()  # type: ignore[union-attr]
         # One that is in the ready queue stays there and is passed over.
         if isinstance(exception, GreenletExit):
             self._value = exception

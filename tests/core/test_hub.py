@@ -281,7 +281,7 @@ def test_a_closed_hub_accepts_nothing() -> None:
     with greenpool.Runtime(pool_size=1) as runtime:
         hub = runtime.spawn(current_hub).get()
     assert not hub.inbox.post(Call(print, "never"))
-    assert not hub.inbox.post_spawn(Task(print, "never"))
+    assert not hub.accept(Task(print, "never"))
 
 
 def test_what_was_posted_before_a_hub_ends_is_carried_out() -> None:

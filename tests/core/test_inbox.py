@@ -71,11 +71,6 @@ class InboxMachine(RuleBasedStateMachine):
         for _ in range(times):
             self.put(self.inbox.post, not self.closed)
 
-    @rule(times=st.integers(1, 3))
-    def post_spawn(self, times: int) -> None:
-        for _ in range(times):
-            self.put(self.inbox.post_spawn, self.accepting and not self.closed)
-
     @rule()
     def take(self) -> None:
         while self.inbox.queue:
