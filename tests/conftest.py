@@ -19,6 +19,7 @@ import collections
 import faulthandler
 import gc
 import os
+import sys
 import threading
 import time
 import traceback
@@ -130,12 +131,10 @@ def open_descriptors() -> dict[int, str]:
         descriptor = int(name)
         try:
             os.fstat(descriptor)
+            found[descriptor] = os.readlink(f"/proc/self/fd/{descriptor}") if sys.platform == "linux" else "?"
         except OSError:
-            continue  # the one that listed the directory
-        try:
-            found[descriptor] = os.readlink(f"/proc/self/fd/{descriptor}")
-        except OSError:
-            found[descriptor] = "?"
+            # The one that listed the directory; or closed since then, by the thread of an earlier test.
+            continue
     return found
 
 

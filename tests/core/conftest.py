@@ -61,7 +61,7 @@ def run_script() -> Callable[[str], str]:
 
     def run(script: str) -> str:
         process = subprocess.run(
-            [sys.executable, "-W", "error", "-c", script],
+            [sys.executable, "-X", "faulthandler", "-W", "error", "-c", script],
             cwd=ROOT,
             capture_output=True,
             text=True,
