@@ -47,7 +47,7 @@ from warnings import warn
 from ._core.carrier import Carrier
 from ._core.current import finalizing_greenlet, getcurrent
 from ._core.native import RLock as Guard
-from ._core.waiter import WOKEN, Waiter
+from ._core.waiter import EXPIRED, FAILED, WOKEN, Waiter
 from .event import Link, find_link, seconds
 
 __all__ = [
@@ -131,7 +131,6 @@ class Line:
 
     def _wait_in_line(self, taker: object, timeout: float | None) -> bool:
         """Wait for a permit; False when *timeout* seconds passed before."""
-        timeout = seconds(timeout)
         waiter = Waiter(self._guard)
         with self._guard:
             self._get_in_line(waiter, taker)
@@ -169,17 +168,23 @@ class Line:
         return f"<{'locked' if locked else 'unlocked'} {kind} object{details} at {id(self):#x}>"
 
 
+def _check_int(name: str, value: object) -> None:
+    if not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+
+
 def _lock_timeout(blocking: bool, timeout: float | None) -> float | None:
     """Check the arguments of a lock's ``acquire``; None is for ever."""
-    if timeout is None or timeout == -1:
+    limit = seconds(timeout)
+    if limit is None or limit == -1:
         return None
     if not blocking:
         raise ValueError("can't specify a timeout for a non-blocking call")
-    if timeout < 0:
+    if limit < 0:
         raise ValueError(f"timeout must be a non-negative number of seconds or -1, not {timeout!r}")
-    if timeout > TIMEOUT_MAX:
+    if limit > TIMEOUT_MAX:
         raise OverflowError(f"timeout must be at most {TIMEOUT_MAX} seconds, not {timeout!r}")
-    return timeout
+    return limit
 
 
 class Lock(Line):
@@ -203,7 +208,8 @@ class Lock(Line):
         """Take the lock, waiting at most *timeout* seconds for it (-1 or None: for ever); True if taken.
 
         With *blocking* false it does not wait.  Raises ValueError for any other negative timeout, or for
-        a timeout when not blocking, OverflowError for one beyond ``threading.TIMEOUT_MAX``.
+        a timeout when not blocking, OverflowError for one beyond ``threading.TIMEOUT_MAX``, and TypeError
+        for what is no number.
         """
         if timeout == -1:
             if self._free and not self._line:
@@ -279,7 +285,9 @@ class RLock(Line):
 
     def __repr__(self) -> str:
         owner = self._owner.get(None)
-        details = f" owner={owner!r} count={self._again + 1 if owner is not None else 0}"
+        # A thread's main greenlet has a task, too, once it has a hub, and that one has a name.
+        name = getattr(owner, "task", owner)
+        details = f" owner={name!r} count={self._again + 1 if owner is not None else 0}"
         return self._described(owner is not None, details)
 
     def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
@@ -290,15 +298,18 @@ class RLock(Line):
             greenlet = finalizing_greenlet()
         me = greenlet.task if type(greenlet) is Carrier else greenlet
         owner = self._owner
-        if owner.get(None) is me:
-            self._again += 1
-            return True
         if timeout == -1:
+            if owner.get(None) is me:
+                self._again += 1
+                return True
             if not self._line and owner.setdefault(None, me) is me:
                 return True
             if blocking:
                 return self._wait_in_line(me, None)
         limit = _lock_timeout(blocking, timeout)
+        if owner.get(None) is me:
+            self._again += 1
+            return True
         return self._try_to_take(me) or (blocking and self._wait_in_line(me, limit))
 
     def release(self) -> None:
@@ -375,8 +386,7 @@ class Semaphore(Line):
     __slots__ = ("_permits", "_unlisted", "__dict__")
 
     def __init__(self, value: int = 1) -> None:
-        if not isinstance(value, int):
-            raise TypeError(f"value must be an int, not {value!r}")
+        _check_int("value", value)
         if value < 0:
             raise ValueError(f"value must not be negative, not {value!r}")
         Line.__init__(self)
@@ -399,7 +409,8 @@ class Semaphore(Line):
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
         """Take a permit, waiting at most *timeout* seconds for one (None: for ever); True if taken.
 
-        With *blocking* false it does not wait.  Raises ValueError for a timeout when not blocking.
+        With *blocking* false it does not wait.  Raises ValueError for a timeout when not blocking, and
+        TypeError for what is no number.
         """
         if timeout is None:
             if self._permits and not self._line:
@@ -416,10 +427,15 @@ class Semaphore(Line):
                 return self._wait_in_line(True, None)
         elif not blocking:
             raise ValueError("can't specify timeout for non-blocking acquire")
+        else:
+            timeout = seconds(timeout)
         return self._try_to_take(True) or (blocking and self._wait_in_line(True, timeout))
 
     def release(self, n: int = 1) -> None:
-        """Give *n* permits back; each goes to whoever has waited longest.  ValueError unless n >= 1."""
+        """Give *n* permits back; each goes to whoever has waited longest.
+
+        Raises ValueError unless n >= 1, TypeError for what is no int.
+        """
         if n == 1:
             self._permits.append(None)
             if self._line:
@@ -428,6 +444,7 @@ class Semaphore(Line):
             self._release_many(n)
 
     def _release_many(self, n: int) -> None:
+        _check_int("n", n)
         if n < 1:
             raise ValueError(f"n must be one or more, not {n!r}")
         with self._guard:
@@ -449,6 +466,7 @@ class Semaphore(Line):
 
         That can be 0: somebody else may have been quicker (as in gevent).
         """
+        timeout = seconds(timeout)
         if not self.counter:
             self._wait_in_line(None, timeout)
         return self.counter
@@ -484,11 +502,13 @@ class Semaphore(Line):
         try:
             self._permits.pop()
         except IndexError:
-            if not self._unlisted:
+            # No call between reading and writing it, for a signal handler to come in and take the same.
+            unlisted = self._unlisted
+            if not unlisted:
                 return False
-            listed = min(self._unlisted, MAX_LISTED)
-            self._unlisted -= listed
-            self._permits.extend([None] * (listed - 1))
+            rest = unlisted - MAX_LISTED if unlisted > MAX_LISTED else 0
+            self._unlisted = rest
+            self._permits.extend([None] * (unlisted - rest - 1))
         return True
 
     def _give_back(self) -> None:
@@ -535,6 +555,10 @@ class BoundedSemaphore(Semaphore):
             self._release_many(n)
 
     def _release_many(self, n: int) -> None:
+        _check_int("n", n)
+        if n > len(self._taken):
+            # Not found out below, where another release, a rightful one, would miss what was popped.
+            raise ValueError("Semaphore released too many times")
         taken = 0
         try:
             for _ in range(n):
@@ -614,6 +638,8 @@ class Condition:
     __slots__ = ("_lock", "_guard", "_waiting", "acquire", "release", "__dict__", "__weakref__")
 
     def __init__(self, lock: AnyLock | None = None) -> None:
+        if lock is not None and not (hasattr(lock, "acquire") and hasattr(lock, "release")):
+            raise TypeError(f"lock must be a lock or None, not {lock!r}")
         self._lock: Any = RLock() if lock is None else lock
         self.acquire = self._lock.acquire
         self.release = self._lock.release
@@ -690,6 +716,8 @@ class Condition:
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Wait until *predicate()* is true, at most *timeout* seconds; returns its last result."""
+        if not callable(predicate):
+            raise TypeError(f"predicate must be callable, not {predicate!r}")
         timeout = seconds(timeout)
         deadline = None if timeout is None else monotonic() + timeout
         result = predicate()
@@ -705,6 +733,7 @@ class Condition:
         """Wake the *n* that have waited longest; RuntimeError if the caller does not hold the lock."""
         if not self._is_owned():
             raise RuntimeError("cannot notify on un-acquired lock")
+        _check_int("n", n)
         woken: list[Waiter] = []
         with self._guard:
             while self._waiting and len(woken) < n:
@@ -755,6 +784,7 @@ class Barrier:
         action: Callable[[], object] | None = None,
         timeout: float | None = None,
     ) -> None:
+        _check_int("parties", parties)
         if parties < 1:
             raise ValueError(f"parties must be at least 1, not {parties!r}")
         if action is not None and not callable(action):
@@ -781,10 +811,12 @@ class Barrier:
         with self._guard:
             if self._broken:
                 raise BrokenBarrierError
-            if len(self._round) + 1 >= self._parties:
-                # Those who were killed or timed out may not have left yet.
-                self._round = {waiter: None for waiter in self._round if not waiter.state}
             complete = len(self._round) + 1 >= self._parties
+            if complete:
+                # Those who were killed may not have left yet.  Who timed out stays, and will break it.
+                self._round = {waiter: None for waiter in self._round if waiter.state != FAILED}
+                timed_out = any(waiter.state for waiter in self._round)
+                complete = not timed_out and len(self._round) + 1 >= self._parties
             if complete:
                 claimed = self._claim_round()
             else:
@@ -798,11 +830,20 @@ class Barrier:
                 return int(waiter.value)
         finally:
             if waiter.state != WOKEN:
-                with self._guard:
-                    self._round.pop(waiter, None)
-        if waiter.state != WOKEN:
-            self.abort()
+                self._leave(waiter)
         raise BrokenBarrierError
+
+    def _leave(self, waiter: Waiter) -> None:
+        """*waiter* was killed or, and that breaks the barrier, timed out."""
+        claimed: list[Waiter] = []
+        with self._guard:
+            if waiter in self._round:
+                del self._round[waiter]
+                if waiter.state == EXPIRED:
+                    self._broken = True
+                    claimed = self._claim_round()
+            # Else its round was ended by reset or abort; it is not to break the next one.
+        self._fail(claimed)
 
     def _claim_round(self) -> list[Waiter]:
         """Claim all who wait, numbered; the guard is held, and the caller resumes them."""
