@@ -516,6 +516,8 @@ def test_a_handler_takes_a_permit_at_any_point(kind: Any) -> None:
     def operate(semaphore: Any) -> None:
         take(semaphore)
         take(semaphore)
+        take(semaphore)
+        assert taken == 2
         semaphore.release(2)
 
     def check(semaphore: Any) -> None:
