@@ -71,12 +71,17 @@ _NOTHING: Any = _Nothing()
 PEEK: Any = _Nothing()
 
 
+def _check_maxsize(maxsize: int | None) -> None:
+    if maxsize is not None and not isinstance(maxsize, int):
+        raise TypeError(f"maxsize must be an int or None, not {maxsize!r}")
+
+
 def _check_timeout(block: bool, timeout: float | None) -> float | None:
     if not block:
         return None
     timeout = seconds(timeout)
     if timeout is not None and timeout < 0:
-        raise ValueError("'timeout' must be a non-negative number")
+        raise ValueError(f"timeout must be a non-negative number of seconds, not {timeout!r}")
     return timeout
 
 
@@ -123,8 +128,7 @@ class SimpleQueue(Generic[T]):
         )
 
     def __init__(self, maxsize: int | None = 0, items: Iterable[T] = ()) -> None:
-        if maxsize is not None and not isinstance(maxsize, int):
-            raise TypeError(f"maxsize must be an int or None, not {maxsize!r}")
+        _check_maxsize(maxsize)
         self._guard = Guard()
         # Who waits for an item; one that only wants to see it has PEEK as its value.
         self._getters = WaitLine()
@@ -172,6 +176,7 @@ class SimpleQueue(Generic[T]):
 
     @maxsize.setter
     def maxsize(self, maxsize: int | None) -> None:
+        _check_maxsize(maxsize)
         woken: list[Waiter] = []
         with self._guard:
             self._maxsize = maxsize
@@ -333,8 +338,9 @@ class SimpleQueue(Generic[T]):
     def _count(self) -> None:
         """Count one put, and some more in advance."""
         with self._guard:
-            self._uncounted.extend([None] * (COUNT - 1))
+            # In this order: a signal handler in between finds too many unfinished tasks, never too few.
             self._counted += COUNT
+            self._uncounted.extend([None] * (COUNT - 1))
 
     def _settle(self, item: T) -> None:
         """Somebody has come to wait while *item* was put."""
@@ -488,6 +494,8 @@ class Queue(SimpleQueue[T]):
         items: Iterable[T] = (),
         unfinished_tasks: int | None = None,
     ) -> None:
+        if unfinished_tasks is not None and not isinstance(unfinished_tasks, int):
+            raise TypeError(f"unfinished_tasks must be an int or None, not {unfinished_tasks!r}")
         self.is_shutdown = False
         SimpleQueue.__init__(self, maxsize, items)
         self._counted = self._qsize() if unfinished_tasks is None else unfinished_tasks
@@ -548,11 +556,15 @@ class Queue(SimpleQueue[T]):
     def join(self, timeout: float | None = None) -> bool:
         """Wait until every item is worked off; False when *timeout* seconds passed before."""
         timeout = seconds(timeout)
+        if not self.unfinished_tasks:
+            return True
+        waiter = Waiter(self._guard)
         with self._guard:
-            if not self.unfinished_tasks:
-                return True
-            waiter = Waiter(self._guard)
             self._joiners[waiter] = None
+            # Once more: a signal handler may have worked off the last one meanwhile.
+            if not self.unfinished_tasks and waiter.claim():
+                self._joiners.pop(waiter, None)
+                return True
         try:
             return waiter.park(timeout)
         finally:
