@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import places
 import pytest
+from places import Start, alarms, interrupt_everywhere, until
 
 import greenpool
 from documents import ROOT
 from greenpool import GreenletExit, Runtime, Timeout
-from greenpool._core.inbox import EventWaker, Inbox, PipeWaker
-from greenpool.event import AsyncResult
 from greenpool.lock import (
     Barrier,
     BoundedSemaphore,
@@ -37,81 +33,13 @@ from greenpool.lock import (
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
-Start = Callable[..., "AsyncResult[Any]"]
+runtime, start, fast_switching, posted = places.runtime, places.start, places.fast_switching, places.posted
 
 KINDS = [Lock, RLock, Semaphore, BoundedSemaphore]
 LOCKS = [Lock, RLock]
 SEMAPHORES = [Semaphore, BoundedSemaphore]
 
 of_each_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-@pytest.fixture(scope="module")
-def runtime() -> Iterator[Runtime]:
-    with Runtime(pool_size=4) as runtime:
-        yield runtime
-
-
-@pytest.fixture(params=["same hub", "other hub", "plain thread"])
-def start(request: pytest.FixtureRequest, runtime: Runtime) -> Iterator[Start]:
-    """Starts a function beside the test, in one of the places where the primitives may be used."""
-    threads = []
-
-    def start(function: Callable[..., Any], *args: Any) -> AsyncResult[Any]:
-        outcome: AsyncResult[Any] = AsyncResult()
-
-        def run() -> None:
-            try:
-                outcome.set(function(*args))
-            except BaseException as exception:
-                outcome.set_exception(exception)
-
-        if request.param == "same hub":
-            greenpool.spawn(run)
-        elif request.param == "other hub":
-            runtime.handle().spawn_on(1, run)
-        else:
-            threads.append(threading.Thread(target=run))
-            threads[-1].start()
-        return outcome
-
-    yield start
-    for thread in threads:
-        thread.join()
-
-
-@pytest.fixture
-def fast_switching() -> Iterator[None]:
-    """Threads take turns as often as they can: with a GIL, this is what finds races."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-@contextmanager
-def alarms(handler: Callable[[], object]) -> Iterator[None]:
-    """Call *handler* again and again, wherever the main thread then is, but not within itself."""
-    over = False
-
-    def handle(number: int, frame: object) -> None:
-        handler()
-        if not over:
-            signal.setitimer(signal.ITIMER_REAL, 0.0005)
-
-    previous = signal.signal(signal.SIGALRM, handle)
-    signal.setitimer(signal.ITIMER_REAL, 0.0005)
-    try:
-        yield
-    finally:
-        over = True
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-
-
-def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        greenpool.sleep(0.0005)
 
 
 def until_in_line(primitive: Any, count: int) -> None:
@@ -286,9 +214,8 @@ def test_giving_up_at_the_moment_of_the_release(
 
 
 @of_each_kind
-def test_one_hub_posts_nothing(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_hub_posts_nothing(kind: Any, posted: list[object]) -> None:
     """Neither where nobody has to wait, nor where others on the same hub do."""
-    posted: list[object] = []
     lock = kind()
 
     def use() -> None:
@@ -297,14 +224,10 @@ def test_one_hub_posts_nothing(kind: Any, monkeypatch: pytest.MonkeyPatch) -> No
                 greenpool.sleep(0)
 
     greenlets = [greenpool.Greenlet(use) for _ in range(10)]
-    with monkeypatch.context() as patch:
-        patch.setattr(Inbox, "post", lambda self, item: posted.append(item))
-        for waker in (EventWaker, PipeWaker):
-            patch.setattr(waker, "wake", posted.append)
-        for greenlet in greenlets:
-            greenlet.start()
-        for greenlet in greenlets:
-            greenlet.join()
+    for greenlet in greenlets:
+        greenlet.start()
+    for greenlet in greenlets:
+        greenlet.join()
     assert not posted
     assert free(lock)
 
@@ -432,39 +355,6 @@ def test_bad_input_of_a_semaphore(kind: Any) -> None:
 
 
 # Signal handlers and finalizers, which come between any two steps.
-
-
-def interrupt_everywhere(
-    prepare: Callable[[], Any],
-    operate: Callable[[Any], object],
-    handle: Callable[[Any], object],
-    check: Callable[[Any], object],
-) -> None:
-    """Carry out *operate* again and again, each time with *handle* after another one of the calls in it.
-
-    Python runs signal handlers at these points, too (and after jumps backwards).
-    """
-    for point in itertools.count():
-        thing = prepare()
-        passed = 0
-
-        def hook(frame: object, event: str, argument: object, thing: Any = thing, point: int = point) -> None:
-            nonlocal passed
-            if event in ("call", "c_return"):
-                if passed == point:
-                    passed += 1
-                    handle(thing)
-                else:
-                    passed += 1
-
-        sys.setprofile(hook)
-        try:
-            operate(thing)
-        finally:
-            sys.setprofile(None)
-        check(thing)
-        if passed <= point:
-            return
 
 
 def use_once(lock: Any) -> None:
@@ -1063,8 +953,7 @@ def test_condition_handler_notifies() -> None:
                 ready = False
 
 
-def test_condition_one_hub_posts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    posted: list[object] = []
+def test_condition_one_hub_posts_nothing(posted: list[object]) -> None:
     condition = Condition()
     turn = 0
 
@@ -1081,12 +970,10 @@ def test_condition_one_hub_posts_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
                 condition.notify()
 
     greenlets = [greenpool.Greenlet(take_turns, own) for own in range(2)]
-    with monkeypatch.context() as patch:
-        patch.setattr(Inbox, "post", lambda self, item: posted.append(item))
-        for greenlet in greenlets:
-            greenlet.start()
-        for greenlet in greenlets:
-            greenlet.join()
+    for greenlet in greenlets:
+        greenlet.start()
+    for greenlet in greenlets:
+        greenlet.join()
     assert not posted
 
 
@@ -1254,16 +1141,13 @@ def test_barrier_kill_as_the_last_one_comes(runtime: Runtime, fast_switching: No
     assert barrier.n_waiting == 0 and not barrier.broken
 
 
-def test_barrier_one_hub_posts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    posted: list[object] = []
+def test_barrier_one_hub_posts_nothing(posted: list[object]) -> None:
     barrier = Barrier(5)
     greenlets = [greenpool.Greenlet(lambda: [barrier.wait() for _ in range(10)]) for _ in range(5)]
-    with monkeypatch.context() as patch:
-        patch.setattr(Inbox, "post", lambda self, item: posted.append(item))
-        for greenlet in greenlets:
-            greenlet.start()
-        for greenlet in greenlets:
-            greenlet.join()
+    for greenlet in greenlets:
+        greenlet.start()
+    for greenlet in greenlets:
+        greenlet.join()
     assert not posted
 
 
