@@ -8,11 +8,18 @@ import os
 
 from setuptools import Extension, setup
 
-SOURCES = ["greenpool/_speedups.c", "greenpool/_speedups_paths.c"]
+SOURCES = [
+    "greenpool/_speedups.c",
+    "greenpool/_speedups_connect.c",
+    "greenpool/_speedups_paths.c",
+    "greenpool/_speedups_queue.c",
+    "greenpool/_speedups_spawn.c",
+]
+HEADERS = ["greenpool/_speedups.h", "greenpool/_speedups_slots.h"]
 
 wanted = os.environ.get("GREENPOOL_PUREPYTHON", "") in ("", "0")
 setup(
-    ext_modules=[Extension("greenpool._speedups", SOURCES, depends=["greenpool/_speedups.h"], optional=True)]
+    ext_modules=[Extension("greenpool._speedups", SOURCES, depends=HEADERS, optional=True)]
     if wanted and all(map(os.path.exists, SOURCES))
     else []
 )

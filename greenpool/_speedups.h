@@ -1,4 +1,4 @@
-/* What the two files of greenpool._speedups have in common. */
+/* What the files of greenpool._speedups have in common. */
 
 #ifndef GREENPOOL_SPEEDUPS_H
 #define GREENPOOL_SPEEDUPS_H
@@ -23,9 +23,54 @@ char *receive_buffer(void);
 Py_ssize_t receive_now(int fd, void *buffer, size_t size, int flags);
 Py_ssize_t send_now(int fd, const void *data, size_t size, int flags);
 
-/* _speedups_paths.c: the methods. */
+/* _speedups_connect.c. What fails returns -1 or NULL, with an exception. */
+
+/* A slot of a Python class; the descriptor is there once find_slots has found it. */
+typedef struct {
+    const char *name;
+    PyObject *descriptor;
+} Slot;
+
+typedef struct {
+    PyObject **variable;
+    const char *name;
+} Name;
+
+/* A method in C: its documentation, and what to call in an unusual case, are those of its twin in Python. */
+typedef struct {
+    PyMethodDef definition;
+    const char *signature;
+    PyObject **twin;
+} Method;
+
+extern PyObject *(*greenlet_getcurrent)(void);
+extern PyObject *(*greenlet_switch)(PyObject *greenlet, PyObject *args, PyObject *kwargs);
+int find_greenlet(void);
+
+/* Check that there are *wanted* arguments: classes, the first *types* of them, and Python functions. */
+int check_types(const char *function, PyObject *const *args, Py_ssize_t nargs, Py_ssize_t wanted, Py_ssize_t types);
+
+/* Find the slots, which stand in an array that ends at *end*. */
+int find_slots(PyObject *type, Slot *slot, const Slot *end);
+
+int intern_names(const Name *names, size_t count);
+void keep(PyObject **variable, PyObject *value);
+void keep_type(PyTypeObject **variable, PyObject *value);
+int take_documentation(PyMethodDef *definition, const char *signature, PyObject *twin);
+
+/* A dict of the methods for *type*, made once its twins are found there. */
+PyObject *make_methods(PyTypeObject *type, Method *methods, size_t count);
+
+PyObject *call_twin(PyObject *twin, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names);
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+#define SLOTS(first, last) (Slot *)&(first), (const Slot *)&(last) + 1
+
+/* _speedups_paths.c, _speedups_spawn.c, _speedups_queue.c: what they offer to the Python modules. */
 PyObject *connect_core(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_socket(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
-extern const char connect_core_doc[], connect_socket_doc[];
+PyObject *connect_spawn(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *connect_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_core_doc[], connect_socket_doc[], connect_spawn_doc[], connect_queue_doc[];
 
 #endif

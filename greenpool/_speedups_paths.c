@@ -5,8 +5,7 @@ like in socket.py, Registration.wait_read in _core/descriptor.py, Hub._dispatch 
 Only the usual case is written here. For any other (a timeout, flags, a greenlet that is no carrier, a socket
 that this hub has not registered, several readers) the twin is called, before anything has happened.
 
-*State* is that of the Python classes: it lies in their __slots__, which are read at the offsets that the
-member descriptors give. So both kinds of code see the same objects, and there is nothing to keep in step.
+*State* is that of the Python classes: it lies in their __slots__ (see _speedups_slots.h).
 
 *Threads.* A registration and a carrier belong to their hub's thread, which runs this code. A socket's slots
 may be replaced by any thread meanwhile: so each is read once, and without the GIL as getattr() does it.
@@ -15,12 +14,10 @@ may be replaced by any thread meanwhile: so each is read once, and without the G
 the twins do, but to no task: it may be parked for long. */
 
 #include "_speedups.h"
+#include "_speedups_slots.h"
 
 #include <errno.h>
 #include <string.h>
-
-/* For CPython 3.11; later in Python.h. */
-#include <structmember.h>
 
 enum {
     /* As in descriptor.py. */
@@ -33,11 +30,6 @@ enum {
 enum { BY_TWIN = -3 };
 
 /* Slots of the Python classes. */
-
-typedef struct {
-    const char *name;
-    PyObject *descriptor;
-} Slot;
 
 static struct {
     PyTypeObject *type;
@@ -70,83 +62,10 @@ static struct {
 static PyTypeObject *task_type;
 
 /* Python functions, and an int that is stored often. */
-static PyObject *switch_twin, *yield_now, *spend, *full_credit;
+static PyObject *dispatch_twin, *switch_twin, *yield_now, *spend, *full_credit;
 static PyObject *recv_twin, *recv_into_twin, *send_twin, *sendall_twin, *send_rest;
 
 static PyObject *str_append, *str_appendleft, *str_popleft, *str_switch, *str_wait_read, *str_wake_crowd;
-
-/* greenlet's C API, by the numbers that its header has had since the first release with one. They are taken
-   from the capsule, because the header is not there when a wheel is built. */
-enum { GET_CURRENT = 4, SWITCH = 6 };
-static PyObject *(*greenlet_getcurrent)(void);
-static PyObject *(*greenlet_switch)(PyObject *greenlet, PyObject *args, PyObject *kwargs);
-
-static inline PyMemberDef *
-member_of(const Slot *slot)
-{
-    return ((PyMemberDescrObject *)slot->descriptor)->d_member;
-}
-
-/* A new reference. */
-static inline PyObject *
-get(PyObject *object, const Slot *slot)
-{
-#ifdef Py_GIL_DISABLED
-    return PyMember_GetOne((const char *)object, member_of(slot));
-#else
-    PyObject *value = *(PyObject **)((char *)object + member_of(slot)->offset);
-    if (!value) {
-        PyErr_SetString(PyExc_AttributeError, slot->name);
-        return NULL;
-    }
-    return Py_NewRef(value);
-#endif
-}
-
-static inline int
-set(PyObject *object, const Slot *slot, PyObject *value)
-{
-#ifdef Py_GIL_DISABLED
-    return PyMember_SetOne((char *)object, member_of(slot), value);
-#else
-    PyObject **place = (PyObject **)((char *)object + member_of(slot)->offset);
-    PyObject *before = *place;
-    *place = Py_NewRef(value);
-    Py_XDECREF(before);
-    return 0;
-#endif
-}
-
-/* 1 if the slot holds *value*, 0 if not, -1 with an exception. */
-static inline int
-holds(PyObject *object, const Slot *slot, const PyObject *value)
-{
-    PyObject *found = get(object, slot);
-    if (!found) {
-        return -1;
-    }
-    Py_DECREF(found);
-    return found == value;
-}
-
-static inline int
-get_int(PyObject *object, const Slot *slot, long *result)
-{
-    PyObject *value = get(object, slot);
-    if (!value) {
-        return -1;
-    }
-    *result = PyLong_AsLong(value);
-    Py_DECREF(value);
-    return *result == -1 && PyErr_Occurred() ? -1 : 0;
-}
-
-static int
-done(PyObject *result)
-{
-    Py_XDECREF(result);
-    return result ? 0 : -1;
-}
 
 /* Waiting. */
 
@@ -365,25 +284,6 @@ receive_on_this_hub(PyObject *self, void *buffer, Py_ssize_t size, int as_bytes,
 }
 
 static PyObject *
-call_twin(PyObject *twin, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
-{
-    PyObject *all[8];
-    Py_ssize_t count = nargs + (names ? PyTuple_GET_SIZE(names) : 0);
-    if (count > 7) {
-        PyErr_Format(PyExc_TypeError, "%U() takes at most 7 arguments (%zd given)",
-                     ((PyFunctionObject *)twin)->func_name, count);
-        return NULL;
-    }
-    all[0] = self;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        all[i + 1] = args[i];
-    }
-    return PyObject_Vectorcall(twin, all, (size_t)nargs + 1, names);
-}
-
-PyDoc_STRVAR(recv_doc, "recv($self, bufsize, flags=0, /)\n--\n\nAs socket.recv, parking the greenlet.");
-
-static PyObject *
 socket_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     if (nargs == 1 && PyLong_CheckExact(args[0])) {
@@ -401,9 +301,6 @@ socket_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     }
     return call_twin(recv_twin, self, args, nargs, NULL);
 }
-
-PyDoc_STRVAR(recv_into_doc,
-"recv_into($self, buffer, nbytes=0, flags=0)\n--\n\nAs socket.recv_into, parking the greenlet.");
 
 static PyObject *
 socket_recv_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
@@ -462,8 +359,6 @@ send_at_once(PyObject *self, PyObject *data, Py_ssize_t *size)
     return count;
 }
 
-PyDoc_STRVAR(send_doc, "send($self, data, flags=0, /)\n--\n\nAs socket.send, parking the greenlet.");
-
 static PyObject *
 socket_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -478,8 +373,6 @@ socket_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     }
     return call_twin(send_twin, self, args, nargs, NULL);
 }
-
-PyDoc_STRVAR(sendall_doc, "sendall($self, data, flags=0, /)\n--\n\nAs socket.sendall, parking the greenlet.");
 
 static PyObject *
 socket_sendall(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
@@ -547,9 +440,6 @@ dispatch_event(PyObject *registered, PyObject *events, PyObject *ready)
     return alone < 0 ? -1 : 0;
 }
 
-PyDoc_STRVAR(dispatch_doc,
-"_dispatch($self, events, /)\n--\n\nNote what each event says and make its waiters ready.");
-
 static PyObject *
 hub_dispatch(PyObject *self, PyObject *events)
 {
@@ -598,92 +488,7 @@ hub_dispatch(PyObject *self, PyObject *events)
 
 /* Connecting. */
 
-/* Find the slots, which stand in an array that ends at *end*. */
-static int
-find_slots(PyObject *type, Slot *slot, const Slot *end)
-{
-    for (; slot < end; slot++) {
-        PyObject *descriptor = PyObject_GetAttrString(type, slot->name);
-        if (!descriptor) {
-            return -1;
-        }
-        if (!Py_IS_TYPE(descriptor, &PyMemberDescr_Type)) {
-            PyErr_Format(PyExc_TypeError, "%R.%s must be a slot, not %R", type, slot->name, descriptor);
-            Py_DECREF(descriptor);
-            return -1;
-        }
-        Py_XSETREF(slot->descriptor, descriptor);
-    }
-    return 0;
-}
-
-static int
-check_types(const char *function, PyObject *const *args, Py_ssize_t nargs, Py_ssize_t wanted, Py_ssize_t types)
-{
-    if (nargs != wanted) {
-        PyErr_Format(PyExc_TypeError, "%s expected %zd arguments, got %zd", function, wanted, nargs);
-        return -1;
-    }
-    for (Py_ssize_t i = 0; i < nargs; i++) {
-        if (i < types ? !PyType_Check(args[i]) : !PyFunction_Check(args[i])) {
-            PyErr_Format(PyExc_TypeError, "%s: argument %zd must be a %s, not %R", function, i + 1,
-                         i < types ? "class" : "Python function", args[i]);
-            return -1;
-        }
-    }
-    return 0;
-}
-
-static int
-intern_names(void)
-{
-    struct {
-        PyObject **variable;
-        const char *name;
-    } names[] = {
-        {&str_append, "append"},       {&str_appendleft, "appendleft"}, {&str_popleft, "popleft"},
-        {&str_switch, "switch"},       {&str_wait_read, "wait_read"},   {&str_wake_crowd, "wake_crowd"},
-    };
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        PyObject *name = PyUnicode_InternFromString(names[i].name);
-        if (!name) {
-            return -1;
-        }
-        Py_XSETREF(*names[i].variable, name);
-    }
-    return 0;
-}
-
-static int
-find_greenlet(void)
-{
-    void **api = PyCapsule_Import("greenlet._C_API", 0);
-    if (!api) {
-        return -1;
-    }
-    /* ISO C has no conversion between the two kinds of pointers. */
-    memcpy(&greenlet_getcurrent, &api[GET_CURRENT], sizeof(api[0]));
-    memcpy(&greenlet_switch, &api[SWITCH], sizeof(api[0]));
-    return 0;
-}
-
-static void
-keep(PyObject **variable, PyObject *value)
-{
-    Py_XSETREF(*variable, Py_NewRef(value));
-}
-
-static void
-keep_type(PyTypeObject **variable, PyObject *value)
-{
-    PyTypeObject *before = *variable;
-    *variable = (PyTypeObject *)Py_NewRef(value);
-    Py_XDECREF(before);
-}
-
-#define SLOTS(first, last) (Slot *)&(first), (const Slot *)&(last) + 1
-
-static PyMethodDef dispatch_definition = {"_dispatch", hub_dispatch, METH_O, dispatch_doc};
+static Method hub_methods[] = {{{"_dispatch", hub_dispatch, METH_O, NULL}, "($self, events, /)", &dispatch_twin}};
 
 const char connect_core_doc[] = PyDoc_STR(
 "connect_core($module, Carrier, Registration, Hub, Task, switch_to_next, yield_now, /)\n--\n\n"
@@ -692,8 +497,12 @@ const char connect_core_doc[] = PyDoc_STR(
 PyObject *
 connect_core(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
-    if (check_types("connect_core", args, nargs, 6, 4) < 0 || intern_names() < 0 || find_greenlet() < 0 ||
-        find_slots(args[0], SLOTS(carrier.credit, carrier.waiter)) < 0 ||
+    static const Name names[] = {
+        {&str_append, "append"}, {&str_appendleft, "appendleft"}, {&str_popleft, "popleft"},
+        {&str_switch, "switch"}, {&str_wait_read, "wait_read"},   {&str_wake_crowd, "wake_crowd"},
+    };
+    if (check_types("connect_core", args, nargs, 6, 4) < 0 || intern_names(names, LENGTH(names)) < 0 ||
+        find_greenlet() < 0 || find_slots(args[0], SLOTS(carrier.credit, carrier.waiter)) < 0 ||
         find_slots(args[1], SLOTS(registration.arm, registration.writer)) < 0 ||
         find_slots(args[2], SLOTS(hub.ready, hub.registrations)) < 0) {
         return NULL;
@@ -709,56 +518,31 @@ connect_core(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t narg
     keep_type(&task_type, args[3]);
     keep(&switch_twin, args[4]);
     keep(&yield_now, args[5]);
-    return Py_BuildValue("{sN}", "_dispatch", PyDescr_NewMethod(hub.type, &dispatch_definition));
+    return make_methods(hub.type, hub_methods, LENGTH(hub_methods));
 }
 
-static PyMethodDef socket_definitions[] = {
-    {"recv", FASTCALL(socket_recv), METH_FASTCALL, recv_doc},
-    {"recv_into", FASTCALL(socket_recv_into), METH_FASTCALL | METH_KEYWORDS, recv_into_doc},
-    {"send", FASTCALL(socket_send), METH_FASTCALL, send_doc},
-    {"sendall", FASTCALL(socket_sendall), METH_FASTCALL, sendall_doc},
+static Method socket_methods[] = {
+    {{"recv", FASTCALL(socket_recv), METH_FASTCALL, NULL}, "($self, bufsize, flags=0, /)", &recv_twin},
+    {{"recv_into", FASTCALL(socket_recv_into), METH_FASTCALL | METH_KEYWORDS, NULL},
+     "($self, buffer, nbytes=0, flags=0)",
+     &recv_into_twin},
+    {{"send", FASTCALL(socket_send), METH_FASTCALL, NULL}, "($self, data, flags=0, /)", &send_twin},
+    {{"sendall", FASTCALL(socket_sendall), METH_FASTCALL, NULL}, "($self, data, flags=0, /)", &sendall_twin},
 };
 
 const char connect_socket_doc[] = PyDoc_STR(
-"connect_socket($module, socket, spend, /)\n--\n\n"
-"Take note of the class and of its twins of the methods that are returned. Called once, after connect_core.");
+"connect_socket($module, socket, spend, send_rest, /)\n--\n\n"
+"Take note of the class; return the methods for it. Called once, after connect_core.");
 
 PyObject *
 connect_socket(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
-    if (check_types("connect_socket", args, nargs, 2, 1) < 0 ||
+    if (check_types("connect_socket", args, nargs, 3, 1) < 0 ||
         find_slots(args[0], SLOTS(socket_.drains, socket_.timeout)) < 0) {
         return NULL;
     }
-    struct {
-        PyObject **variable;
-        const char *name;
-    } twins[] = {{&recv_twin, "recv"},
-                 {&recv_into_twin, "recv_into"},
-                 {&send_twin, "send"},
-                 {&sendall_twin, "sendall"},
-                 {&send_rest, "_send_rest"}};
-    for (size_t i = 0; i < sizeof(twins) / sizeof(twins[0]); i++) {
-        PyObject *twin = PyObject_GetAttrString(args[0], twins[i].name);
-        if (!twin) {
-            return NULL;
-        }
-        if (!PyFunction_Check(twin)) {
-            PyErr_Format(PyExc_TypeError, "%R must be a Python function", twin);
-            Py_DECREF(twin);
-            return NULL;
-        }
-        Py_XSETREF(*twins[i].variable, twin);
-    }
     keep_type(&socket_.type, args[0]);
     keep(&spend, args[1]);
-    PyObject *methods = PyDict_New();
-    for (size_t i = 0; methods && i < sizeof(socket_definitions) / sizeof(socket_definitions[0]); i++) {
-        PyObject *method = PyDescr_NewMethod(socket_.type, &socket_definitions[i]);
-        if (!method || PyDict_SetItemString(methods, socket_definitions[i].ml_name, method) < 0) {
-            Py_CLEAR(methods);
-        }
-        Py_XDECREF(method);
-    }
-    return methods;
+    keep(&send_rest, args[2]);
+    return make_methods(socket_.type, socket_methods, LENGTH(socket_methods));
 }

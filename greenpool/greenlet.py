@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenlet import GreenletExit
 
+from ._core.carrier import Carrier
 from ._core.current import current_greenlet, current_hub
 from ._core.current import getcurrent as _getcurrent
 from ._core.errors import LoopExit, SpawnError
+from ._core.hub import Hub
 from ._core.native import Lock
+from ._core.speedups import speedups
 from ._core.task import Task
 from ._core.timeout import Timeout, check_seconds
 from ._core.waiter import Waiter
@@ -60,6 +63,10 @@ def spawn(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
     greenlet = Greenlet(function, *args, **kwargs)
     greenlet.start_unshared()
     return greenlet
+
+
+if speedups is not None:
+    spawn = speedups.connect_spawn(Greenlet, Carrier, Hub, spawn)
 
 
 def spawn_later(

@@ -34,6 +34,7 @@ from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ._core.native import RLock as Guard
+from ._core.speedups import speedups
 from ._core.waiter import FAILED, WOKEN, Waiter
 from .event import WaitLine, seconds
 
@@ -477,6 +478,12 @@ class SimpleQueue(Generic[T]):
         if item is StopIteration:
             raise StopIteration
         return item
+
+
+if speedups is not None:
+    # Twins of the methods of the same names.
+    for _name, _method in speedups.connect_queue(SimpleQueue, deque).items():
+        setattr(SimpleQueue, _name, _method)
 
 
 class Queue(SimpleQueue[T]):

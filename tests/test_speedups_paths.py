@@ -1,0 +1,196 @@
+"""The methods that the C extension has for classes written in Python.
+
+What they do is tested where the feature is tested, as those tests run with and without the extension. Here is
+what is particular to C: references, and who is called for an unusual case.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import gc
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import greenpool
+from greenpool import Greenlet, GreenletExit, Runtime, Timeout, config, socket
+from greenpool._core.hub import Hub
+from greenpool.queue import Queue, SimpleQueue
+
+pytestmark = [
+    pytest.mark.usefixtures("leak_check"),
+    pytest.mark.skipif(not config.speedups, reason="the C extension is not in use"),
+]
+
+IN_C: list[tuple[Any, str]] = [
+    (Hub, "_dispatch"),
+    (socket.socket, "recv"),
+    (socket.socket, "recv_into"),
+    (socket.socket, "send"),
+    (socket.socket, "sendall"),
+    (SimpleQueue, "put"),
+    (SimpleQueue, "get"),
+    (greenpool, "spawn"),
+]
+
+
+@pytest.mark.parametrize(("owner", "name"), IN_C)
+def test_they_are_documented_as_their_twins(owner: Any, name: str) -> None:
+    method = getattr(owner, name)
+    assert not inspect.isfunction(method), "this is the twin"
+    assert inspect.signature(method).parameters
+    if owner is not socket.socket:
+        assert method.__doc__
+
+
+def test_spawn_belongs_to_its_module() -> None:
+    assert greenpool.spawn.__module__ == "greenpool.greenlet"
+    assert greenpool.spawn.__name__ == "spawn"
+
+
+def nothing(*args: object, **kwargs: object) -> None:
+    pass
+
+
+def park_and_end(end: Callable[[Greenlet, socket.socket, socket.socket], object], *call: Any) -> None:
+    """Call a method of a socket that has to wait for it, and end that wait by *end*."""
+    left, right = socket.socketpair()
+    with left, right:
+        # From the second time on it is the C code that parks.
+        left.send(b"1")
+        waiting = greenpool.spawn(lambda: (right.recv(1), right.recv(1), getattr(right, call[0])(*call[1:])))
+        waiting.quiet = True
+        greenpool.sleep(0)
+        left.send(b"2")
+        greenpool.sleep(0)
+        greenpool.sleep(0)
+        end(waiting, left, right)
+        waiting.join()
+
+
+def receive() -> None:
+    for call in [("recv", 10), ("recv_into", bytearray(10))]:
+        park_and_end(lambda greenlet, left, right: left.send(b"3"), *call)
+        park_and_end(lambda greenlet, left, right: greenlet.kill(), *call)
+        park_and_end(lambda greenlet, left, right: greenlet.kill(ValueError), *call)
+        park_and_end(lambda greenlet, left, right: left.close(), *call)
+        park_and_end(lambda greenlet, left, right: right.close(), *call)
+    left, right = socket.socketpair()
+    with left, right:
+        left.sendall(b"x" * 1000)
+        for size in (1, 10, 70_000):
+            right.recv(size)
+        right.settimeout(0.0)
+        for wrong in (right.recv, right.recv_into):
+            with pytest.raises((OSError, TypeError)):
+                wrong(10 if wrong == right.recv else bytearray(10))
+            with pytest.raises((TypeError, OverflowError)):
+                wrong("10")
+        right.settimeout(0.0001)
+        with pytest.raises(TimeoutError):
+            right.recv(10)
+        right.settimeout(None)
+        with Timeout(0.0001, False):
+            right.recv(10)
+        for bad in (-1, 2**70):
+            with pytest.raises((ValueError, OverflowError)):
+                right.recv(bad)
+        with pytest.raises((TypeError, BufferError)):
+            right.recv_into(b"read only")
+        with pytest.raises(TypeError):
+            right.recv()  # type: ignore[call-arg]
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        right.recv(10)
+
+
+def send() -> None:
+    left, right = socket.socketpair()
+    with left, right:
+        for data in (b"1", bytearray(b"2"), memoryview(b"3"), array.array("i", [4]), b""):
+            left.send(data)
+            left.sendall(data)
+        for method in (left.send, left.sendall):
+            with pytest.raises(TypeError):
+                method("text")  # type: ignore[operator]
+            with pytest.raises(TypeError):
+                method()  # type: ignore[operator]
+        # More than the kernel takes at once.
+        sender = greenpool.spawn(left.sendall, bytes(1_000_000))
+        left_over = 1_000_000
+        while left_over > 0:
+            left_over -= len(right.recv(100_000))
+        sender.join()
+        right.close()
+        with pytest.raises(OSError) as caught:  # noqa: PT011
+            left.send(b"x")
+        assert caught.value.errno == errno.EPIPE
+    for method in (left.send, left.sendall):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            method(b"x")  # type: ignore[operator]
+
+
+def spawn() -> None:
+    for arguments in ((), (1,), (1, 2, 3)):
+        greenpool.spawn(nothing, *arguments).join()
+    greenpool.spawn(nothing, key=1).join()
+    greenpool.spawn(greenpool.spawn, nothing).get().join()
+    with pytest.raises(TypeError, match="function must be callable, not 5"):
+        greenpool.spawn(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        greenpool.spawn()  # type: ignore[call-arg]
+    killed = greenpool.spawn(nothing)
+    killed.kill()
+    assert isinstance(killed.value, GreenletExit)
+
+
+def queues() -> None:
+    for kind in (SimpleQueue, Queue):
+        queue: Any = kind()
+        # Often enough that puts have to be counted anew.
+        for item in range(300):
+            queue.put(item)
+        assert [queue.get() for _ in range(300)] == list(range(300))
+        waiting = greenpool.spawn(queue.get)
+        greenpool.sleep(0)
+        queue.put("item")
+        assert waiting.get() == "item"
+        with pytest.raises(greenpool.queue.Empty):
+            queue.get(timeout=0.0001)
+        with pytest.raises(TypeError):
+            queue.put()
+        with pytest.raises(TypeError):
+            queue.get(1, 2, 3)
+    bounded: Any = Queue(1)
+    bounded.put(1)
+    with pytest.raises(greenpool.queue.Full):
+        bounded.put(2, block=False)
+    bounded.shutdown()
+    with pytest.raises(greenpool.queue.ShutDown):
+        bounded.put(3)
+    bounded.queue = None
+    with pytest.raises((TypeError, AttributeError)):
+        bounded.get()
+
+
+@pytest.mark.parametrize("use", [receive, send, spawn, queues])
+def test_no_reference_is_lost_or_left(use: Callable[[], None]) -> None:
+    """The counts are there in a debug build of Python only; elsewhere, and under a sanitizer, it is a try."""
+    rounds, times = (8, 30) if hasattr(sys, "gettotalrefcount") else (1, 3)
+
+    def in_greenlet() -> list[int]:
+        totals = []
+        for _ in range(rounds):
+            for _ in range(times):
+                use()
+            gc.collect()
+            totals.append(sys.gettotalrefcount() if hasattr(sys, "gettotalrefcount") else 0)
+        return totals
+
+    with Runtime(pool_size=1) as runtime:
+        totals = runtime.spawn(in_greenlet).get()
+    # One reference a call would make 30 a round or more.
+    assert abs(totals[-1] - totals[rounds // 2]) < 30
