@@ -24,6 +24,7 @@ import io as _io
 import os as _os
 import socket as _standard
 from collections.abc import Callable as _Callable
+from sys import maxsize as _maxsize
 from time import monotonic as _monotonic
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
@@ -146,6 +147,8 @@ class socket(_base):  # type: ignore[no-redef]
             pass
         elif registration.readable:
             _spend()
+        elif args and _is_no_size(args[0]):
+            return operation(self, *args)
         else:
             self._park_read(registration, deadline)
         while True:
@@ -194,9 +197,13 @@ class socket(_base):  # type: ignore[no-redef]
         except AttributeError:
             usual = False  # not registered yet, or a thread that has never waited
         if registration is None or flags or not usual:
+            if bufsize == 0:
+                return _base_recv(self, bufsize, flags)
             return self._receive(0 if flags else bufsize, flags, _base_recv, bufsize, flags)  # type: ignore[no-any-return]
         # The same as _receive, without its general parts: this is the hot path of every server.
         if not registration.readable:
+            if not bufsize or _is_no_size(bufsize):
+                return _base_recv(self, bufsize)
             registration.wait_read(greenlet)
         elif greenlet.credit > 0:
             greenlet.credit -= 1
@@ -216,7 +223,12 @@ class socket(_base):  # type: ignore[no-redef]
             registration.wait_read(greenlet)
 
     def recv_into(self, buffer: _Buffer, nbytes: int = 0, flags: int = 0) -> int:
-        asked = 0 if flags else nbytes or memoryview(buffer).nbytes
+        view = memoryview(buffer)
+        size = view.nbytes
+        if view.readonly or not 0 <= nbytes <= size:
+            # It says what is wrong with them; where it would have to wait, it would do so afterwards.
+            return _base_recv_into(self, buffer, nbytes, flags)
+        asked = 0 if flags else nbytes or size
         return self._receive(asked, flags, _base_recv_into, buffer, nbytes, flags)  # type: ignore[no-any-return]
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, _Any]:
@@ -487,9 +499,18 @@ def _spend() -> None:
         _yield_now()
 
 
+def _is_no_size(size: object) -> bool:
+    """True for a size that a receiving call refuses; if it had to wait, it would do so only afterwards."""
+    return (isinstance(size, int) and not 0 <= size <= _maxsize) or isinstance(size, (str, float, type(None)))
+
+
 if _speedups is not None:
     # Twins of the methods of the same names.
-    for _name, _method in _speedups.connect_socket(socket, _spend).items():
+    for _name, _method in _speedups.connect_socket(
+        socket,
+        _spend,
+        socket._send_rest,  # type: ignore[attr-defined]
+    ).items():
         setattr(socket, _name, _method)
 
 

@@ -745,3 +745,36 @@ def test_modifying_with_the_same_mask_reports_the_present_readiness(unix: Pair) 
             assert epoll.poll(0) == [(ours.fileno(), select.EPOLLIN)]
             assert epoll.poll(0) == []
             epoll.modify(ours.fileno(), mask)
+
+
+@pytest.mark.parametrize("bufsize", [-1, 2**70, "10", 1.5, None])
+def test_a_bad_size_is_refused_before_the_wait(bufsize: Any) -> None:
+    """Also where it is known already that there is nothing to read."""
+    left, right = socket.socketpair()
+    with left, right:
+        for call in (right.recv, right.recvfrom, right.recvmsg):
+            left.send(b"x")
+            assert right.recv(10) == b"x"
+            with greenpool.Timeout(5), pytest.raises((ValueError, OverflowError, TypeError, MemoryError)):
+                call(bufsize)
+
+
+@pytest.mark.parametrize(("buffer", "nbytes"), [(b"read only", 0), (bytearray(5), -1), (bytearray(5), 6)])
+def test_a_bad_buffer_is_refused_before_the_wait(buffer: Any, nbytes: int) -> None:
+    left, right = socket.socketpair()
+    with left, right:
+        left.send(b"x")
+        assert right.recv(10) == b"x"
+        with greenpool.Timeout(5), pytest.raises((TypeError, ValueError)):
+            right.recv_into(buffer, nbytes)
+
+
+def test_nothing_asked_for_is_nothing_to_wait_for() -> None:
+    left, right = socket.socketpair()
+    with left, right:
+        left.send(b"x")
+        assert right.recv(10) == b"x"
+        with greenpool.Timeout(5):
+            assert right.recv(0) == b""
+            right.settimeout(1)
+            assert right.recv(0) == b""

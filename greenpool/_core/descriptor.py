@@ -149,7 +149,7 @@ class Registration:
         return True
 
     def _raise_outcome(self, greenlet: Any) -> NoReturn:
-        """Raise what *greenlet*'s wait has ended with: what was thrown, else that the descriptor is closed."""
+        """Raise what has ended the wait of *greenlet*: what was thrown, or that the descriptor is closed."""
         thrown = greenlet.thrown
         if thrown is not None:
             greenlet.thrown = None

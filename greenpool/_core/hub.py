@@ -192,6 +192,8 @@ class Hub:
 
     def _run_loop(self, first_turn: Mark) -> None:
         """The loop of a plain thread: it ends only with its thread."""
+        # What its main greenlet asked for before it first waited is due before that goes on.
+        self._take_in(self.inbox.queue)
         while True:
             self._guarded_pass()
 
