@@ -924,10 +924,12 @@ def test_random_trees(four_hubs: Runtime, tree: Any, seed: int, in_main: bool) -
 
 def test_a_hundred_groups_at_once_across_hubs() -> None:
     def parent(number: int) -> str:
+        complete = Event()
         try:
             with TaskGroup() as group:
                 for index in range(4):
-                    group.spawn_on(index, worker, number, index)
+                    group.spawn_on(index, worker, number, index, complete)
+                complete.set()
                 if number % 3 == 0:
                     never()
         except ExceptionGroup as failed:
@@ -935,7 +937,9 @@ def test_a_hundred_groups_at_once_across_hubs() -> None:
             return "failed"
         return "succeeded"
 
-    def worker(number: int, index: int) -> None:
+    def worker(number: int, index: int, complete: Event) -> None:
+        # A group that is being cancelled takes no more.
+        complete.wait()
         greenpool.sleep(index / 1000)
         if number % 3 == 0 and index == 2:
             raise Failure(number)
