@@ -14,7 +14,7 @@ pytestmark = [
 
 # Each program forks; ``child(function)`` calls it in the child and checks that it came out well there.
 PRELUDE = """
-import os, signal, sys, threading, traceback, warnings
+import contextlib, os, signal, sys, threading, traceback, warnings
 import greenpool
 from greenpool import socket
 from greenpool.event import Event
@@ -345,22 +345,93 @@ runtime.shutdown()
     assert output == "finally of pool in the parent\n" * 2
 
 
-def test_forks_while_threads_hammer_the_hubs(run: Run) -> None:
-    """Whatever lock another thread held at that moment, the child does not wait for it."""
+def test_every_lock_is_held_by_another_thread(run: Run) -> None:
+    """Nobody lets go of them in the child, and it waits for none."""
     output = run("""
+from greenpool._core import deadlock, task
+from greenpool import threadpool
+
+held = threading.Event()
+end = threading.Event()
+here = greenpool.get_hub()
+with greenpool.Runtime(pool_size=2) as runtime:
+    locks = [
+        runtime._hubs.lock,
+        *(hub.inbox.lock for hub in [here, *runtime._hubs.hubs]),
+        *task._start_locks,
+        task._names_lock,
+        threadpool._every_lock,
+        deadlock._hubs_lock,
+    ]
+
+    def hold():
+        with contextlib.ExitStack() as all_of_them:
+            for lock in locks:
+                all_of_them.enter_context(lock)
+            held.set()
+            end.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+
+    def work():
+        try:
+            runtime.spawn(int)
+        except greenpool.SpawnError:
+            say("the pool is not there any more")
+        by_hand = greenpool.Greenlet(int)
+        by_hand.start()
+        by_hand.join()
+        assert by_hand.name
+        workers = threadpool.ThreadPool(1)
+        with greenpool.Runtime(pool_size=1) as own:
+            event = Event()
+            own.spawn(event.set)
+            event.wait()
+            assert own.spawn(workers.apply, int).get() == 0
+        workers.kill()
+        echo_once()
+        say("child done")
+
+    child(work)
+    end.set()
+    thread.join()
+    assert runtime.spawn(int).get() == 0
+""")
+    assert output == "the pool is not there any more\nchild done\n"
+
+
+def test_forks_while_threads_hammer_the_hubs(run: Run) -> None:
+    """At whatever moment the child was made, it goes on.
+
+    Without the GIL the moments are those between two calls of each thread.  At any other the child may wait
+    for ever, in whatever program, because of the interpreter: the lock that each object has is handed over
+    to a thread that has waited for it for 1 ms, also when that thread already stands still for the fork
+    (python/cpython#133130); in the child it is held by a thread that does not exist.  Two threads that
+    reverse one long list while a third one forks are enough to see it.
+    """
+    output = run("""
+free_threaded = not getattr(sys, "_is_gil_enabled", lambda: True)()
 sys.setswitchinterval(1e-6)
 with greenpool.Runtime(pool_size=2) as runtime:
     stop = False
 
-    def hammer():
+    def hammer(turn):
         while not stop:
-            runtime.spawn(int).join()
+            with turn:
+                runtime.spawn(int).join()
 
-    threads = [threading.Thread(target=hammer) for _ in range(2)]
+    turns = [threading.Lock() for _ in range(2)]
+    threads = [threading.Thread(target=hammer, args=(turn,)) for turn in turns]
     for thread in threads:
         thread.start()
     for _ in range(15):
-        child(lambda: greenpool.spawn(int).get())
+        with contextlib.ExitStack() as between_two_calls:
+            if free_threaded:
+                for turn in turns:
+                    between_two_calls.enter_context(turn)
+            child(lambda: greenpool.spawn(int).get())
     stop = True
     for thread in threads:
         thread.join()
