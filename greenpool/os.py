@@ -14,8 +14,9 @@ status away.  No handler for SIGCHLD is installed.
 *What stays*: ``fork`` and its like (the hub goes on in the child, see ``Hub.after_fork``), ``posix_spawn``,
 ``sendfile`` (``socket.sendfile`` parks), and what works on regular files.
 
-*Without the GIL*, fork while other threads stand still: the interpreter may hand the lock that every object has to a
-thread that already stands still for the fork (python/cpython#133130), and the child then waits for ever for it.
+*Without the GIL*, fork while other threads stand still: the interpreter may hand the lock that every object
+has to a thread that already stands still for the fork (python/cpython#133130), and the child then waits for
+it for ever.
 
 *When the interpreter is finalized* there are no hubs any more: what finalizers call then blocks.
 
