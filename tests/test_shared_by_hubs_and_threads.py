@@ -79,7 +79,9 @@ def each_in_order(received: list[list[tuple[int, int]]], items: int) -> None:
         pytest.param(Channel, 400, id="Channel"),
     ],
 )
-def test_a_producer_and_a_consumer_on_each_of_8_hubs(make: Callable[[], Any], items: int) -> None:
+def test_a_producer_and_a_consumer_on_each_of_8_hubs(
+    make: Callable[[], Any], items: int, fast_switching: None
+) -> None:
     queue = make()
 
     def produce(producer: int) -> None:
@@ -102,7 +104,7 @@ def test_a_producer_and_a_consumer_on_each_of_8_hubs(make: Callable[[], Any], it
 
 
 @pytest.mark.parametrize("kind", [Queue, SimpleQueue, Channel])
-def test_hubs_put_and_threads_get(kind: Any) -> None:
+def test_hubs_put_and_threads_get(kind: Any, fast_switching: None) -> None:
     """And the same the other way round, in one queue each."""
     forth, back = kind(), kind()
     items = 200
