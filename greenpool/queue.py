@@ -217,7 +217,23 @@ class SimpleQueue(Generic[T]):
     def copy(self) -> SimpleQueue[T]:
         """Another queue with the same bound and items."""
         with self._guard:
-            return type(self)(self._maxsize, self.queue.copy())
+            return type(self)(self._maxsize, self._copy_items())
+
+    def _copy_items(self) -> Any:
+        """The guard is held."""
+        if not self._plain:
+            return self.queue.copy()
+        # Without the GIL a deque cannot be copied while it changes.  Behind the shut gate it changes only
+        # for those who have passed that already, once for each of them.
+        self._gate = True
+        try:
+            while True:
+                try:
+                    return self.queue.copy()
+                except RuntimeError:
+                    continue
+        finally:
+            self._set_gate()
 
     # Handing over; the guard is held.
 
@@ -517,7 +533,7 @@ class Queue(SimpleQueue[T]):
     def copy(self) -> Queue[T]:
         """Another queue with the same bound, items and number of unfinished tasks."""
         with self._guard:
-            return type(self)(self._maxsize, self.queue.copy(), self.unfinished_tasks)
+            return type(self)(self._maxsize, self._copy_items(), self.unfinished_tasks)
 
     def _settle(self, item: T) -> None:
         """Somebody has come to wait, or the queue was shut down, while *item* was put."""

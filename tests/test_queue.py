@@ -43,14 +43,6 @@ of_each_kind = pytest.mark.parametrize("kind", [*QUEUES, Channel])
 of_each_joinable = pytest.mark.parametrize("kind", JOINABLE)
 
 
-def waiting_to_get(queue: Any) -> int:
-    return sum(not waiter.state for waiter in list(queue._getters))
-
-
-def waiting_to_put(queue: Any) -> int:
-    return sum(not waiter.state for waiter in list(queue._putters))
-
-
 def drain(queue: Any) -> list[Any]:
     items = []
     while not queue.empty():
@@ -71,7 +63,7 @@ def test_names() -> None:
 def test_get_waits_for_put(kind: Any, start: Start) -> None:
     queue = kind()
     waiting = start(queue.get)
-    until(lambda: waiting_to_get(queue) == 1)
+    until(lambda: len(queue._getters) == 1)
     assert not waiting.ready()
     assert queue.put(1) is None
     assert waiting.get() == 1
@@ -118,7 +110,7 @@ def test_put_waits_for_room(kind: Any, start: Start) -> None:
     if kind is not Channel:
         queue.put(1)
     waiting = start(queue.put, 2)
-    until(lambda: waiting_to_put(queue) == 1)
+    until(lambda: len(queue._putters) == 1)
     assert not waiting.ready()
     if kind is not Channel:
         assert queue.get() == 1
@@ -205,7 +197,7 @@ def test_a_getter_gives_up_as_an_item_comes(
         victim = handle.spawn_on(0, get, 0.001 if how == "timeout" else None)
         until(lambda victim=victim: len(queue._getters) == 1 or victim.dead)
         patient = handle.spawn_on(1, get, None)
-        until(lambda victim=victim: waiting_to_get(queue) == 2 or victim.dead)
+        until(lambda victim=victim: len(queue._getters) == 2 or victim.dead)
         begin = threading.Barrier(2)
 
         def put(begin: threading.Barrier = begin) -> None:
@@ -352,10 +344,10 @@ def test_size(kind: Any) -> None:
 def test_maxsize_can_be_changed(kind: Any, start: Start) -> None:
     queue = kind(1, [1])
     waiting = [start(queue.put, item) for item in (2, 3)]
-    until(lambda: waiting_to_put(queue) == 2)
+    until(lambda: len(queue._putters) == 2)
     queue.maxsize = 2
     until(lambda: waiting[0].ready() or waiting[1].ready())
-    assert queue.qsize() == 2 and waiting_to_put(queue) == 1
+    assert queue.qsize() == 2 and len(queue._putters) == 1
     queue.maxsize = None
     assert [each.get() for each in waiting] == [None, None]
     queue.put(4)
@@ -390,6 +382,27 @@ def test_copy(kind: Any) -> None:
     copy.put(3)
     assert (queue.qsize(), copy.qsize()) == (2, 3)
     assert sorted(drain(copy)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", [Queue, SimpleQueue])
+def test_copy_while_others_put_and_get(kind: Any, runtime: Runtime, fast_switching: None) -> None:
+    queue = kind(0, range(50))
+    finished = threading.Event()
+
+    def move_on() -> None:
+        number = 50
+        while not finished.is_set():
+            queue.put(number)
+            queue.get()
+            number += 1
+
+    moving = runtime.handle().spawn_on(0, move_on)
+    for _ in range(200):
+        items = drain(queue.copy())
+        assert len(items) in (50, 51) and items == list(range(items[0], items[-1] + 1))
+    finished.set()
+    moving.join()
+    assert queue.qsize() == 50
 
 
 @of_each_queue
@@ -767,7 +780,7 @@ def test_shutdown_while_others_wait(kind: Any, immediate: bool, start: Start) ->
     empty, full = kind(), kind(1, [1])
     getting = [start(empty.get), start(empty.peek), start(lambda: empty.get(timeout=60))]
     putting = [start(full.put, 2), start(lambda: full.put(3, timeout=60))]
-    until(lambda: waiting_to_get(empty) == 3 and waiting_to_put(full) == 2)
+    until(lambda: len(empty._getters) == 3 and len(full._putters) == 2)
     empty.shutdown(immediate)
     full.shutdown(immediate)
     for each in getting + putting:
