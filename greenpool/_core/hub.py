@@ -62,6 +62,9 @@ LONGEST_POLL = 86_400.0
 # Turns of others that the loop may let pass before its own (as tokio's event_interval).
 MAX_PASSED_OVER = 32
 
+# How often a task may yield in its ``finally`` blocks when its thread ends.
+MAX_LAST_TURNS = 1000
+
 
 class Mark:
     """The loop's entry in its own ready queue.
@@ -443,24 +446,57 @@ class Hub:
             set_thread_hub(None)
 
     def thread_ended(self) -> None:
-        """The plain thread that this hub belonged to is at its end: nothing here will ever run again."""
+        """The plain thread that this hub belonged to is at its end: every unfinished task gets GreenletExit.
+
+        The loop does not run any more.  So a ``finally`` block that waits all the same never goes on; but
+        whoever joins such a task learns that it has ended.
+        """
         with self.inbox.lock:
             self.inbox.closed = True
             self.inbox.accepting = False
-        self.inbox.queue.clear()
+        self.stopping = True
+        self._take_in(self.inbox.queue)
+        unstarted = [item for item in self.ready if isinstance(item, Task)]
+        unstarted += [
+            task
+            for _, _, timer in self.timers.heap
+            if isinstance(task := getattr(timer.callback, "__self__", None), Task)
+        ]
+        resumed = [item for item in self.ready if isinstance(item, Carrier)]
+        self.ready.clear()
+        self.ready.extend(resumed)
+        for task in unstarted:
+            task.end_with_thread()
+        self._end_carriers()
+        while self.inbox.queue:
+            # The links of what has ended.
+            self._take_in(self.inbox.queue)
         self.ready.clear()
         self.timers.clear()
-        if get_ident() == self.thread_id:
-            # Suspended, they refer to each other where no garbage collector sees it.
-            free, self.free_carriers = self.free_carriers, []
-            for carrier in free:
-                carrier.parent = getcurrent()
-                self._end_carrier(carrier)
-        self.carriers.clear()
-        self.free_carriers.clear()
         self._close_descriptors()
         # The loop's frame refers to this hub, and no garbage collector sees through a suspended greenlet.
         self.loop = self.mark.loop = self.main = None
+
+    def _end_carriers(self) -> None:
+        here = getcurrent()
+        ready = self.ready
+        for carrier in self.carriers:
+            carrier.parent = here
+            if carrier.task is not None:
+                interrupt(carrier, GreenletExit())
+        for _ in range(MAX_LAST_TURNS):
+            if not ready:
+                break
+            ready.append(here)
+            ready.popleft().switch()
+        for carrier in list(self.carriers):
+            if carrier.task is not None:
+                carrier.task.end_with_thread()
+        # Suspended, they and this hub refer to each other where no garbage collector sees it.
+        free, self.free_carriers = self.free_carriers, []
+        for carrier in free:
+            self._end_carrier(carrier)
+        self.carriers.clear()
 
     def after_fork(self) -> None:
         """In the child of a fork, on the one thread that is left: only the forking greenlet goes on.

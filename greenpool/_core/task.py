@@ -277,6 +277,12 @@ class Task:
                 else:
                     hub.call_soon(link, self)
 
+    def end_with_thread(self) -> None:
+        """End it where it stands, as its hub will never run again; on that hub's thread, the last of it."""
+        if not self.done:
+            self._value = GreenletExit()
+            self._finish()
+
     # The outcome.
 
     def ready(self) -> bool:
