@@ -272,6 +272,9 @@ for lock in [*locks, semaphore]:
     os.register_at_fork(after_in_child=getattr(lock, "_at_fork_reinit"))
     threads.append(threading.Thread(target=lock.acquire, kwargs={"timeout": 30}))
     threads[-1].start()
+for lock in [*locks, semaphore]:
+    while not getattr(lock, "_lock", lock)._line:
+        greenpool.sleep(0.001)
 pid = os.fork()
 if not pid:
     for lock in locks:
