@@ -32,7 +32,7 @@ from ._core.current import current_greenlet, getcurrent, set_thread_hub, thread_
 from ._core.errors import SpawnError
 from ._core.hub import Hub
 from ._core.inbox import Call
-from ._core.native import Lock, RLock, SimpleQueue, get_ident, original_threading
+from ._core.native import RLock, SimpleQueue, get_ident, original_threading
 from ._core.pollers import Poller, make_poller
 from ._core.task import Task
 from ._core.waiter import Waiter, interrupt
@@ -324,7 +324,7 @@ class Handle(Executor):
 
     def __init__(self, hubs: _Hubs) -> None:
         self._hubs = hubs
-        self._lock = Lock()
+        # Guarded by the lock of the hubs.
         self._futures: set[Future[Any]] | None = set()
 
     def __copy__(self) -> Handle:
@@ -408,7 +408,7 @@ class Handle(Executor):
         _check_callable("function", function)
         greenlet = Greenlet(function, *args, **kwargs)
         future = greenlet.as_future()
-        with self._lock:
+        with self._hubs.lock:
             if self._futures is None:
                 raise RuntimeError("cannot submit to a handle after its shutdown")
             self._futures.add(future)
@@ -422,7 +422,7 @@ class Handle(Executor):
         return future
 
     def _forget(self, future: Future[Any]) -> None:
-        with self._lock:
+        with self._hubs.lock:
             if self._futures is not None:
                 self._futures.discard(future)
 
@@ -431,7 +431,7 @@ class Handle(Executor):
 
         With *wait*, return when all that was submitted through it has ended.
         """
-        with self._lock:
+        with self._hubs.lock:
             futures, self._futures = self._futures or set(), None
         for future in futures:
             if cancel_futures:

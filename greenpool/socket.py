@@ -48,7 +48,7 @@ from ._core.descriptor import Registration as _Registration  # noqa: E402
 from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
 from ._core.hub import sleep as _sleep  # noqa: E402
 from ._core.hub import yield_now as _yield_now  # noqa: E402
-from ._core.native import Lock as _Lock  # noqa: E402
+from ._core.native import RLock as _RLock  # noqa: E402
 from ._core.speedups import speedups as _speedups  # noqa: E402
 from ._core.timeout import check_seconds as _check_seconds  # noqa: E402
 
@@ -69,8 +69,11 @@ _DONT_WAIT = getattr(_standard, "MSG_DONTWAIT", 0)
 _INTERNET = (_standard.AF_INET, _standard.AF_INET6)
 # How often to ask again where the kernel reports no event: a Unix socket whose listener's backlog is full.
 _BACKLOG_RETRY = 0.005
-# Guards the making of a socket's Descriptor, which happens once per socket.
-_descriptor_lock = _Lock()
+# Guards the making of a socket's Descriptor, which happens once per socket.  Reentrant, because a signal
+# handler or a finalizer may use a socket between any two bytecodes.
+_descriptor_lock = _RLock()
+if hasattr(_os, "register_at_fork"):
+    _os.register_at_fork(after_in_child=_descriptor_lock._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 class socket(_base):  # type: ignore[no-redef]

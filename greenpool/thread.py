@@ -12,6 +12,7 @@ that is released when the thread has ended); from 3.13 on ``_ThreadHandle``, ``s
 from __future__ import annotations
 
 import _thread
+import os
 import sys
 from _thread import TIMEOUT_MAX, error, exit, interrupt_main, stack_size
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from greenlet import GreenletExit
 from ._core.carrier import Carrier
 from ._core.current import finalizing_greenlet, getcurrent
 from ._core.hub import yield_now
-from ._core.native import Lock as _NativeLock
+from ._core.native import RLock as _NativeRLock
 from ._core.native import get_ident as _native_ident
 from ._core.task import Task
 from .event import Event
@@ -121,9 +122,13 @@ class RLock(_RLock):
     __enter__ = acquire
 
 
-# Green threads that are alive, for _count; guarded by the lock.
+# Guards what follows, never for long; reentrant, because a signal handler or a finalizer may start
+# a thread between any two bytecodes.
+_threads_lock = _NativeRLock()
+# Green threads that are alive, for _count.
 _alive = 0
-_alive_lock = _NativeLock()
+# Threads that _shutdown has to wait for.
+_waited_for: set[_ThreadHandle] = set()
 
 
 class _GreenThread(Task):
@@ -153,10 +158,24 @@ class _GreenThread(Task):
         finally:
             if self.daemon:
                 hub.daemons -= 1
-            with _alive_lock:
+            with _threads_lock:
                 _alive -= 1
             if self.sentinel is not None:
                 self.sentinel.release()
+
+
+def _after_fork_in_child() -> None:
+    global _alive
+    _threads_lock._at_fork_reinit()  # type: ignore[attr-defined]
+    survivor = getattr(getcurrent(), "task", None)
+    _alive = 1 if isinstance(survivor, _GreenThread) else 0
+    for handle in list(_waited_for):
+        if handle.ident != get_ident():
+            _waited_for.discard(handle)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _report(function: object, exception: BaseException) -> None:
@@ -189,12 +208,12 @@ def _start(
     thread = _GreenThread(function, *args)
     thread._kwargs = dict(kwargs) or None
     thread.daemon = daemon
-    with _alive_lock:
+    with _threads_lock:
         _alive += 1
     try:
         thread.start()
     except BaseException:
-        with _alive_lock:
+        with _threads_lock:
             _alive -= 1
         raise
     return thread
@@ -291,11 +310,6 @@ def _make_thread_handle(ident: int) -> _ThreadHandle:
     return handle
 
 
-# Threads that _shutdown has to wait for.
-_waited_for: set[_ThreadHandle] = set()
-_waited_for_lock = _NativeLock()
-
-
 def start_joinable_thread(
     function: Callable[[], object], handle: _ThreadHandle | None = None, daemon: bool = True
 ) -> _ThreadHandle:
@@ -316,19 +330,19 @@ def start_joinable_thread(
         try:
             function()
         finally:
-            with _waited_for_lock:
+            with _threads_lock:
                 _waited_for.discard(joinable)
             joinable._done.set()
 
     handle._started = True
     if not daemon:
-        with _waited_for_lock:
+        with _threads_lock:
             _waited_for.add(handle)
     try:
         handle.ident = id(_start(run, (), {}, daemon))
     except BaseException:
         handle._started = False
-        with _waited_for_lock:
+        with _threads_lock:
             _waited_for.discard(handle)
         raise
     return handle
@@ -337,7 +351,7 @@ def start_joinable_thread(
 def _shutdown() -> None:
     """Wait for every thread that is not a daemon; the end of the main thread."""
     while True:
-        with _waited_for_lock:
+        with _threads_lock:
             # Oneself is not waited for.
             handles = [handle for handle in _waited_for if handle.ident != get_ident()]
         if not handles:

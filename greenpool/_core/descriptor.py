@@ -14,8 +14,8 @@ an urgent mark splits reads: once the poller has reported RDHUP, HUP, ERR or PRI
 read proves nothing and only EAGAIN does.  An EAGAIN takes the mark back.
 
 *Who guards what.*  A Registration belongs to its hub's thread.  The table of a Descriptor's registrations,
-and the question whether it is closed, are guarded by its lock: so no hub can register a number that is
-being closed.
+and the question whether it is closed, are guarded by the lock of its number: so no hub can register a number
+that is being closed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .current import CREDIT, current_greenlet, thread_hub
 from .inbox import Call
-from .native import Lock, poll, select
+from .native import RLock, poll, select
 from .waiter import Waiter
 
 if TYPE_CHECKING:
@@ -211,14 +211,27 @@ class _Expired(BaseException):
     """Tells the end of a wait's own timeout from what others throw; never leaves this module."""
 
 
+# Not one in each Descriptor: the child of a fork has to find those that are held by threads it does not have.
+# Reentrant, because a signal handler or a finalizer may close something between any two bytecodes.
+_locks: list[Any] = []
+
+
+def _make_locks() -> None:
+    _locks[:] = [RLock() for _ in range(64)]
+
+
+_make_locks()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_make_locks)
+
+
 class Descriptor:
     """A descriptor that green code owns, on however many hubs it is used."""
 
-    __slots__ = ("fd", "lock", "registrations", "closed")
+    __slots__ = ("fd", "registrations", "closed")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self.lock = Lock()
         self.registrations: list[Registration] = []
         self.closed = False
 
@@ -228,7 +241,7 @@ class Descriptor:
         Raises OSError(EBADF) once it is closed, and what the poller raises (EPERM: always ready).
         """
         hub: Hub = current_greenlet().hub
-        with self.lock:
+        with _locks[self.fd % 64]:
             if self.closed:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             live = [registration for registration in self.registrations if registration.hub is not None]
@@ -258,7 +271,7 @@ class Descriptor:
         The pollers forget the number here and now, because the kernel may give it out again as soon as it
         is closed; the waiters of other hubs are woken by those hubs.
         """
-        with self.lock:
+        with _locks[self.fd % 64]:
             self.closed = True
             registrations, self.registrations = self.registrations, []
             for registration in registrations:

@@ -348,8 +348,8 @@ runtime.shutdown()
 def test_every_lock_is_held_by_another_thread(run: Run) -> None:
     """Nobody lets go of them in the child, and it waits for none."""
     output = run("""
-from greenpool._core import deadlock, task
-from greenpool import threadpool
+from greenpool._core import deadlock, descriptor, task
+from greenpool import thread as green_thread, threadpool
 
 held = threading.Event()
 end = threading.Event()
@@ -362,6 +362,9 @@ with greenpool.Runtime(pool_size=2) as runtime:
         task._names_lock,
         threadpool._every_lock,
         deadlock._hubs_lock,
+        *descriptor._locks,
+        socket._descriptor_lock,
+        green_thread._threads_lock,
     ]
 
     def hold():
@@ -391,7 +394,15 @@ with greenpool.Runtime(pool_size=2) as runtime:
             event.wait()
             assert own.spawn(workers.apply, int).get() == 0
         workers.kill()
-        echo_once()
+        green_thread.start_new_thread(event.clear, ())
+        while event.is_set():
+            greenpool.sleep(0)
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            reader = greenpool.spawn(ours.recv, 1)
+            greenpool.sleep(0)
+            theirs.send(b"x")
+            assert reader.get() == b"x"
         say("child done")
 
     child(work)
