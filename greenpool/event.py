@@ -22,7 +22,7 @@ below, on the same thread.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -37,13 +37,16 @@ __all__ = ["AsyncResult", "Event"]
 T = TypeVar("T")
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
+# What float() would read, too.
+_TEXTS: Any = (str, bytes, bytearray)
+
 
 def seconds(timeout: float | None) -> float | None:
     """*timeout* as a number of seconds; None is for ever."""
     if timeout is None:
         return None
     try:
-        number = float(timeout)
+        number = float("nan") if isinstance(timeout, _TEXTS) else float(timeout)
     except (TypeError, ValueError):
         number = float("nan")
     if number != number:
@@ -78,9 +81,9 @@ class Link:
 
 
 def find_link(waiting: Iterable[Any], callback: Callable[[Any], object]) -> Link | None:
-    """The link of *callback* among *waiting*."""
+    """The link of *callback* among *waiting*, other than those that have left."""
     for entry in waiting:
-        if type(entry) is Link and entry.callback == callback:
+        if type(entry) is Link and not entry.state and entry.callback == callback:
             return entry
     return None
 
@@ -97,6 +100,15 @@ class WaitLine(deque[Any]):
 
     # How many have left since the last clearing; some of them may be out of the line already.
     left = 0
+
+    def entries(self) -> Iterator[Any]:
+        """All of them.  By index: an iterator, or a copy, fails when somebody comes meanwhile."""
+        for index in range(len(self)):
+            try:
+                entry = self[index]
+            except IndexError:
+                return  # a signal handler has served the line
+            yield entry
 
     def leave(self, waiter: Any) -> None:
         """*waiter* gives up; nobody will claim it any more."""
@@ -192,9 +204,9 @@ class Waitable:
     def unlink(self, callback: Callable[[Any], object]) -> None:
         """Take back a ``rawlink`` whose callback has not been called yet."""
         waiting = self._line()
-        link = find_link(waiting.copy(), callback)
-        if link is not None:
-            with self._guard:
+        with self._guard:
+            link = find_link(waiting.entries(), callback)
+            if link is not None:
                 waiting.leave(link)
 
     def _at_fork_reinit(self) -> None:

@@ -156,3 +156,12 @@ def leak_check() -> Iterator[None]:
         if descriptors.get(number) != target
     ]
     assert not left, f"left behind: {', '.join(left)}"
+
+
+@pytest.fixture
+def fast_switching() -> Iterator[None]:
+    """Threads take turns as often as they can: with a GIL, this is what finds races."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)

@@ -351,3 +351,32 @@ def test_value_for_another_hub() -> None:
 def test_bad_exception(bad: Any) -> None:
     with pytest.raises(TypeError, match="exception must be an exception"):
         AsyncResult().set_exception(bad)
+
+
+def test_unlinked_while_others_come_to_wait(fast_switching: None) -> None:
+    event = Event()
+    stop = threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            event.wait(0.00001)
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    called: list[object] = []
+    for _ in range(2000):
+        event.rawlink(called.append)
+        event.unlink(called.append)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    event.set()
+    greenpool.sleep(0)
+    assert called == []
+
+
+@pytest.mark.parametrize("timeout", ["5", b"5", [1], float("nan")])
+def test_a_timeout_that_is_no_number(timeout: object) -> None:
+    with pytest.raises(TypeError, match="timeout must be a number of seconds or None, not"):
+        Event().wait(timeout)  # type: ignore[arg-type]

@@ -47,15 +47,6 @@ def on_new_thread() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def fast_switching() -> Iterator[None]:
-    """Threads take turns as often as they can: with a GIL, this is what finds races."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-@pytest.fixture
 def run_script() -> Callable[[str], str]:
     """Run a program in a process of its own; returns its stdout, fails on any other end than 0."""
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 from .. import native
 from .poller import Poller
 
+# Imported with this module: in the child of a fork, one that another thread was just importing never comes.
+if native.epoll is not None:
+    from .epoll import EpollPoller
+
 __all__ = ["Poller", "make_poller"]
 
 
 def make_poller() -> Poller:
     if native.epoll is not None:
-        from .epoll import EpollPoller
-
         return EpollPoller()
     if native.kqueue is not None:
         from .kqueue import KqueuePoller
