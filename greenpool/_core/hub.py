@@ -46,7 +46,7 @@ from .speedups import speedups
 from .task import MainTask, Task
 from .timeout import check_seconds
 from .timers import Timer, Timers
-from .waiter import FAILED, Waiter, interrupt
+from .waiter import FAILED, WAITING, Waiter, interrupt
 
 # Free carriers kept for the next tasks.  Each holds about 6 KiB; beyond this a burst's carriers end.
 MAX_FREE_CARRIERS = 16_384
@@ -435,6 +435,10 @@ class Hub:
                 task.enter()
         for carrier in list(self.carriers):
             if carrier.task is not None:
+                if getattr(carrier.waiter, "state", WAITING) != WAITING:
+                    # Whoever has claimed its waiter may have been struck by KeyboardInterrupt before the
+                    # resume; and a second one does no harm.
+                    self.ready.append(carrier)
                 interrupt(carrier, GreenletExit())
 
     def close(self) -> None:

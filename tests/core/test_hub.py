@@ -311,6 +311,25 @@ def test_stop_ends_what_is_parked_and_runs_what_was_accepted() -> None:
     assert all(greenlet.successful() for greenlet in [*greenlets, later])
 
 
+def test_a_hub_ends_also_those_that_were_claimed_and_never_resumed() -> None:
+    """As KeyboardInterrupt can leave them, in the midst of an ``Event.set``, say."""
+    waiters: list[Waiter] = []
+
+    def parked() -> None:
+        waiters.append(Waiter(threading.Lock()))
+        waiters[0].park()
+        greenpool.sleep(60)
+
+    with greenpool.Runtime(pool_size=1) as runtime:
+        greenlet = runtime.spawn(parked)
+        while not waiters:
+            greenpool.sleep(0.001)
+        runtime.spawn(int).join()
+        assert waiters[0].claim()
+        runtime.shutdown()
+    assert greenlet.successful()
+
+
 def test_a_thread_that_ends_gives_its_descriptors_back(on_new_thread: Callable[..., Any]) -> None:
     """leak_check counts them."""
 
