@@ -19,6 +19,7 @@ import collections
 import faulthandler
 import gc
 import os
+import signal
 import sys
 import threading
 import time
@@ -30,6 +31,10 @@ import hypothesis
 import pytest
 
 import greenpool
+
+# A shell without job control has background jobs ignore Ctrl-C, and their children would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DEFAULT_LIMIT = 60.0
 GRACE = 5.0
