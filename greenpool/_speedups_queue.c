@@ -53,11 +53,15 @@ take(PyObject *method, PyObject *object)
     return taken;
 }
 
-/* Count one put: 1, 0 if none has been counted in advance, -1. */
+/* Count one put, where puts are counted: 1, 0 if none has been counted in advance, -1. */
 static int
 count_one(PyObject *self)
 {
     PyObject *uncounted = get(self, &queue.uncounted), *one = NULL;
+    if (uncounted == Py_None) {
+        Py_DECREF(uncounted);
+        return 1;
+    }
     if (uncounted && PyList_CheckExact(uncounted) && PyList_GET_SIZE(uncounted)) {
         one = take(list_pop, uncounted);
     }

@@ -141,7 +141,8 @@ class SimpleQueue(Generic[T]):
         for item in items:
             self._put(item)
         self._counted = 0
-        self._uncounted: list[None] = []
+        # None: nobody asks how many tasks are unfinished.
+        self._uncounted: Any = None
 
     def __repr__(self) -> str:
         bound = f" maxsize={self._maxsize}" if self._bounded() else ""
@@ -325,10 +326,12 @@ class SimpleQueue(Generic[T]):
         """
         gate = self._gate
         if not gate and timeout is None:
-            try:
-                self._uncounted.pop()
-            except IndexError:
-                self._count()
+            uncounted = self._uncounted
+            if uncounted is not None:
+                try:
+                    uncounted.pop()
+                except IndexError:
+                    self._count()
             self.queue.append(item)
             if self._gate:
                 self._settle(item)
@@ -522,6 +525,7 @@ class Queue(SimpleQueue[T]):
         self.is_shutdown = False
         SimpleQueue.__init__(self, maxsize, items)
         self._counted = self._qsize() if unfinished_tasks is None else unfinished_tasks
+        self._uncounted = []
         self._joiners: dict[Waiter, None] = {}
 
     @property
