@@ -308,7 +308,10 @@ class Hub:
     def _take_in(self, queue: deque[Any]) -> None:
         ready = self.ready
         for _ in range(len(queue)):
-            item = queue.popleft()
+            try:
+                item = queue.popleft()
+            except IndexError:
+                return  # taken back by its poster, or taken in from within the call before it
             if type(item) is Call:
                 self._call(item.callback, item.args)
             elif isinstance(item, Task):
@@ -318,6 +321,13 @@ class Hub:
                 ready.append(item)
             else:
                 ready.append(item)
+
+    def take_in_all(self) -> None:
+        """Take in what was posted, and what comes of it: a link may have to be called."""
+        queue = self.inbox.queue
+        for _ in range(2):
+            if queue:
+                self._take_in(queue)
 
     def _fire(self, timer: Timer) -> None:
         # One that fired before it in the same batch may have cancelled it.
@@ -456,7 +466,6 @@ class Hub:
         whoever joins such a task learns that it has ended.
         """
         with self.inbox.lock:
-            self.inbox.closed = True
             self.inbox.accepting = False
         self.stopping = True
         self._take_in(self.inbox.queue)
@@ -472,6 +481,9 @@ class Hub:
         for task in unstarted:
             task.end_with_thread()
         self._end_carriers()
+        # Closed only now: a post that is refused says that every task has ended.
+        with self.inbox.lock:
+            self.inbox.closed = True
         while self.inbox.queue:
             # The links of what has ended.
             self._take_in(self.inbox.queue)

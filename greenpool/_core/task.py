@@ -276,6 +276,13 @@ class Task:
                     link.wake(self)
                 else:
                     hub.call_soon(link, self)
+        if hub.main is not None:
+            # The hub of a plain thread runs only while that thread waits, maybe never again: what others have
+            # posted is carried out now.  Touching the queue orders this after ``done`` (see _post_link).
+            queue = hub.inbox.queue
+            queue.rotate(0)
+            if queue:
+                hub.take_in_all()
 
     def end_with_thread(self) -> None:
         """End it where it stands, as its hub will never run again; on that hub's thread, the last of it."""
@@ -365,7 +372,7 @@ class Task:
         else:
             # Also where it is not settled yet on which hub it will end.
             waiter = Waiter(Lock())
-            self._on_own_thread(self._link, waiter)
+            self._post_link(waiter)
         try:
             return waiter.park(timeout)
         finally:
@@ -377,11 +384,12 @@ class Task:
     def rawlink(self, callback: Link) -> None:
         """Have the hub call *callback(greenlet)* when the greenlet has ended (at once if it has).
 
-        It runs in the loop of the greenlet's hub and must not wait.
+        It runs in the loop of the greenlet's hub and must not wait.  Where that is the hub of another plain
+        thread, and the greenlet has ended, it runs in that of the calling thread.
         """
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r}")
-        self._on_own_thread(self._link, callback)
+        self._post_link(callback)
 
     def link(self, callback: Link) -> None:
         """As ``rawlink``, but *callback(greenlet)* runs in a greenlet of its own and may wait."""
@@ -410,6 +418,32 @@ class Task:
         if hub is thread_hub() or not hub.inbox.post(Call(method, *args)):
             # A closed hub has no running task left, so nothing of it can change any more.
             method(*args)
+
+    def _post_link(self, link: Any) -> None:
+        """As ``_on_own_thread(self._link, link)``, where that thread may never run its hub again.
+
+        Either ``_finish`` finds what is posted here, or ``done`` is seen here: both touch the same queue, the
+        one after it has set ``done`` and the other before it looks.  What is taken back is nobody else's.
+        """
+        hub = self.hub
+        if hub is None or hub.main is None or hub is thread_hub():
+            self._on_own_thread(self._link, link)
+            return
+        call = Call(self._link, link)
+        posted = hub.inbox.post(call)
+        if posted and self.done:
+            try:
+                hub.inbox.queue.remove(call)
+            except ValueError:
+                return  # carried out already
+            posted = False
+        if not posted:
+            if type(link) is Waiter:
+                link.wake(self)
+            else:
+                hub = current_hub()
+                hub.call_soon(link, self)
+                hub.look_again()
 
     def _link(self, link: Any) -> None:
         if self.done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -234,3 +235,30 @@ def test_placed_while_its_kill_is_still_on_the_way(runtime: Runtime) -> None:
     runtime.spawn_all([int, int])
     runtime.shutdown()
     assert ended == [greenlet.hub]
+
+
+@pytest.mark.parametrize("wait", [Greenlet.join, lambda greenlet: greenpool.joinall([greenlet])])
+def test_waited_for_from_another_thread_that_goes_on_without_its_hub(wait: Act) -> None:
+    """A plain thread's hub runs only while that thread waits: nobody may depend on its doing so again."""
+    waited = [threading.Event() for _ in range(ROUNDS)]
+
+    def run_and_go_on() -> None:
+        # Joined here, so that the hub is left as soon as it has ended.
+        for number in range(ROUNDS):
+            greenlet = Greenlet(int)
+            greenlets.put(greenlet)
+            greenlet.start()
+            greenlet.join()
+            waited[number].wait()
+
+    greenlets: queue.SimpleQueue[Greenlet] = queue.SimpleQueue()
+    thread = threading.Thread(target=run_and_go_on)
+    thread.start()
+    for number in range(ROUNDS):
+        greenlet = greenlets.get()
+        while greenlet.hub is None:
+            pass
+        wait(greenlet)
+        assert greenlet.ready()
+        waited[number].set()
+    thread.join()
