@@ -313,7 +313,7 @@ class Hub:
             except IndexError:
                 return  # taken back by its poster, or taken in from within the call before it
             if type(item) is Call:
-                self._call(item.callback, item.args)
+                self.call(item.callback, item.args)
             elif isinstance(item, Task):
                 # Posted by accept: counted here, by the thread that owns the count.
                 self.live += 1
@@ -322,12 +322,13 @@ class Hub:
             else:
                 ready.append(item)
 
-    def take_in_all(self) -> None:
-        """Take in what was posted, and what comes of it: a link may have to be called."""
-        queue = self.inbox.queue
-        for _ in range(2):
-            if queue:
-                self._take_in(queue)
+    def take_in_next(self) -> None:
+        """Have the loop take in what was posted before anything else runs on this hub."""
+        try:
+            self.ready.remove(self.mark)
+        except ValueError:
+            return  # it is the loop that runs
+        self.ready.appendleft(self.mark)
 
     def _fire(self, timer: Timer) -> None:
         # One that fired before it in the same batch may have cancelled it.
@@ -335,9 +336,10 @@ class Hub:
         if callback is not None:
             args = timer.args
             timer.callback = None
-            self._call(callback, args)
+            self.call(callback, args)
 
-    def _call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+    def call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        """Carry out ``callback(*args)``; in the loop."""
         try:
             callback(*args)
         except BaseException as exception:

@@ -278,11 +278,11 @@ class Task:
                     hub.call_soon(link, self)
         if hub.main is not None:
             # The hub of a plain thread runs only while that thread waits, maybe never again: what others have
-            # posted is carried out now.  Touching the queue orders this after ``done`` (see _post_link).
+            # posted comes first.  Touching the queue orders this look after ``done`` (see _post_link).
             queue = hub.inbox.queue
             queue.rotate(0)
             if queue:
-                hub.take_in_all()
+                hub.take_in_next()
 
     def end_with_thread(self) -> None:
         """End it where it stands, as its hub will never run again; on that hub's thread, the last of it."""
@@ -454,8 +454,11 @@ class Task:
                 if hub is None or hub.inbox.closed:
                     # It never had a loop, or has none any more, so that of the calling thread makes the call.
                     hub = current_hub()
-                hub.call_soon(link, self)
-                hub.look_again()
+                if getcurrent() is hub.loop:
+                    hub.call(link, (self,))
+                else:
+                    hub.call_soon(link, self)
+                    hub.look_again()
         elif self._links is None:
             self._links = [link]
         else:
