@@ -11,7 +11,7 @@ which is the one that runs this. */
 #include "_speedups_slots.h"
 
 static PyTypeObject *greenlet_type, *carrier_type, *hub_type;
-static PyObject *spawn_twin, *str_append;
+static PyObject *spawn_twin, *str_append, *str_hub, *str_placement;
 
 static struct {
     Slot hub, placement;
@@ -64,15 +64,28 @@ make_task(PyObject *home, PyObject *const *args, Py_ssize_t nargs)
     return new;
 }
 
-/* Whether a child of *greenlet*, a carrier, lives on *home*, its hub, and is still accepted there. */
-static int
-is_usual_spawn(PyObject *greenlet, PyObject *home)
+/* The hub on which a child of *greenlet* lives; NULL, maybe without an exception, if that is not for us to say. */
+static PyObject *
+find_home(PyObject *greenlet)
 {
-    int usual = holds(greenlet, &carrier.placement, Py_None);
-    if (usual > 0) {
-        usual = Py_IS_TYPE(home, hub_type) ? holds(home, &hub.stopping, Py_False) : 0;
+    PyObject *home, *placement;
+    if (Py_IS_TYPE(greenlet, carrier_type)) {
+        placement = get(greenlet, &carrier.placement);
+        home = placement ? get(greenlet, &carrier.hub) : NULL;
     }
-    return usual;
+    else {
+        /* A main greenlet has them as attributes, once it has been adopted. */
+        placement = PyObject_GetAttr(greenlet, str_placement);
+        home = placement ? PyObject_GetAttr(greenlet, str_hub) : NULL;
+        if (!home && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            PyErr_Clear();
+        }
+    }
+    Py_XDECREF(placement);
+    if (home && (placement != Py_None || !Py_IS_TYPE(home, hub_type) || holds(home, &hub.stopping, Py_False) <= 0)) {
+        Py_CLEAR(home);
+    }
+    return home;
 }
 
 static PyObject *
@@ -95,21 +108,13 @@ static PyObject *
 spawn(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
     if (nargs && !names && PyCallable_Check(args[0])) {
-        PyObject *home, *new = NULL, *greenlet = greenlet_getcurrent();
-        if (!greenlet) {
-            return NULL;
+        PyObject *greenlet = greenlet_getcurrent(), *home = greenlet ? find_home(greenlet) : NULL, *new = NULL;
+        Py_XDECREF(greenlet);
+        if (home) {
+            new = spawn_on(home, args, nargs);
+            Py_DECREF(home);
         }
-        int usual = 0;
-        if (Py_IS_TYPE(greenlet, carrier_type)) {
-            home = get(greenlet, &carrier.hub);
-            usual = home ? is_usual_spawn(greenlet, home) : -1;
-            if (usual > 0) {
-                new = spawn_on(home, args, nargs);
-            }
-            Py_XDECREF(home);
-        }
-        Py_DECREF(greenlet);
-        if (usual) {
+        if (new || PyErr_Occurred()) {
             return new;
         }
     }
@@ -125,7 +130,7 @@ const char connect_spawn_doc[] = PyDoc_STR(
 PyObject *
 connect_spawn(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
-    static const Name names[] = {{&str_append, "append"}};
+    static const Name names[] = {{&str_append, "append"}, {&str_hub, "hub"}, {&str_placement, "placement"}};
     if (check_types("connect_spawn", args, nargs, 4, 3) < 0 || intern_names(names, LENGTH(names)) < 0 ||
         take_documentation(&spawn_definition, "(function, /, *args, **kwargs)", args[3]) < 0 ||
         find_slots(args[0], SLOTS(task.args, task.quiet)) < 0 ||
