@@ -58,15 +58,6 @@ def start(request: pytest.FixtureRequest, runtime: Runtime) -> Iterator[Start]:
 
 
 @pytest.fixture
-def fast_switching() -> Iterator[None]:
-    """Threads take turns as often as they can: with a GIL, this is what finds races."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-@pytest.fixture
 def posted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """What is posted to a hub's inbox, and who is woken by a system call; nothing is delivered."""
     posted: list[object] = []

@@ -33,7 +33,7 @@ from greenpool.lock import (
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
-runtime, start, fast_switching, posted = places.runtime, places.start, places.fast_switching, places.posted
+runtime, start, posted = places.runtime, places.start, places.posted
 
 KINDS = [Lock, RLock, Semaphore, BoundedSemaphore]
 LOCKS = [Lock, RLock]

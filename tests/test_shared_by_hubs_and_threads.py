@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import places
 import pytest
 
 from greenpool import Runtime
@@ -14,8 +13,6 @@ from greenpool.lock import BoundedSemaphore, Lock, RLock, Semaphore
 from greenpool.queue import Channel, Queue, SimpleQueue
 
 pytestmark = pytest.mark.usefixtures("leak_check")
-
-fast_switching = places.fast_switching
 
 HUBS = 4
 THREADS = 4
