@@ -486,6 +486,7 @@ static PyMethodDef speedups_methods[] = {
 #ifdef __linux__
     {"epoll_poll", FASTCALL(speedups_epoll_poll), METH_FASTCALL, epoll_poll_doc},
 #endif
+    {"connect_carrier", FASTCALL(connect_carrier), METH_FASTCALL, connect_carrier_doc},
     {"connect_core", FASTCALL(connect_core), METH_FASTCALL, connect_core_doc},
     {"connect_socket", FASTCALL(connect_socket), METH_FASTCALL, connect_socket_doc},
     {"connect_spawn", FASTCALL(connect_spawn), METH_FASTCALL, connect_spawn_doc},

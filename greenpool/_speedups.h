@@ -66,11 +66,12 @@ PyObject *call_twin(PyObject *twin, PyObject *self, PyObject *const *args, Py_ss
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 #define SLOTS(first, last) (Slot *)&(first), (const Slot *)&(last) + 1
 
-/* _speedups_paths.c, _speedups_spawn.c, _speedups_queue.c: what they offer to the Python modules. */
+/* The other files: what they offer to the Python modules. */
+PyObject *connect_carrier(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_core(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_socket(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_spawn(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
-extern const char connect_core_doc[], connect_socket_doc[], connect_spawn_doc[], connect_queue_doc[];
+extern const char connect_carrier_doc[], connect_core_doc[], connect_socket_doc[], connect_spawn_doc[], connect_queue_doc[];
 
 #endif
