@@ -283,6 +283,7 @@ class Hub:
                 inbox.awake()
             if events or not watchful:
                 self._dispatch(events)
+                self._take_in(inbox.queue)
                 self.patience = FIRST_LOOK
             else:
                 self._look_for_deadlock()

@@ -127,8 +127,9 @@ class Inbox:
             return True
 
     def awake(self) -> None:
-        with self.lock:
-            self.asleep = False
+        # Without the lock, which whoever has woken the hub may still hold.  At worst a post that comes at
+        # this moment writes to the waker in vain.
+        self.asleep = False
 
     def close_if_empty(self) -> bool:
         with self.lock:
