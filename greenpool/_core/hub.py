@@ -268,6 +268,12 @@ class Hub:
                 return
         if self.free_carriers:
             self._release_carriers()
+        if self.registrations and self.poller.keeps_gil:
+            # A busy hub would else let go of the GIL in every pass, and another hub's thread take it.
+            events = self.poller.poll(0)
+            if events:
+                self._dispatch(events)
+                return
         timeout = None if deadline is None else min(max(0.0, deadline - monotonic()), LONGEST_POLL)
         watchful = timeout is None and self.main is not None
         if watchful:

@@ -18,6 +18,7 @@ class EpollPoller:
     __slots__ = ("_epoll", "_fd")
 
     arm = None
+    keeps_gil = speedups is not None
 
     def __init__(self) -> None:
         self._epoll = native.epoll()

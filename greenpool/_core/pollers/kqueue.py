@@ -27,6 +27,7 @@ class KqueuePoller:
     __slots__ = ("_kqueue",)
 
     arm = None
+    keeps_gil = False
 
     def __init__(self) -> None:
         self._kqueue = native.kqueue()

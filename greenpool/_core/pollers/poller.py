@@ -20,6 +20,10 @@ class Poller(Protocol):
     def arm(self) -> Callable[[int, int], None] | None:
         """Report the next readiness of a descriptor for these bits (IN or OUT)."""
 
+    @property
+    def keeps_gil(self) -> bool:
+        """Whether a poll that does not wait keeps the GIL."""
+
     def register(self, fd: int) -> None:
         """Watch *fd*.  Raises OSError: EPERM where it is always ready (a regular file)."""
 

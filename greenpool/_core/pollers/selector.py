@@ -29,6 +29,8 @@ except ImportError:
 class SelectorPoller:
     __slots__ = ("_selector", "_lock", "_waker")
 
+    keeps_gil = False
+
     def __init__(self, make_selector: Callable[[], Any] | None = None) -> None:
         self._selector = (make_selector or _default_selector)()
         # The selector's table is changed by other threads too (unregister).
