@@ -64,6 +64,47 @@ def test_spawns_that_spawn_do_not_starve_io() -> None:
     greenpool.sleep(0.001)
 
 
+class PollerThatNotes:
+    """The hub's own poller, and with which timeouts it was asked."""
+
+    def __init__(self, poller: Any) -> None:
+        self.poller = poller
+        self.timeouts: list[float | None] = []
+
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        self.timeouts.append(timeout)
+        return self.poller.poll(timeout)  # type: ignore[no-any-return]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.poller, name)
+
+
+def test_where_a_poll_keeps_the_gil_a_busy_hub_never_asks_in_another_way() -> None:
+    def ping(ours: socket.socket) -> None:
+        for _ in range(10):
+            ours.sendall(b"x")
+            ours.recv(1)
+
+    def pong(theirs: socket.socket) -> None:
+        while data := theirs.recv(1):
+            theirs.sendall(data)
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        answering = greenpool.spawn(pong, theirs)
+        ping(ours)  # now both are registered
+        hub = current_hub()
+        hub.poller = noting = PollerThatNotes(hub.poller)  # type: ignore[assignment]
+        try:
+            ping(ours)
+        finally:
+            hub.poller = noting.poller
+        answering.kill()
+    assert noting.timeouts
+    if hub.poller.keeps_gil:
+        assert {*noting.timeouts} == {0}
+
+
 def test_callbacks_that_call_again_do_not_starve_io() -> None:
     hub = current_hub()
     ours, theirs = socket.socketpair()
