@@ -205,7 +205,9 @@ class socket(_base):  # type: ignore[no-redef]
             return self._receive(0 if flags else bufsize, flags, _base_recv, bufsize, flags)  # type: ignore[no-any-return]
         # The same as _receive, without its general parts: this is the hot path of every server.
         if not registration.readable:
-            if not bufsize or _is_no_size(bufsize):
+            if type(bufsize) is int and 0 < bufsize <= _maxsize:
+                pass  # the usual case, without a call
+            elif not bufsize or _is_no_size(bufsize):
                 return _base_recv(self, bufsize)
             registration.wait_read(greenlet)
         elif greenlet.credit > 0:

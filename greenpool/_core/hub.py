@@ -348,7 +348,11 @@ class Hub:
     def call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
         """Carry out ``callback(*args)``; in the loop."""
         try:
-            callback(*args)
+            if args:
+                callback(*args)
+            else:
+                # Without another C frame; so are most timers.
+                callback()
         except BaseException as exception:
             # Not let through, also KeyboardInterrupt and SystemExit: the rest of the batch would be lost.
             self.handle_error(callback, exception)

@@ -57,10 +57,7 @@ class Timers:
         return len(self.heap) - self._cancelled
 
     def call_at(self, deadline: float, callback: Callable[..., object], *args: Any) -> Timer:
-        timer = Timer(self, deadline, callback, args)
-        self._sequence += 1
-        heappush(self.heap, (deadline, self._sequence, timer))
-        return timer
+        return self._add(deadline, callback, args)
 
     def adopt(self, timer: Timer) -> None:
         """Take over a pending timer of another heap."""
@@ -69,7 +66,13 @@ class Timers:
         heappush(self.heap, (timer.deadline, self._sequence, timer))
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
-        return self.call_at(monotonic() + seconds, callback, *args)
+        return self._add(monotonic() + seconds, callback, args)
+
+    def _add(self, deadline: float, callback: Callable[..., object], args: tuple[Any, ...]) -> Timer:
+        timer = Timer(self, deadline, callback, args)
+        self._sequence += 1
+        heappush(self.heap, (deadline, self._sequence, timer))
+        return timer
 
     def cancelled(self) -> None:
         self._cancelled += 1

@@ -107,7 +107,11 @@ class Waiter:
         return self._finish(exception, FAILED)
 
     def _expire(self) -> None:
-        self._finish(None, EXPIRED)
+        if self.guard is not None:
+            self._finish(None, EXPIRED)
+        elif not self.state:
+            self.state = EXPIRED
+            self.hub.ready.append(self.greenlet)
 
     # The greenlet itself.
 
