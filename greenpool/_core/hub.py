@@ -266,7 +266,7 @@ class Hub:
                 self.received = 0
             if self.ends_at_rest and not self.live:
                 return
-        if self.free_carriers:
+        if len(self.free_carriers) > KEPT_FREE_CARRIERS:
             self._release_carriers()
         if self.registrations and self.poller.keeps_gil:
             # A busy hub would else let go of the GIL in every pass, and another hub's thread take it.

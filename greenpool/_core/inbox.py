@@ -119,12 +119,15 @@ class Inbox:
 
     def may_sleep(self) -> bool:
         """Say that the hub goes to sleep; False where something has come in meanwhile."""
-        with self.lock:
-            self.asleep = True
-            if self.queue:
-                self.asleep = False
-                return False
-            return True
+        self.asleep = True
+        # Without the lock.  This and a post's append are two steps on one deque, hence in order, without the
+        # GIL too (see "No wake-up is lost" in lock.py): so either the item is seen here, or the poster sees
+        # that the hub is asleep.
+        self.queue.rotate(0)
+        if self.queue:
+            self.asleep = False
+            return False
+        return True
 
     def awake(self) -> None:
         # Without the lock, which whoever has woken the hub may still hold.  At worst a post that comes at

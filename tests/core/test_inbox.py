@@ -122,7 +122,7 @@ TestInbox = InboxMachine.TestCase
 
 
 def test_eight_threads_post_to_a_hub_that_sleeps(fast_switching: None) -> None:
-    """Each item arrives once, each thread's in its order, with at most one write for each sleep."""
+    """Each item arrives once, each thread's in its order, with at most one write each time the hub lies down."""
 
     class Counting(EventWaker if hasattr(select, "epoll") else PipeWaker):  # type: ignore[misc]
         __slots__ = ("writes",)
@@ -146,24 +146,41 @@ def test_eight_threads_post_to_a_hub_that_sleeps(fast_switching: None) -> None:
     for sender in senders:
         sender.start()
     taken: list[tuple[int, int]] = []
-    sleeps = 0
+    lay_down = 0
     poll = select.poll()
     poll.register(waker.fd, select.POLLIN)
     while len(taken) < threads * items:
         while inbox.queue:
             taken.append(inbox.queue.popleft())
-        if len(taken) < threads * items and inbox.may_sleep():
-            sleeps += 1
-            poll.poll()
-            waker.drain()
-            inbox.awake()
+        if len(taken) < threads * items:
+            lay_down += 1
+            if inbox.may_sleep():
+                poll.poll()
+                waker.drain()
+                inbox.awake()
     for sender in senders:
         sender.join()
     waker.close()
     assert not refused
     for thread in range(threads):
         assert [item for sender, item in taken if sender == thread] == list(range(items))
-    assert waker.writes <= sleeps
+    assert waker.writes <= lay_down
+
+
+def test_no_lonely_post_finds_a_hub_that_sleeps_on(fast_switching: None) -> None:
+    """Each thread waits for its answer, so hubs fall asleep and are woken at every turn."""
+
+    def ask() -> None:
+        for number in range(500):
+            assert handle.spawn(abs, -number).get(timeout=30) == number
+
+    with greenpool.Runtime(pool_size=3) as runtime:
+        handle = runtime.handle()
+        threads = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
 
 def test_eight_threads_spawn_while_the_runtime_shuts_down(fast_switching: None) -> None:
