@@ -122,7 +122,7 @@ TestInbox = InboxMachine.TestCase
 
 
 def test_eight_threads_post_to_a_hub_that_sleeps(fast_switching: None) -> None:
-    """Each item arrives once, each thread's in its order, with at most one write each time the hub lies down."""
+    """Each item arrives once, each thread's in its order; at most one write each time the hub lies down."""
 
     class Counting(EventWaker if hasattr(select, "epoll") else PipeWaker):  # type: ignore[misc]
         __slots__ = ("writes",)
