@@ -273,6 +273,7 @@ class Hub:
             events = self.poller.poll(0)
             if events:
                 self._dispatch(events)
+                self.patience = FIRST_LOOK
                 return
         timeout = None if deadline is None else min(max(0.0, deadline - monotonic()), LONGEST_POLL)
         watchful = timeout is None and self.main is not None
