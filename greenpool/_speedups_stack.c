@@ -7,10 +7,10 @@ goes, as ever, to a chunk of CPython's. Small chunks also do not all begin at th
 their first frames would compete for the same few lines of the caches.
 
 *What CPython does with chunks* (push_chunk and _PyThreadState_PopFrame in pystate.c): where a frame does not fit, it
-maps a new chunk, which it links to the one before and unmaps when that frame returns. A chunk that is linked to
-none is never unmapped by that. greenlet swaps the three fields of the thread's state when it switches, begins a
-greenlet with none, and lets go of the chunks of one that has died. So it is from CPython 3.11 to 3.14; later ones are
-left alone.
+maps a new chunk, which it links to the one before and unmaps when that frame returns. The first chunk is never
+unmapped by that, because no frame begins at its first place. greenlet swaps the three fields of the thread's state
+when it switches, begins a greenlet with none, and lets go of the chunks of one that has died. So it is from CPython
+3.11 to 3.14; later ones are left alone.
 
 *The arena allocator* is what chunks are mapped by (PyObject_SetArenaAllocator). Ours stands in front of it, for
 two reasons. Where a call in a loop just does not fit, each turn would map and unmap a chunk and fault its page in,
@@ -36,12 +36,13 @@ static PyObjectArenaAllocator mapping;
 static _Atomic(void *) spare[SPARE_CHUNKS];
 static PyObject *run_twin;
 
-/* Where a thread begins to look: so that threads seldom meet. */
+/* Where a thread begins to look: so that threads seldom meet. The identifiers of threads differ in few of their bits,
+   hence the multiplication. (The address of a thread-local variable would do, too, but every thread of the process
+   would get its copy of all that this module has of that kind, 64 KiB.) */
 static size_t
 favourite(void)
 {
-    static _Thread_local char here;
-    return (size_t)&here / 64 % SPARE_CHUNKS;
+    return (size_t)((uint64_t)PyThread_get_thread_ident() * 0x9E3779B97F4A7C15u >> 32) % SPARE_CHUNKS;
 }
 
 static void *
@@ -82,7 +83,7 @@ carrier_run(PyObject *carrier, PyObject *Py_UNUSED(none))
     PyThreadState *state = PyThreadState_Get();
     _PyStackChunk *chunk = state->datastack_chunk ? NULL : PyMem_RawMalloc(FIRST_CHUNK);
     if (!chunk) {
-        /* Called by hand, or out of memory. */
+        /* Called by hand, traced by a function in Python, or out of memory. */
         return PyObject_CallOneArg(run_twin, carrier);
     }
     chunk->previous = NULL;
@@ -94,10 +95,12 @@ carrier_run(PyObject *carrier, PyObject *Py_UNUSED(none))
     state->datastack_limit = (PyObject **)((char *)chunk + FIRST_CHUNK);
     PyObject *result = PyObject_CallOneArg(run_twin, carrier);
     /* Every frame has returned; what greenlet still does with this one may push a chunk of CPython's. */
-    assert(state->datastack_chunk == chunk);
-    state->datastack_chunk = NULL;
-    state->datastack_top = state->datastack_limit = NULL;
-    PyMem_RawFree(chunk);
+    state = PyThreadState_Get();
+    if (state->datastack_chunk == chunk) {
+        state->datastack_chunk = NULL;
+        state->datastack_top = state->datastack_limit = NULL;
+        PyMem_RawFree(chunk);
+    }
     return result;
 }
 

@@ -6,8 +6,9 @@ LoopExit that says who waits for what.
 
 *When nothing can wake it*: the process has no other Python thread, except hubs that are themselves asleep
 with no task, no timer and nobody waiting for I/O; and no Python signal handler is installed but those for
-Ctrl-C.  Each other hub is looked at twice, under the lock of its inbox; one that has not begun a new pass
-in between has slept through, so at that moment all of them slept.
+Ctrl-C.  Each other hub is looked at twice; one that has not begun a new pass in between has slept through,
+so at that moment all of them slept.  (A pass sleeps at most once, and what was taken in after a sleep runs
+while the hub is not marked as asleep.  The lock of its inbox keeps posts out of a look.)
 
 A hub looks only after it has slept a while (``FIRST_LOOK`` seconds, then twice as long each time), so a
 wait that another thread ends soon costs nothing.

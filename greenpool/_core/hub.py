@@ -7,7 +7,8 @@ loop.  So the queue is never empty while a greenlet runs, and a pass is bounded 
 began: neither a greenlet that always re-queues itself nor a flood of spawns keeps the loop from its I/O.
 
 *A pass*: run what is ready up to the mark, take in the inbox, fire the timers that are due, poll (without
-blocking when something is ready).
+blocking when something is ready).  A hub with nothing to do first asks without blocking, where that keeps the
+GIL; then it sleeps in the poll, and takes in at once what woke it.
 
 *What comes back to the loop*, as the result of a switch: the mark (its turn has come), the hub (no carrier
 was free for ``starting``, and only the loop starts new ones), or anything else (a greenlet has ended).

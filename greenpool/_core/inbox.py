@@ -111,8 +111,15 @@ class Inbox:
                 return False
             self.queue.append(item)
             if self.asleep:
+                # In this order: the hub may have woken and lain down again meanwhile, so that the flag is
+                # that of its next sleep.
                 self.asleep = False
-                self.waker.wake()
+                try:
+                    self.waker.wake()
+                except BaseException:
+                    # KeyboardInterrupt, before it was written.  Without the flag nobody else would do it.
+                    self.waker.wake()
+                    raise
             return True
 
     # From here on: the hub's own thread only.

@@ -118,6 +118,27 @@ class InboxMachine(RuleBasedStateMachine):
 TestInbox = InboxMachine.TestCase
 
 
+def test_ctrl_c_in_a_wake_leaves_no_hub_asleep() -> None:
+    class Interrupted(CountingWaker):
+        """Ctrl-C comes when it is about to write for the first time."""
+
+        interrupted = False
+
+        def wake(self) -> None:
+            if not self.interrupted:
+                self.interrupted = True
+                raise KeyboardInterrupt
+            super().wake()
+
+    waker = Interrupted()
+    inbox = Inbox(waker)  # type: ignore[arg-type]
+    assert inbox.may_sleep()
+    with pytest.raises(KeyboardInterrupt):
+        inbox.post("first")
+    assert waker.writes == 1
+    assert list(inbox.queue) == ["first"]
+
+
 # With threads.
 
 
