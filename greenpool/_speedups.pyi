@@ -22,6 +22,7 @@ if sys.platform == "linux":
     def epoll_poll(epfd: int, maxevents: int, /) -> list[tuple[int, int]]: ...
 
 # What the other C files have for the classes that Python defines.
+def connect_carrier(carrier: type, /) -> dict[str, Any]: ...
 def connect_core(
     carrier: type,
     registration: type,
