@@ -34,7 +34,7 @@ from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ._core.native import RLock as Guard
-from ._core.speedups import speedups
+from ._core.speedups import replace_twins, speedups
 from ._core.waiter import FAILED, WOKEN, Waiter
 from .event import WaitLine, seconds
 
@@ -501,8 +501,7 @@ class SimpleQueue(Generic[T]):
 
 if speedups is not None:
     # Twins of the methods of the same names.
-    for _name, _method in speedups.connect_queue(SimpleQueue, deque).items():
-        setattr(SimpleQueue, _name, _method)
+    replace_twins(SimpleQueue, speedups.connect_queue(SimpleQueue, deque))
 
 
 class Queue(SimpleQueue[T]):

@@ -49,6 +49,7 @@ from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
 from ._core.hub import sleep as _sleep  # noqa: E402
 from ._core.hub import yield_now as _yield_now  # noqa: E402
 from ._core.native import RLock as _RLock  # noqa: E402
+from ._core.speedups import replace_twins as _replace_twins  # noqa: E402
 from ._core.speedups import speedups as _speedups  # noqa: E402
 from ._core.timeout import check_seconds as _check_seconds  # noqa: E402
 
@@ -511,12 +512,14 @@ def _is_no_size(size: object) -> bool:
 
 if _speedups is not None:
     # Twins of the methods of the same names.
-    for _name, _method in _speedups.connect_socket(
+    _replace_twins(
         socket,
-        _spend,
-        socket._send_rest,  # type: ignore[attr-defined]
-    ).items():
-        setattr(socket, _name, _method)
+        _speedups.connect_socket(
+            socket,
+            _spend,
+            socket._send_rest,  # type: ignore[attr-defined]
+        ),
+    )
 
 
 def wait_read(

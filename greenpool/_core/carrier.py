@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import greenlet
 
 from .current import CREDIT
-from .speedups import speedups
+from .speedups import replace_twins, speedups
 from .task import Task
 
 if TYPE_CHECKING:
@@ -80,5 +80,4 @@ class Carrier(greenlet):
 
 if speedups is not None:
     # Around the twin of the same name: the frames of a carrier take less memory.
-    for _name, _method in speedups.connect_carrier(Carrier).items():
-        setattr(Carrier, _name, _method)
+    replace_twins(Carrier, speedups.connect_carrier(Carrier))

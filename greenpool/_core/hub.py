@@ -43,7 +43,7 @@ from .errors import LoopExit
 from .inbox import Call, Inbox, make_waker
 from .native import get_ident, original_threading
 from .pollers import Poller, make_poller
-from .speedups import speedups
+from .speedups import replace_twins, speedups
 from .task import MainTask, Task
 from .timeout import check_seconds
 from .timers import Timer, Timers
@@ -720,8 +720,6 @@ def _switch_to_next(ready: deque[Any]) -> None:
 
 
 if speedups is not None:
-    # Twins of the methods of the same names.
-    for _name, _method in speedups.connect_core(
-        Carrier, Registration, Hub, Task, _switch_to_next, yield_now
-    ).items():
-        setattr(Hub, _name, _method)
+    replace_twins(
+        Hub, speedups.connect_core(Carrier, Registration, Hub, Task, _switch_to_next, yield_now)
+    )

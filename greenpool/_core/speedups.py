@@ -21,3 +21,9 @@ def _load() -> ModuleType | None:
 
 
 speedups: Any = _load()
+
+
+def replace_twins(owner: type, methods: dict[str, Any]) -> None:
+    """Put *methods*, which one of the extension's ``connect`` functions made, in the place of their twins."""
+    for name, method in methods.items():
+        setattr(owner, name, method)

@@ -110,6 +110,7 @@ class Waiter:
         if self.guard is not None:
             self._finish(None, EXPIRED)
         elif not self.state:
+            # As claim and resume: the hub's own thread is here, and awake.
             self.state = EXPIRED
             self.hub.ready.append(self.greenlet)
 
