@@ -46,8 +46,8 @@ from .pollers import Poller, make_poller
 from .speedups import replace_twins, speedups
 from .task import MainTask, Task
 from .timeout import check_seconds
-from .timers import Timer, Timers
-from .waiter import FAILED, WAITING, Waiter, interrupt
+from .timers import Timers
+from .waiter import FAILED, WAITING, Sleep, Waiter, interrupt
 
 # Free carriers kept for the next tasks.  Each holds about 6 KiB; beyond this a burst's carriers end.
 MAX_FREE_CARRIERS = 16_384
@@ -249,8 +249,8 @@ class Hub:
         if timers.heap:
             deadline = timers.next_deadline()
             if deadline is not None and deadline <= (now := monotonic()):
-                for timer in timers.due(now):
-                    self._fire(timer)
+                for entry in timers.due(now):
+                    entry.expire(self.call)
                 deadline = timers.next_deadline()
         if ready or inbox.queue:
             # With nothing registered there is nothing to ask the kernel; the inbox is looked at anyway.
@@ -338,14 +338,6 @@ class Hub:
         except ValueError:
             return  # it is the loop that runs
         self.ready.appendleft(self.mark)
-
-    def _fire(self, timer: Timer) -> None:
-        # One that fired before it in the same batch may have cancelled it.
-        callback = timer.callback
-        if callback is not None:
-            args = timer.args
-            timer.callback = None
-            self.call(callback, args)
 
     def call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
         """Carry out ``callback(*args)``; in the loop."""
@@ -452,12 +444,11 @@ class Hub:
         if self.stopping:
             return
         self.stopping = self.ends_at_rest = True
-        for _, _, timer in list(self.timers.heap):
-            task = getattr(timer.callback, "__self__", None)
-            if isinstance(task, Task):
+        for _, _, entry in list(self.timers.heap):
+            if isinstance(entry.owner, Task):
                 # A start_later that is still to come: it was accepted, so it runs, now.
-                timer.cancel()
-                task.enter()
+                entry.expire(self.call)
+                self.timers.cancelled()
         for carrier in list(self.carriers):
             if carrier.task is not None:
                 if getattr(carrier.waiter, "state", WAITING) != WAITING:
@@ -485,11 +476,7 @@ class Hub:
         self.stopping = True
         self._take_in(self.inbox.queue)
         unstarted = [item for item in self.ready if isinstance(item, Task)]
-        unstarted += [
-            task
-            for _, _, timer in self.timers.heap
-            if isinstance(task := getattr(timer.callback, "__self__", None), Task)
-        ]
+        unstarted += [task for _, _, entry in self.timers.heap if isinstance(task := entry.owner, Task)]
         resumed = [item for item in self.ready if isinstance(item, Carrier)]
         self.ready.clear()
         self.ready.extend(resumed)
@@ -545,14 +532,10 @@ class Hub:
         self.ready.clear()
         if survivor is not self.loop:
             self.ready.append(self.mark)
-        kept = [
-            timer
-            for _, _, timer in self.timers.heap
-            if getattr(getattr(timer.callback, "__self__", None), "greenlet", None) is survivor
-        ]
         timers = Timers()
-        for timer in kept:
-            timers.adopt(timer)
+        for deadline, _, entry in self.timers.heap:
+            if getattr(entry.owner, "greenlet", None) is survivor:
+                timers.enter(deadline, entry)
         self.timers = timers
         for registration in self.registrations.values():
             registration.forget()
@@ -701,7 +684,7 @@ def sleep(seconds: float = 0) -> None:
     if seconds is None:
         raise TypeError("seconds must be a number, not None")
     check_seconds("seconds", seconds)
-    Waiter().park(seconds)
+    Sleep().park_for(seconds)
 
 
 def yield_now() -> None:

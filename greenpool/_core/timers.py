@@ -10,33 +10,58 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 # Below this many cancelled timers a sweep costs more than it gives back.
 SWEEP_FLOOR = 64
 
 
+Call = Callable[[Callable[..., object], tuple[Any, ...]], None]
+
+
+class Entry(Protocol):
+    """What the heap holds: a Timer, or a sleeping greenlet's waiter, which saves the Timer."""
+
+    timers: Timers | None
+    """None once it is out of the heap: cancelling it then is nothing that the heap has to count."""
+    pending: bool
+    """False once it has expired or was cancelled."""
+
+    @property
+    def owner(self) -> object:
+        """Whom it concerns."""
+
+    def expire(self, call: Call) -> None:
+        """Do what is due, and leave to *call* what may fail; nothing if it is not pending any more."""
+
+
 class Timer:
-    """One pending call.  ``callback`` is None once it has run or was cancelled."""
+    """One pending call."""
 
-    __slots__ = ("deadline", "callback", "args", "timers")
+    __slots__ = ("timers", "pending", "callback", "args")
 
-    def __init__(
-        self, timers: Timers, deadline: float, callback: Callable[..., object], args: tuple[Any, ...]
-    ) -> None:
-        # None once it is out of the heap: cancelling it then is nothing that the heap has to count.
-        self.timers: Timers | None = timers
-        self.deadline = deadline
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.timers: Timers | None = None
+        self.pending = True
         self.callback: Callable[..., object] | None = callback
         self.args = args
 
     @property
-    def pending(self) -> bool:
-        return self.callback is not None
+    def owner(self) -> object:
+        """The object whose method it calls."""
+        return getattr(self.callback, "__self__", None)
+
+    def expire(self, call: Call) -> None:
+        callback = self.callback
+        if callback is not None:
+            self.pending = False
+            self.callback = None
+            call(callback, self.args)
 
     def cancel(self) -> None:
         """Forget the call; a timer that has run or was cancelled stays as it is."""
-        if self.callback is not None:
+        if self.pending:
+            self.pending = False
             self.callback = None
             self.args = ()
             if self.timers is not None:
@@ -48,8 +73,8 @@ class Timers:
 
     def __init__(self) -> None:
         # The sequence number keeps equal deadlines in the order of their making, and keeps the heap from
-        # ever comparing two Timer objects.
-        self.heap: list[tuple[float, int, Timer]] = []
+        # ever comparing two entries.
+        self.heap: list[tuple[float, int, Entry]] = []
         self._sequence = 0
         self._cancelled = 0
 
@@ -57,52 +82,51 @@ class Timers:
         return len(self.heap) - self._cancelled
 
     def call_at(self, deadline: float, callback: Callable[..., object], *args: Any) -> Timer:
-        return self._add(deadline, callback, args)
-
-    def adopt(self, timer: Timer) -> None:
-        """Take over a pending timer of another heap."""
-        timer.timers = self
-        self._sequence += 1
-        heappush(self.heap, (timer.deadline, self._sequence, timer))
-
-    def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
-        return self._add(monotonic() + seconds, callback, args)
-
-    def _add(self, deadline: float, callback: Callable[..., object], args: tuple[Any, ...]) -> Timer:
-        timer = Timer(self, deadline, callback, args)
-        self._sequence += 1
-        heappush(self.heap, (deadline, self._sequence, timer))
+        timer = Timer(callback, args)
+        self.enter(deadline, timer)
         return timer
 
+    def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
+        timer = Timer(callback, args)
+        self.enter(monotonic() + seconds, timer)
+        return timer
+
+    def enter(self, deadline: float, entry: Entry) -> None:
+        """Take in a pending entry, a new one or that of another heap."""
+        entry.timers = self
+        self._sequence += 1
+        heappush(self.heap, (deadline, self._sequence, entry))
+
     def cancelled(self) -> None:
+        """An entry that is in the heap is not pending any more."""
         self._cancelled += 1
         if self._cancelled > SWEEP_FLOOR and self._cancelled * 2 > len(self.heap):
-            self.heap[:] = [entry for entry in self.heap if entry[2].callback is not None]
+            self.heap[:] = [item for item in self.heap if item[2].pending]
             heapify(self.heap)
             self._cancelled = 0
 
     def next_deadline(self) -> float | None:
         heap = self.heap
         while heap:
-            deadline, _, timer = heap[0]
-            if timer.callback is not None:
+            deadline, _, entry = heap[0]
+            if entry.pending:
                 return deadline
             heappop(heap)
             self._cancelled -= 1
         return None
 
-    def due(self, now: float) -> list[Timer]:
-        """Take out the timers that are due at *now*; those they add are for the next pass."""
+    def due(self, now: float) -> list[Entry]:
+        """Take out what is due at *now*; what that adds is for the next pass."""
         heap = self.heap
-        expired = []
+        due = []
         while heap and heap[0][0] <= now:
-            timer = heappop(heap)[2]
-            if timer.callback is None:
-                self._cancelled -= 1
+            entry = heappop(heap)[2]
+            entry.timers = None
+            if entry.pending:
+                due.append(entry)
             else:
-                timer.timers = None
-                expired.append(timer)
-        return expired
+                self._cancelled -= 1
+        return due
 
     def clear(self) -> None:
         self.heap.clear()

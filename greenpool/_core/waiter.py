@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import AbstractContextManager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .current import adopt, getcurrent
@@ -33,6 +34,7 @@ from .native import get_ident
 
 if TYPE_CHECKING:
     from .hub import Hub
+    from .timers import Timers
 
 WAITING = 0
 WOKEN = 1
@@ -162,6 +164,50 @@ class Waiter:
             finally:
                 self.value = None  # breaks the cycle through the traceback's frame
         return self.state == WOKEN
+
+
+class Sleep(Waiter):
+    """A waiter that only time and an interrupt wake: it is itself the entry in the heap of timers."""
+
+    __slots__ = ("timers", "pending")
+    timers: Timers | None
+    pending: bool
+
+    @property
+    def owner(self) -> object:
+        return self
+
+    def expire(self, _call: object) -> None:
+        self.pending = False
+        if not self.state:
+            self.state = EXPIRED
+            self.hub.ready.append(self.greenlet)
+
+    def park_for(self, seconds: float) -> None:
+        """Wait for *seconds*; raises what a kill or a ``Timeout`` brought."""
+        greenlet = self.greenlet
+        hub = self.hub
+        self.pending = True
+        hub.timers.enter(monotonic() + seconds, self)
+        if greenlet.interrupts and self.throw(greenlet, greenlet.interrupts[0]):
+            greenlet.interrupts.popleft()
+        ready = hub.ready
+        greenlet.waiter = self
+        try:
+            ready.popleft().switch()
+            while not self.state:
+                ready.popleft().switch()
+        finally:
+            greenlet.waiter = None
+            if self.pending:
+                self._cancel()
+        if self.state == FAILED:
+            self._outcome()
+
+    def _cancel(self) -> None:
+        self.pending = False
+        if self.timers is not None:
+            self.timers.cancelled()
 
 
 def interrupt(greenlet: Any, exception: BaseException) -> None:
