@@ -103,9 +103,14 @@ class Group:
                 return False
             del self._members[greenlet]
             self._dying.discard(greenlet)
+            # In the same step: whoever sees that it has left finds its room free.
+            self._make_room()
             if not self._members:
                 self._empty.set()
         return True
+
+    def _make_room(self) -> None:
+        """A member has left; the lock is held."""
 
     def start(self, greenlet: Task) -> None:
         """Make *greenlet*, which has not been started, a member, and start it."""
@@ -410,11 +415,8 @@ class Pool(Group):
         if not admit(greenlet):
             self._room.release()
 
-    def _remove(self, greenlet: Task) -> bool:
-        removed = Group._remove(self, greenlet)
-        if removed:
-            self._room.release()
-        return removed
+    def _make_room(self) -> None:
+        self._room.release()
 
     def _start_if_room(self, greenlet: Task) -> bool:
         try:

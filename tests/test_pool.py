@@ -668,6 +668,17 @@ def test_bad_input(call: Callable[[], object], error: type[Exception], message: 
         call()
 
 
+@pytest.mark.usefixtures("fast_switching")
+def test_who_has_joined_a_pool_finds_room_in_it(four_hubs: Runtime) -> None:
+    """A member leaves and makes room in one step, for those on other threads."""
+    pool = four_hubs.spawn(lambda: Pool(1, spread=True)).get()
+    for _ in range(3000):
+        pool.start(Greenlet(), blocking=False)
+        assert pool.join(timeout=60)
+        pool.start(member := Greenlet(), blocking=False)
+        pool.killone(member)
+
+
 # Properties.
 
 
