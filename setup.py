@@ -13,7 +13,7 @@ SOURCES = [
     "greenpool/_speedups_connect.c",
     "greenpool/_speedups_paths.c",
     "greenpool/_speedups_queue.c",
-    "greenpool/_speedups_spawn.c",
+    "greenpool/_speedups_task.c",
     "greenpool/_speedups_stack.c",
 ]
 HEADERS = ["greenpool/_speedups.h", "greenpool/_speedups_slots.h"]

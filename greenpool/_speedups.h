@@ -70,9 +70,10 @@ PyObject *call_twin(PyObject *twin, PyObject *self, PyObject *const *args, Py_ss
 PyObject *connect_carrier(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_core(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_socket(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *connect_task(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_spawn(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
-extern const char connect_carrier_doc[], connect_core_doc[], connect_socket_doc[], connect_spawn_doc[],
-    connect_queue_doc[];
+extern const char connect_carrier_doc[], connect_core_doc[], connect_socket_doc[], connect_task_doc[],
+    connect_spawn_doc[], connect_queue_doc[];
 
 #endif

@@ -1,8 +1,8 @@
-/* greenpool._speedups: spawn.
+/* greenpool._speedups: spawn, and the end of a task.
 
-The twin in greenlet.py defines what it does, together with Task.__init__ and Task.start_unshared. Here is only
+The twin in greenlet.py defines what spawn does, together with Task.__init__ and Task.start_unshared. Here is only
 the usual case: a greenlet of a hub that goes on, spawning there, without keywords. For any other the twin is
-called, before anything has happened.
+called, before anything has happened. Of the end, all but its links is here.
 
 *Threads.* Nobody else knows the new task before it is in the ready queue; ``live`` belongs to the hub's thread,
 which is the one that runs this. */
@@ -11,22 +11,33 @@ which is the one that runs this. */
 #include "_speedups_slots.h"
 
 static PyTypeObject *greenlet_type, *carrier_type, *hub_type;
-static PyObject *spawn_twin, *str_append, *str_hub, *str_placement;
+static PyObject *spawn_twin, *finish_twin, *no_args;
+static PyObject *str_append, *str_call_links, *str_hub, *str_placement, *str_take_in_next;
+#ifdef Py_GIL_DISABLED
+static PyObject *deque_rotate, *zero;
+#endif
+
 
 static struct {
     Slot hub, placement;
 } carrier = {{"hub", 0}, {"placement", 0}};
 
 static struct {
-    Slot live, ready, stopping;
-} hub = {{"live", 0}, {"ready", 0}, {"stopping", 0}};
+    Slot inbox, live, main, ready, stopping;
+} hub = {{"inbox", 0}, {"live", 0}, {"main", 0}, {"ready", 0}, {"stopping", 0}};
+
+static Slot inbox_queue = {"queue", 0};
 
 static struct {
-    Slot args, context, function, hub, start;
-    /* What is None or False to begin with. */
+    Slot args, hub, start;
+    /* What is None in the end. */
+    Slot context, function;
+    /* And what is None, or False, to begin with. */
     Slot carrier, kwargs, locals, value, exception, links, name, done, quiet;
-} task = {{"args", 0},   {"context", 0}, {"_function", 0},  {"hub", 0},    {"_start", 0}, {"carrier", 0}, {"_kwargs", 0},
-          {"locals", 0}, {"_value", 0},  {"_exception", 0}, {"_links", 0}, {"_name", 0},  {"done", 0},    {"quiet", 0}};
+} task = {
+    {"args", 0},    {"hub", 0},    {"_start", 0},     {"context", 0}, {"_function", 0}, {"carrier", 0}, {"_kwargs", 0},
+    {"locals", 0},  {"_value", 0}, {"_exception", 0}, {"_links", 0},  {"_name", 0},     {"done", 0},    {"quiet", 0},
+};
 
 /* Into a slot of an object that nobody else has; takes over the reference. */
 static inline void
@@ -121,11 +132,129 @@ spawn(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, PyOb
     return PyObject_Vectorcall(spawn_twin, args, (size_t)nargs, names);
 }
 
+static int
+count_end(PyObject *home)
+{
+    long live;
+    PyObject *fewer = get_int(home, &hub.live, &live) == 0 ? PyLong_FromLong(live - 1) : NULL;
+    int counted = fewer ? set(home, &hub.live, fewer) : -1;
+    Py_XDECREF(fewer);
+    return counted;
+}
+
+static int
+call_links(PyObject *self)
+{
+    int none = holds(self, &task.links, Py_None);
+    if (none) {
+        return none < 0 ? -1 : 0;
+    }
+    return done(PyObject_CallMethodNoArgs(self, str_call_links));
+}
+
+/* The length of an inbox; with the GIL, that the twin touches it orders nothing. */
+static Py_ssize_t
+measure_inbox(PyObject *inbox)
+{
+    PyObject *queue = get(inbox, &inbox_queue);
+    if (!queue) {
+        return -1;
+    }
+#ifdef Py_GIL_DISABLED
+    PyObject *arguments[] = {queue, zero};
+    Py_ssize_t size = done(PyObject_Vectorcall(deque_rotate, arguments, 2, NULL)) < 0 ? -1 : PyObject_Size(queue);
+#else
+    Py_ssize_t size = PyObject_Size(queue);
+#endif
+    Py_DECREF(queue);
+    return size;
+}
+
+static int
+look_into_inbox(PyObject *home)
+{
+    int pool = holds(home, &hub.main, Py_None);
+    if (pool) {
+        return pool < 0 ? -1 : 0;
+    }
+    PyObject *inbox = get(home, &hub.inbox);
+    Py_ssize_t size = inbox ? measure_inbox(inbox) : -1;
+    Py_XDECREF(inbox);
+    return size > 0 ? done(PyObject_CallMethodNoArgs(home, str_take_in_next)) : (int)size;
+}
+
+static int
+finish(PyObject *self, PyObject *home)
+{
+    for (const Slot *slot = &task.context; slot <= &task.locals; slot++) {
+        if (set(self, slot, Py_None) < 0) {
+            return -1;
+        }
+    }
+    if (set(self, &task.args, no_args) < 0 || set(self, &task.done, Py_True) < 0 || count_end(home) < 0 ||
+        call_links(self) < 0) {
+        return -1;
+    }
+    return look_into_inbox(home);
+}
+
+static PyObject *
+task_finish(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *home = get(self, &task.hub);
+    if (!home) {
+        return NULL;
+    }
+    PyObject *result = NULL;
+    if (!Py_IS_TYPE(home, hub_type)) {
+        result = PyObject_CallOneArg(finish_twin, self);
+    }
+    else if (finish(self, home) == 0) {
+        result = Py_NewRef(Py_None);
+    }
+    Py_DECREF(home);
+    return result;
+}
+
+static Method task_methods[] = {
+    {{"_finish", task_finish, METH_NOARGS, NULL}, "($self)", &finish_twin},
+};
+
+const char connect_task_doc[] = PyDoc_STR(
+"connect_task($module, Task, Hub, Inbox, deque, /)\n--\n\n"
+"Take note of the classes; return the method for Task. Called once, after connect_core.");
+
+PyObject *
+connect_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+{
+    static const Name names[] = {{&str_call_links, "_call_links"}, {&str_take_in_next, "take_in_next"}};
+    if (check_types("connect_task", args, nargs, 4, 4) < 0 || intern_names(names, LENGTH(names)) < 0 ||
+        find_slots(args[0], SLOTS(task.args, task.quiet)) < 0 ||
+        find_slots(args[1], SLOTS(hub.inbox, hub.stopping)) < 0 ||
+        find_slots(args[2], SLOTS(inbox_queue, inbox_queue)) < 0) {
+        return NULL;
+    }
+    PyObject *empty = PyTuple_New(0);
+    if (!empty) {
+        return NULL;
+    }
+    Py_XSETREF(no_args, empty);
+#ifdef Py_GIL_DISABLED
+    Py_XSETREF(deque_rotate, PyObject_GetAttrString(args[3], "rotate"));
+    Py_XSETREF(zero, PyLong_FromLong(0));
+    if (!deque_rotate || !zero) {
+        return NULL;
+    }
+#endif
+    keep_type(&hub_type, args[1]);
+    return make_methods((PyTypeObject *)args[0], task_methods, LENGTH(task_methods));
+}
+
 static PyMethodDef spawn_definition = {"spawn", FASTCALL(spawn), METH_FASTCALL | METH_KEYWORDS, NULL};
 
 const char connect_spawn_doc[] = PyDoc_STR(
 "connect_spawn($module, Greenlet, Carrier, Hub, spawn, /)\n--\n\n"
-"Take note of the classes and of spawn's twin; return spawn. Called once, after connect_core.");
+"Take note of the classes and of spawn's twin; return spawn. Called once, after connect_task.");
 
 PyObject *
 connect_spawn(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
@@ -133,9 +262,7 @@ connect_spawn(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nar
     static const Name names[] = {{&str_append, "append"}, {&str_hub, "hub"}, {&str_placement, "placement"}};
     if (check_types("connect_spawn", args, nargs, 4, 3) < 0 || intern_names(names, LENGTH(names)) < 0 ||
         take_documentation(&spawn_definition, "(function, /, *args, **kwargs)", args[3]) < 0 ||
-        find_slots(args[0], SLOTS(task.args, task.quiet)) < 0 ||
-        find_slots(args[1], SLOTS(carrier.hub, carrier.placement)) < 0 ||
-        find_slots(args[2], SLOTS(hub.live, hub.stopping)) < 0) {
+        find_slots(args[1], SLOTS(carrier.hub, carrier.placement)) < 0) {
         return NULL;
     }
     keep_type(&greenlet_type, args[0]);

@@ -35,6 +35,7 @@ IN_C: list[tuple[Any, str]] = [
     (SimpleQueue, "put"),
     (SimpleQueue, "get"),
     (greenpool, "spawn"),
+    (Greenlet, "_finish"),
 ]
 
 

@@ -262,20 +262,15 @@ class Task:
         self._finish()
 
     def _finish(self) -> None:
+        """Note that it has ended, and tell whoever waits for it; on its hub's thread."""
         self.carrier = self.context = self._function = self.locals = None
         self.args = ()
         self._kwargs = None
         self.done = True
         hub: Hub = self.hub  # type: ignore[assignment]
         hub.live -= 1
-        links = self._links
-        if links is not None:
-            self._links = None
-            for link in links:
-                if type(link) is Waiter:
-                    link.wake(self)
-                else:
-                    hub.call_soon(link, self)
+        if self._links is not None:
+            self._call_links()
         if hub.main is not None:
             # The hub of a plain thread runs only while that thread waits, maybe never again: what others have
             # posted comes first.  Touching the queue orders this look after ``done`` (see _post_link).
@@ -283,6 +278,14 @@ class Task:
             queue.rotate(0)
             if queue:
                 hub.take_in_next()
+
+    def _call_links(self) -> None:
+        links, self._links = self._links, None
+        for link in links or ():
+            if type(link) is Waiter:
+                link.wake(self)
+            else:
+                self.hub.call_soon(link, self)  # type: ignore[union-attr]
 
     def end_with_thread(self) -> None:
         """End it where it stands, as its hub will never run again; on that hub's thread, the last of it."""
