@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 import greenpool
-from greenpool import socket
+from greenpool import config, socket
+from greenpool._core import hub as hub_module
 from greenpool._core.current import current_hub, thread_hub
 from greenpool._core.hub import Hub
 from greenpool._core.inbox import Call
@@ -103,6 +105,37 @@ def test_where_a_poll_keeps_the_gil_a_busy_hub_never_asks_in_another_way() -> No
     assert noting.timeouts
     if hub.poller.keeps_gil:
         assert {*noting.timeouts} == {0}
+
+
+@pytest.mark.skipif(not (config.speedups and sys.platform == "linux"), reason="hubs let go of the GIL anyway")
+@pytest.mark.skipif(not hub_module._HAS_GIL, reason="there is no GIL")
+def test_a_busy_hub_offers_the_gil_once_in_each_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    offers: list[int] = []
+    monkeypatch.setattr(hub_module, "TURN", 0)
+    monkeypatch.setattr(os, "sched_yield", lambda: offers.append(1))
+
+    def pong(theirs: socket.socket) -> None:
+        while data := theirs.recv(1):
+            theirs.sendall(data)
+
+    def ping(ours: socket.socket) -> int:
+        """How often it was offered in many passes."""
+        before = len(offers)
+        for _ in range(100):
+            ours.sendall(b"x")
+            assert ours.recv(1) == b"x"
+        return len(offers) - before
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        answering = greenpool.spawn(pong, theirs)
+        ping(ours)
+        assert ping(ours) == 0
+        for _ in range(3):
+            # As another hub does when it has run in between.
+            monkeypatch.setattr(hub_module, "_gil_keeper", 0)
+            assert ping(ours) == 1
+        answering.kill()
 
 
 def test_callbacks_that_call_again_do_not_starve_io() -> None:
