@@ -3,10 +3,14 @@
 Every hub has its own pairs and nothing in common with the others but the process: what does not
 scale here is lost to the GIL, or to a lock or a reference count in the library. gevent's
 counterpart of a hub is its one hub per thread.
+
+Two processes of one hub each share nothing at all: they tell how far the machine itself scales.
 """
 
+import multiprocessing
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.connection import Connection
 from threading import Thread
 from time import perf_counter
 from typing import Any
@@ -14,6 +18,7 @@ from typing import Any
 from benchmarks.micro.subject import Kind, Run, Subject
 
 HUBS = (1, 2, 4)
+PROCESSES = 2
 PAIRS = 20
 SIZE = 64
 
@@ -58,6 +63,32 @@ def greenpool(hubs: int, count: int) -> float:
         return perf_counter() - started
 
 
+def greenpool_when_told(told: Connection, count: int) -> None:
+    greenpool(1, count // 10)
+    told.send("ready")
+    told.recv()
+    told.send(greenpool(1, count))
+
+
+def greenpool_processes(count: int) -> float:
+    context = multiprocessing.get_context("spawn")
+    players = []
+    for _ in range(PROCESSES):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=greenpool_when_told, args=(theirs, count // PROCESSES))
+        process.start()
+        players.append((process, ours))
+    for _, connection in players:
+        connection.recv()
+    for _, connection in players:
+        connection.send("go")
+    longest = 0.0
+    for process, connection in players:
+        longest = max(longest, connection.recv())
+        process.join()
+    return longest
+
+
 def gevent(hubs: int, count: int) -> float:
     import gevent
     from gevent.socket import socketpair
@@ -86,7 +117,11 @@ def on_each_number_of_hubs(name: str, run: Callable[[int, int], float]) -> dict[
     return {f"{name}, {n} hub{'s' if n > 1 else ''}": partial(run, n) for n in HUBS}
 
 
-PEERS = on_each_number_of_hubs("greenpool", greenpool) | on_each_number_of_hubs("gevent", gevent)
+PEERS = (
+    on_each_number_of_hubs("greenpool", greenpool)
+    | {f"greenpool, {PROCESSES} processes": greenpool_processes}
+    | on_each_number_of_hubs("gevent", gevent)
+)
 
 SUBJECT = Subject(
     title="Ping-pong pairs over socketpairs on 1, 2 and 4 hubs, round trips",
