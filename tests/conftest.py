@@ -24,7 +24,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 import greenlet
 import hypothesis
@@ -170,3 +171,26 @@ def fast_switching() -> Iterator[None]:
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def on_new_thread() -> Callable[..., Any]:
+    """Call a function on a new thread, so on a hub of its own, and return its value."""
+
+    def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        outcome: dict[str, Any] = {}
+
+        def run() -> None:
+            try:
+                outcome["value"] = function(*args, **kwargs)
+            except BaseException as exception:
+                outcome["exception"] = exception
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        if "exception" in outcome:
+            raise outcome["exception"]
+        return outcome["value"]
+
+    return call

@@ -5,9 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
@@ -21,29 +19,6 @@ def fast_collections() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
-
-
-@pytest.fixture
-def on_new_thread() -> Callable[..., Any]:
-    """Call a function on a new thread, so on a hub of its own, and return its value."""
-
-    def call(function: Callable[..., Any], *args: Any) -> Any:
-        outcome: dict[str, Any] = {}
-
-        def run() -> None:
-            try:
-                outcome["value"] = function(*args)
-            except BaseException as exception:
-                outcome["exception"] = exception
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-        if "exception" in outcome:
-            raise outcome["exception"]
-        return outcome["value"]
-
-    return call
 
 
 @pytest.fixture
