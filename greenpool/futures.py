@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 
 from greenlet import GreenletExit
 
-from ._core.current import thread_hub
+from ._core.current import getcurrent, thread_hub
 from ._core.native import RLock, original_threading
 from ._core.task import Task
 from ._core.timeout import check_seconds
-from ._core.waiter import Waiter
+from ._core.waiter import Waiter, interrupt
 
 __all__ = ["Future", "as_future", "wait_future"]
 
@@ -94,9 +94,9 @@ def wait_future(future: concurrent.futures.Future[Any], timeout: float | None = 
 def as_future(greenlet: Task) -> Future[Any]:
     """A Future of *greenlet*'s outcome; ``Greenlet.as_future`` is this function.  Any thread.
 
-    ``cancel()`` kills the greenlet and does not wait for its end.  A greenlet that a kill has ended leaves
-    its Future cancelled.  An exception that ends it later is the Future's, and not reported on stderr
-    besides.
+    ``cancel()`` kills the greenlet and does not wait for its end; a greenlet that calls it itself ends when
+    it next parks.  A greenlet that a kill has ended leaves its Future cancelled.  An exception that ends it
+    later is the Future's, and not reported on stderr besides.
     """
     if not isinstance(greenlet, Task):
         raise TypeError(f"greenlet must be a Greenlet, not {greenlet!r}")
@@ -116,7 +116,14 @@ def as_future(greenlet: Task) -> Future[Any]:
 
     # A Future keeps its callbacks, so this one must not refer to the Future in turn.
     def kill(future: concurrent.futures.Future[Any]) -> None:
-        if future.cancelled():
+        if not future.cancelled():
+            return
+        carrier = greenlet.carrier
+        if carrier is not None and carrier is getcurrent():
+            # It cancels its own Future, and ends when it next parks: what is raised here would keep the
+            # Future's other callbacks from being called.
+            interrupt(carrier, GreenletExit())
+        else:
             greenlet.kill(block=False)
 
     future.add_done_callback(kill)

@@ -323,3 +323,24 @@ def test_wait_and_as_completed_in_a_patched_program() -> None:
         """
     )
     assert output == "done\n"
+
+
+def test_a_greenlet_that_cancels_its_own_future() -> None:
+    """Everyone who waits for it is told, and the greenlet ends when it next parks."""
+    events: list[str] = []
+
+    def cancel() -> None:
+        greenpool.sleep(0)
+        future.cancel()
+        events.append("went on")
+        greenpool.sleep(0)
+        events.append("never")
+
+    greenlet = greenpool.spawn(cancel)
+    future = as_future(greenlet)
+    waiting = greenpool.spawn(wait_future, future)
+    future.add_done_callback(lambda _: events.append("told"))
+    assert waiting.get() is True
+    greenlet.join()
+    assert events == ["told", "went on"]
+    assert isinstance(greenlet.value, greenpool.GreenletExit)
