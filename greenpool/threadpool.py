@@ -63,6 +63,9 @@ class _Call:
 
     __slots__ = ("context", "function", "args", "kwargs", "succeed", "fail", "begin", "begun")
 
+    # Whether telling the outcome may call what others have written, and so wait.
+    calls_others = False
+
     def __init__(
         self,
         function: Callable[..., Any],
@@ -83,10 +86,10 @@ class _Call:
 
     def run(self) -> Callable[[], object]:
         """Call the function; returns what is to be called to tell the outcome."""
-        if self.begin is not None and not self.begin():
-            return _nobody
-        self.begun = True
         try:
+            if self.begin is not None and not self.begin():
+                return _nobody
+            self.begun = True
             value = self.context.run(self.function, *self.args, **self.kwargs)
         except BaseException as exception:
             return partial(self.fail, exception)
@@ -95,6 +98,14 @@ class _Call:
 
 def _nobody() -> None:
     """There is nobody to tell."""
+
+
+def _tell(tell: Callable[[], object]) -> None:
+    try:
+        tell()
+    except BaseException:
+        # A callback of a Future or an AsyncResult failed; that must not cost a thread.
+        sys.excepthook(*sys.exc_info())
 
 
 Handover = SimpleQueue["_Call | None"]
@@ -121,8 +132,8 @@ class _Workers:
         # Of each idle thread what it waits at: for its call, or for None, at which it ends.  The last to
         # become idle is the next to be called, so the others reach their timeout.
         self.idle: deque[Handover] = deque()
-        # More threads than this end as soon as no call is waiting.
-        self.keep = sys.maxsize
+        # More threads than the least of these end as soon as no call is waiting.
+        self.limits: list[int] = []
         # Calls whose outcome was not told yet.
         self.unfinished = 0
         self.watchers: list[tuple[Callable[[], bool], Waiter]] = []
@@ -132,13 +143,18 @@ class _Workers:
     def submit(self, call: _Call) -> None:
         """Take *call*.  Raises RuntimeError, and forgets it, where a new thread cannot be started."""
         with self.lock:
+            # Before a thread can have begun with it.
+            self.unfinished += 1
             if self.idle:
                 self.idle.pop().put(call)
             elif self.size < self.maxsize:
-                self.start_thread().put(call)
+                try:
+                    self.start_thread().put(call)
+                except BaseException:
+                    self.unfinished -= 1
+                    raise
             else:
                 self.pending.append(call)
-            self.unfinished += 1
 
     def start_thread(self) -> Handover:
         """Start a thread that waits at what is returned; the lock is held."""
@@ -152,14 +168,16 @@ class _Workers:
             raise
         return handover
 
-    def withdraw(self, call: _Call) -> bool:
-        """Forget *call*; False if a thread has taken it."""
+    def withdraw(self, call: _Call, tell: Callable[[], object] = _nobody) -> None:
+        """Forget *call*, and *tell* so, unless a thread has taken it."""
         with self.lock:
             if call not in self.pending:
-                return False
+                return
             self.pending.remove(call)
-        self._finished()
-        return True
+        try:
+            tell()
+        finally:
+            self._finished()
 
     def call(self, function: Callable[..., T], args: Iterable[Any], kwargs: dict[str, Any]) -> T:
         """Park the calling greenlet until a thread has run *function*."""
@@ -184,7 +202,7 @@ class _Workers:
     def end_surplus(self) -> None:
         """Tell idle threads that are too many to end; the others see it when their call has ended."""
         with self.lock:
-            surplus = self.size - min(self.maxsize, self.keep)
+            surplus = self.size - min((self.maxsize, *self.limits))
             for _ in range(min(surplus, len(self.idle))):
                 self.size -= 1
                 self.idle.popleft().put(None)
@@ -192,7 +210,7 @@ class _Workers:
     def end(self) -> None:
         """Let every thread end when no call is waiting."""
         with self.lock:
-            self.keep = 0
+            self.limits.append(0)
             self.end_surplus()
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
@@ -238,22 +256,22 @@ class _Workers:
             if self.lock is not lock:
                 # The call has forked and this is the child, where nobody waits for it.
                 return
+            if call.calls_others:
+                # A callback may wait for a later call, which is not to be given to this thread.
+                _tell(tell)
+                tell = _nobody
             # First idle, then told: so whoever is told finds this thread idle and starts no other.
             with lock:
                 call = None
                 idle = False
                 if self.size <= self.maxsize and self.pending:
                     call = self.pending.popleft()
-                elif self.size <= min(self.maxsize, self.keep):
+                elif self.size <= min((self.maxsize, *self.limits)):
                     self.idle.append(handover)
                     idle = True
                 else:
                     self.size -= 1
-            try:
-                tell()
-            except BaseException:
-                # A callback of a Future or an AsyncResult failed; that must not cost a thread.
-                sys.excepthook(*sys.exc_info())
+            _tell(tell)
             # An idle thread keeps no outcome alive.
             del tell
             self._finished()
@@ -378,13 +396,14 @@ class ThreadPool:
         with workers.lock:
             while workers.size < size:
                 workers.idle.append(workers.start_thread())
-            workers.keep = size
-            workers.end_surplus()
+            # Beside those of others who are waiting, in other greenlets and threads.
+            workers.limits.append(size)
         try:
+            workers.end_surplus()
             workers.wait_until(lambda: workers.size <= size)
         finally:
             with workers.lock:
-                workers.keep = sys.maxsize
+                workers.limits.remove(size)
 
     def join(self) -> None:
         """Wait until every call has ended."""
@@ -529,6 +548,8 @@ class ThreadPool:
 class _FutureCall(_Call):
     __slots__ = ("future",)
 
+    calls_others = True
+
     def __init__(
         self,
         future: Future[Any],
@@ -545,6 +566,10 @@ class _FutureCall(_Call):
             future.set_running_or_notify_cancel,
         )
         self.future = future
+
+    def cancel(self) -> None:
+        self.future.cancel()
+        self.future.set_running_or_notify_cancel()
 
 
 class ThreadPoolExecutor(_StandardExecutor):
@@ -586,6 +611,8 @@ class ThreadPoolExecutor(_StandardExecutor):
         return future
 
     def _call_initialized(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+        if self._failure is not None:
+            raise BrokenThreadPool(self._failure)
         if get_ident() not in self._initialized:
             try:
                 self._initialize()  # type: ignore[misc]
@@ -605,9 +632,8 @@ class ThreadPoolExecutor(_StandardExecutor):
             self._closed = True
             pending = list(workers.pending) if cancel_futures else []
         for call in pending:
-            if isinstance(call, _FutureCall) and workers.withdraw(call):
-                call.future.cancel()
-                call.future.set_running_or_notify_cancel()
+            if isinstance(call, _FutureCall):
+                workers.withdraw(call, call.cancel)
         workers.end()
         if wait:
             workers.wait_until(lambda: not workers.unfinished)

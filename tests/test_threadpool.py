@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import concurrent.futures.thread
 import threading
 import weakref
 from collections.abc import Callable
@@ -542,3 +543,55 @@ def test_a_callback_that_fails_costs_no_thread(monkeypatch: pytest.MonkeyPatch) 
         gate.open()
         assert executor.submit(square, 3).result() == 9
     assert reported == [KeyboardInterrupt]
+
+
+@pytest.mark.parametrize("other", ["size", "kill"])
+def test_a_kill_goes_on_waiting_when_another_resize_has_returned(other: str) -> None:
+    pool = ThreadPool(4)
+    release, begun = threading.Event(), Event()
+
+    def call() -> None:
+        begun.set()
+        release.wait()
+
+    pool.spawn(call)
+    begun.wait()
+    killing = greenpool.spawn(pool.kill)
+    greenpool.sleep(0)
+    if other == "size":
+        pool.size = 1
+    else:
+        with greenpool.Timeout(0.001, False):
+            pool.kill()
+    assert not killing.ready()
+    release.set()
+    killing.get()
+    assert pool.size == 0
+
+
+def test_a_callback_of_a_future_may_wait_for_a_later_call() -> None:
+    with ThreadPoolExecutor(2) as executor:
+        later: concurrent.futures.Future[int] = concurrent.futures.Future()
+        release = threading.Event()
+        first = executor.submit(release.wait)
+        first.add_done_callback(lambda _: later.set_result(executor.submit(int, "7").result()))
+        release.set()
+        assert later.result() == 7
+
+
+def test_calls_that_wait_while_the_initializer_fails() -> None:
+    calls: list[int] = []
+    release = threading.Event()
+
+    def fail() -> None:
+        calls.append(1)
+        release.wait()
+        raise LookupError
+
+    executor = ThreadPoolExecutor(1, initializer=fail)
+    futures = [executor.submit(int) for _ in range(3)]
+    release.set()
+    for future in futures:
+        assert isinstance(future.exception(), concurrent.futures.thread.BrokenThreadPool)
+    executor.shutdown()
+    assert len(calls) == 1
