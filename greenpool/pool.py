@@ -99,9 +99,11 @@ class Group:
 
     def _remove(self, greenlet: Task) -> bool:
         with self._lock:
-            if greenlet not in self._members:
+            try:
+                # One step, as a signal handler may remove it between any two bytecodes.
+                del self._members[greenlet]
+            except KeyError:
                 return False
-            del self._members[greenlet]
             self._dying.discard(greenlet)
             # In the same step: whoever sees that it has left finds its room free.
             self._make_room()
@@ -122,22 +124,22 @@ class Group:
         # on which hub the greenlet will be.
         with self._lock:
             admitted = self._admit(greenlet)
-            self._place(greenlet)
+            try:
+                self._place(greenlet)
+            except BaseException:
+                if admitted:
+                    self.discard(greenlet)
+                raise
         return admitted
 
     def _place(self, greenlet: Task) -> None:
-        """Start a member; one that cannot be started is none any more."""
-        try:
-            if not self.spread:
-                greenlet.start()
-            elif not greenlet.started and not greenlet.dead:
-                handle = current_handle() or self._handle
-                if handle is None:
-                    raise RuntimeError(f"spread=True needs a runtime, and there is none around {self!r}")
-                handle.place(greenlet)
-        except BaseException:
-            self.discard(greenlet)
-            raise
+        if not self.spread:
+            greenlet.start()
+        elif not greenlet.started and not greenlet.dead:
+            handle = current_handle() or self._handle
+            if handle is None:
+                raise RuntimeError(f"spread=True needs a runtime, and there is none around {self!r}")
+            handle.place(greenlet)
 
     def spawn(self, *args: Any, **kwargs: Any) -> Any:
         """Start a new greenlet, made with these arguments, as a member; returns it."""
@@ -191,8 +193,7 @@ class Group:
                 others = [greenlet for greenlet in self._members if greenlet is not me]
                 targets = [greenlet for greenlet in others if greenlet not in self._dying]
                 self._dying.update(targets)
-            for greenlet in targets:
-                greenlet.kill(exception, block=False)
+            self._kill_now(targets, exception)
             if not others or not block or (deadline is not None and monotonic() >= deadline):
                 break
             for greenlet in others:
@@ -213,9 +214,25 @@ class Group:
             if greenlet not in self._members or greenlet in self._dying:
                 return
             self._dying.add(greenlet)
-        greenlet.kill(exception, block=False)
+        self._kill_now([greenlet], exception)
         if block:
             self._join(greenlet, None if timeout is None else monotonic() + timeout)
+
+    def _kill_now(
+        self, targets: list[Task], exception: BaseException | type[BaseException]
+    ) -> None:
+        """Kill those that have been noted as dying, and do not wait."""
+        for number, greenlet in enumerate(targets):
+            try:
+                greenlet.kill(exception, block=False)
+            except BaseException:
+                # It is no exception, or KeyboardInterrupt has struck: nobody else is dying.
+                with self._lock:
+                    self._dying.difference_update(targets[number:])
+                raise
+            if greenlet.dead:
+                # Not started.  Its links are called by this thread's hub, which may never run.
+                self._remove(greenlet)
 
     def _join(self, greenlet: Task, deadline: float | None) -> None:
         greenlet.join(None if deadline is None else max(0.0, deadline - monotonic()))
@@ -319,7 +336,8 @@ class Group:
 
         The values come in order.  ``next()`` raises the exception of a call that failed, and can then be
         called on.  With *maxsize*, that many calls at most have been begun whose value was not taken; and
-        no more are begun when nobody has the iterator any more.  Without it, all are.
+        no more are begun when nobody has the iterator any more, but for one that waits for room in a full
+        pool.  Without it, all are.
         """
         return self._imap(True, function, iterables, maxsize)
 
@@ -406,14 +424,18 @@ class Pool(Group):
         """Wait for room and *admit* the greenlet; who is a member already needs no more of it."""
         _check_greenlet(greenlet)
         check_seconds("timeout", timeout)
-        if greenlet in self:
-            admit(greenlet)
-            return
+        with self._lock:
+            if greenlet in self._members:
+                admit(greenlet)
+                return
         if not self._room.acquire(blocking, timeout if blocking else None):
             raise PoolFull(f"{self!r} has no room for {greenlet!r}")
-        # A member that cannot be started gives its room back as it leaves.
-        if not admit(greenlet):
-            self._room.release()
+        with self._lock:
+            if greenlet in self._members:
+                # Somebody else was quicker.
+                self._room.release()
+            # A member that cannot be started gives its room back as it leaves.
+            admit(greenlet)
 
     def _make_room(self) -> None:
         self._room.release()

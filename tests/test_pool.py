@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 
 import greenpool
 from greenpool import Greenlet, GreenletExit, Runtime, SpawnError, Timeout
+from greenpool._core.task import _start_lock
 from greenpool.event import Event
 from greenpool.lock import Semaphore
 from greenpool.pool import Group, Pool, PoolFull
@@ -677,6 +678,75 @@ def test_who_has_joined_a_pool_finds_room_in_it(four_hubs: Runtime) -> None:
         assert pool.join(timeout=60)
         pool.start(member := Greenlet(), blocking=False)
         pool.killone(member)
+
+
+@pytest.mark.parametrize("bad", [UnicodeDecodeError, "no exception"])
+@pytest.mark.parametrize("one", [False, True])
+def test_a_kill_that_raises_leaves_the_members_killable(group: Group, bad: Any, one: bool) -> None:
+    greenlet = group.spawn(never)
+    with pytest.raises(TypeError):
+        group.killone(greenlet, bad) if one else group.kill(bad)
+    assert not greenlet.dead
+    group.kill()
+    assert greenlet.dead
+
+
+def test_a_member_that_a_plain_thread_kills_before_its_start(on_new_thread: Callable[..., Any]) -> None:
+    """Its links wait for that thread's hub, which need never run."""
+    group = Group()
+    group.add(Greenlet(int))
+    on_new_thread(group.kill, block=False)
+    assert not group
+    assert group.join(timeout=0)
+
+
+@pytest.mark.usefixtures("fast_switching")
+def test_a_member_that_leaves_while_it_is_added_again() -> None:
+    pool = Pool(1)
+    member = Greenlet(int)
+    running = True
+
+    def add() -> None:
+        while running:
+            try:
+                pool.add(member, blocking=False)
+            except PoolFull:
+                pass
+
+    threads = [threading.Thread(target=add) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(5000):
+        pool.discard(member)
+    running = False
+    for thread in threads:
+        thread.join()
+    pool.discard(member)
+    assert pool.wait_available() == 1
+
+
+def test_a_link_of_what_was_never_started_may_take_any_lock(on_new_thread: Callable[..., Any]) -> None:
+    """It is called without one of greenpool's own, for which the holder of that lock may wait."""
+    dead = Greenlet(int)
+    dead.kill()
+    lock = _start_lock(dead)
+    others = [Greenlet(int) for _ in range(2000)]
+    other = next(each for each in others if _start_lock(each) is lock)
+    outcome: list[bool] = []
+
+    def link(_: object) -> None:
+        # As a thread would that holds the lock of a group for which this link waits.
+        outcome.append(on_new_thread(lambda: other.kill(block=False) is None))
+
+    ended = Greenlet(int)
+    ended.rawlink(lambda _: dead.rawlink(link))
+    ended.start()
+    ended.join()
+    while not outcome:
+        greenpool.sleep(0)
+    assert outcome == [True]
+
+
 
 
 # Properties.
