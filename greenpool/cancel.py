@@ -229,7 +229,8 @@ class CancelScope:
         if self._deadline <= monotonic():
             self.cancel()
         else:
-            self._timer = self.greenlet.hub.timers.call_at(self._deadline, self.cancel)
+            # It looks again: another thread may have moved the deadline in the meantime.
+            self._timer = self.greenlet.hub.timers.call_at(self._deadline, self._set_timer)
 
     def _strike(self) -> None:
         """Something has changed: see whether the greenlet is to be interrupted."""

@@ -771,3 +771,26 @@ def test_no_cyclic_garbage() -> None:
         assert reference() is None
     finally:
         gc.enable()
+
+
+def test_a_deadline_that_another_thread_moves_while_the_hub_is_busy(
+    on_new_thread: Callable[..., Any],
+) -> None:
+    """Its timer is found due before the move has arrived, and looks at the deadline that there is now."""
+    scope = CancelScope(relative_deadline=60)
+
+    def busy() -> None:
+        # In the loop: the timer is the next entry of the same batch.
+        def move() -> None:
+            scope.deadline = current_time() + 60
+
+        on_new_thread(move)
+
+    with scope:
+        timers = current_greenlet().hub.timers
+        scope.deadline = current_time() + 0.001
+        timers.call_later(0.0005, busy)
+        while current_time() < scope.deadline:
+            pass
+        greenpool.sleep(0.001)
+    assert not scope.cancelled_caught
