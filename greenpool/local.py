@@ -28,10 +28,11 @@ __all__ = ["local"]
 class _Values(dict[str, Any]):
     """The values of one local object for one greenlet."""
 
-    __slots__ = ("holder", "__weakref__")
+    __slots__ = ("siblings", "__weakref__")
 
     def __init__(self, holder: _Holder) -> None:
-        self.holder = weakref.ref(holder)
+        # Not the holder, which is to end with its local object: these then end, too.
+        self.siblings = holder.values
 
 
 class _Locals(dict[int, "weakref.ref[_Values]"]):
@@ -40,11 +41,11 @@ class _Locals(dict[int, "weakref.ref[_Values]"]):
     __slots__ = ("__weakref__",)
 
     def __del__(self) -> None:
-        for reference in self.values():
+        # A copy, as what is let go here may be a local object itself, or another thread may let one go.
+        for reference in list(self.values()):
             values = reference()
-            holder = None if values is None else values.holder()
-            if holder is not None:
-                holder.values.pop(id(self), None)
+            if values is not None:
+                values.siblings.pop(id(self), None)
 
 
 class _Holder:
@@ -63,6 +64,7 @@ class _Holder:
             locals_ = reference()
             if locals_ is not None:
                 locals_.pop(self.key, None)
+        self.values.clear()
 
 
 class local:  # noqa: N801 - its name in threading and in gevent

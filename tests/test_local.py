@@ -436,3 +436,51 @@ def test_values_that_refer_to_their_own_local_are_let_go() -> None:
     del thing
     gc.collect()
     assert reference() is None
+
+
+def test_a_value_that_has_a_local_itself_is_let_go_with_all_others() -> None:
+    class Connection:
+        def __init__(self) -> None:
+            self.own = local()
+            self.own.buffer = 1
+
+    class Value:
+        pass
+
+    first, second = local(), local()
+    values: list[weakref.ref[Value]] = []
+
+    def use() -> None:
+        first.connection = Connection()
+        second.value = Value()
+        values.append(weakref.ref(second.value))
+
+    for _ in range(50):
+        greenpool.spawn(use).join()
+    gc.collect()
+    assert not any(value() for value in values)
+
+
+def test_a_local_that_is_dropped_while_a_finalizer_runs_leaves_nothing_to_the_next() -> None:
+    """One at the same address, that is."""
+    kept: list[local] = []
+
+    class Value:
+        def __del__(self) -> None:
+            # The only reference to it; the greenlet's end is under way.
+            shared.clear()
+            kept.extend(local() for _ in range(50))
+            seen.extend(getattr(each, "secret", None) for each in kept)
+
+    seen: list[object] = []
+    shared = [local()]
+
+    def use() -> None:
+        shared[0].value = Value()
+
+    greenlet = greenpool.spawn(use)
+    shared[0].secret = "of the first"
+    greenlet.join()
+    del greenlet
+    gc.collect()
+    assert seen == [None] * 50
