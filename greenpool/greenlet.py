@@ -14,7 +14,7 @@ from ._core.current import current_greenlet, current_hub
 from ._core.current import getcurrent as _getcurrent
 from ._core.errors import LoopExit, SpawnError
 from ._core.hub import Hub
-from ._core.native import Lock
+from ._core.native import RLock
 from ._core.speedups import speedups
 from ._core.task import Task
 from ._core.timeout import Timeout, check_seconds
@@ -96,7 +96,8 @@ class _Completions:
     """What has become ready of several objects, in order; their hubs' threads call it as a rawlink."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        # Reentrant, because a signal handler may kill one of them between any two bytecodes.
+        self._lock = RLock()
         self._done: deque[Any] = deque()
         self._waiter: Waiter | None = None
 

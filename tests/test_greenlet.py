@@ -718,3 +718,14 @@ def test_hub_goes_on_where_stderr_is_broken(monkeypatch: pytest.MonkeyPatch) -> 
     greenlet.join()
     assert isinstance(greenlet.exception, Failure)
     assert greenpool.spawn(lambda: "goes on").get() == "goes on"
+
+
+def test_one_instance_of_greenlet_exit_kills_greenlets_of_several_hubs() -> None:
+    """Without the GIL this has crashed the interpreter (by with_traceback)."""
+    with Runtime(pool_size=4) as runtime:
+        handle = runtime.handle()
+        for _ in range(100):
+            greenlets = [handle.spawn_on(i % 4, greenpool.sleep, 60) for i in range(32)]
+            killer = GreenletExit("all")
+            greenpool.killall(greenlets, killer)
+            assert all(greenlet.value is killer for greenlet in greenlets)

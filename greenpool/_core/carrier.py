@@ -47,7 +47,7 @@ class Carrier(greenlet):
         hub = self.hub
         ready = hub.ready
         free = hub.free_carriers
-        task = self.task
+        task: Task | None = self.task
         while task is not None:
             if not task.done:
                 self.task = task
@@ -57,8 +57,9 @@ class Carrier(greenlet):
                 self.interrupts = ()
                 if self.placement is not None:
                     self.placement = None
-            # Also of a task that was killed before its turn and never ran.
-            self.task = None
+            # Also of a task that was killed before its turn and never ran.  Before the next is taken, as its
+            # value may have a finalizer that waits.
+            self.task = task = None
             following = ready.popleft()
             if isinstance(following, Task):
                 task = following
@@ -66,7 +67,6 @@ class Carrier(greenlet):
             if len(free) >= hub.max_free_carriers:
                 ready.appendleft(following)
                 break
-            task = None
             self.gr_context = None
             free.append(self)
             following.switch()

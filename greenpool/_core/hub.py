@@ -43,7 +43,7 @@ from .deadlock import FIRST_LOOK, LONGEST_LOOK, describe, nothing_can_wake, reme
 from .descriptor import RARE, READ, WRITE, Registration
 from .errors import LoopExit
 from .inbox import Call, Inbox, make_waker
-from .native import get_ident, original_threading
+from .native import HAS_GIL, get_ident, original_threading
 from .pollers import Poller, make_poller
 from .speedups import replace_twins, speedups
 from .task import MainTask, Task
@@ -65,9 +65,6 @@ LONGEST_POLL = 86_400.0
 # Seconds for which a busy hub keeps the GIL before it offers it.  Of 1, 2 and 3 ms, 2 was best for the
 # throughput of two and four hubs, on one core and on two.
 TURN = 0.002
-
-# Python 3.13 and later can be without.
-_HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 # Turns of others that the loop may let pass before its own (as tokio's event_interval).
 MAX_PASSED_OVER = 32
@@ -230,7 +227,8 @@ class Hub:
             Task.spawn(before_stop)
             self._run_until_no_task_is_left()
             self.stopping = True
-        while not self.inbox.close_if_empty():
+        # What was posted to it last may have started tasks, which call links.
+        while self.live or not self.inbox.close_if_empty():
             self._guarded_pass()
         self.close()
 
@@ -272,7 +270,7 @@ class Hub:
             # With nothing registered there is nothing to ask the kernel; the inbox is looked at anyway.
             if self.registrations:
                 self._dispatch(self.poller.poll(0))
-                if _HAS_GIL and self.poller.keeps_gil:
+                if HAS_GIL and self.poller.keeps_gil:
                     self._offer_gil()
             return
         if self.idle_waiters or self.rest_waiters:
@@ -293,7 +291,7 @@ class Hub:
             if events:
                 self._dispatch(events)
                 self.patience = FIRST_LOOK
-                if _HAS_GIL:
+                if HAS_GIL:
                     self._offer_gil()
                 return
         timeout = None if deadline is None else min(max(0.0, deadline - monotonic()), LONGEST_POLL)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import select as _select
+import sys
 import threading
 from _queue import SimpleQueue
 from _thread import RLock, get_ident, start_new_thread
@@ -19,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 __all__ = [
+    "HAS_GIL",
     "Lock",
     "RLock",
     "SimpleQueue",
@@ -31,6 +33,9 @@ __all__ = [
     "start_new_thread",
     "write",
 ]
+
+# Python 3.13 and later can be without.
+HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 close = os.close
 pipe = os.pipe

@@ -26,7 +26,7 @@ from greenlet import GreenletExit
 from .current import current_greenlet, current_hub, getcurrent, thread_hub
 from .errors import SpawnError
 from .inbox import Call
-from .native import Lock, RLock
+from .native import HAS_GIL, RLock
 from .timeout import Timeout, check_seconds
 from .waiter import Waiter, interrupt
 
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 Link = Callable[["Task"], object]
 
 _names: Iterator[int] = itertools.count(1)
-_names_lock = Lock()  # itertools.count is not atomic without the GIL
+# As itertools.count is not atomic without the GIL; reentrant, because a signal handler may ask for a name.
+_names_lock = RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_names_lock._at_fork_reinit)  # type: ignore[attr-defined]
 
@@ -254,7 +255,9 @@ class Task:
             else:
                 self._value = function(*args)
         except GreenletExit as exit:
-            self._value = exit.with_traceback(None)
+            # Without the GIL a traceback cannot be changed safely that other threads may be adding to: those
+            # of whoever was killed with the same instance.
+            self._value = exit.with_traceback(None) if HAS_GIL else exit
         except BaseException as exception:
             self._exception = exception
             if not self.quiet:
@@ -263,9 +266,10 @@ class Task:
 
     def _finish(self) -> None:
         """Note that it has ended, and tell whoever waits for it; on its hub's thread."""
-        self.carrier = self.context = self._function = self.locals = None
+        # First what may have finalizers: one that waits is killed with the task, which has not ended yet.
+        self.locals = self._function = self._kwargs = None
         self.args = ()
-        self._kwargs = None
+        self.context = self.carrier = None
         self.done = True
         hub: Hub = self.hub  # type: ignore[assignment]
         hub.live -= 1
@@ -374,7 +378,8 @@ class Task:
             self._link(waiter)
         else:
             # Also where it is not settled yet on which hub it will end.
-            waiter = Waiter(Lock())
+            # (Reentrant, because a signal handler may kill this greenlet while it is being woken.)
+            waiter = Waiter(RLock())
             self._post_link(waiter)
         try:
             return waiter.park(timeout)
@@ -454,10 +459,12 @@ class Task:
                 link.wake(self)
             else:
                 hub = self.hub
+                # Not at once where it has no hub: the start lock is held, and the link may take another lock.
+                at_once = hub is not None
                 if hub is None or hub.inbox.closed:
                     # It never had a loop, or has none any more, so that of the calling thread makes the call.
                     hub = current_hub()
-                if getcurrent() is hub.loop:
+                if at_once and getcurrent() is hub.loop:
                     hub.call(link, (self,))
                 else:
                     hub.call_soon(link, self)
@@ -515,13 +522,13 @@ class Task:
                 self._value = exception
             else:
                 self._exception = exception
-            self.context = self._function = None
-            self.args = ()
-            self._kwargs = None
             self.done = True
             links, self._links = self._links, None
         if self._exception is not None and not self.quiet:
             current_hub().handle_error(self, exception)
+        # Without the lock, as what is let go may have finalizers.
+        self.context = self._function = self._kwargs = None
+        self.args = ()
         for link in links or ():
             self._link(link)
         return True
@@ -541,6 +548,8 @@ class Task:
             self._exception = exception
             if not self.quiet:
                 self.hub.handle_error(self, exception)  # type: ignore[union-attr]
+        # Before what it has is let go of, as a finalizer may wait, and its turn come meanwhile.
+        self.done = True
         self._finish()
 
     # Describing.

@@ -18,6 +18,8 @@ from greenpool._core.current import CREDIT, current_hub, getcurrent
 from greenpool._core.hub import KEPT_FREE_CARRIERS, MAX_FREE_CARRIERS, Hub
 from greenpool._core.task import Task
 from greenpool._core.waiter import Waiter, interrupt
+from greenpool.event import Event
+from greenpool.local import local
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
@@ -444,3 +446,69 @@ def test_raw_greenlets_may_wait_too() -> None:
     # Its parent is the main greenlet, which goes on when it ends.
     greenlet.greenlet(wait).switch()
     assert order == ["task", "raw"]
+
+
+# Finalizers that wait.
+
+
+class Waits:
+    """Its finalizer waits."""
+
+    def __init__(self, event: Event, ended: list[str]) -> None:
+        self.event = event
+        self.ended = ended
+
+    def __del__(self) -> None:
+        try:
+            self.event.wait()
+            self.ended.append("finalizer")
+        except GreenletExit:
+            self.ended.append("killed")
+
+
+def test_the_finalizer_of_a_value_that_nobody_took_may_wait() -> None:
+    """The carrier has not taken the next greenlet yet, which may be the one it waits for."""
+    event, ended = Event(), list[str]()
+
+    def give() -> Waits:
+        return Waits(event, ended)
+
+    greenpool.spawn(give)
+    greenpool.spawn(event.set)
+    while not ended:
+        greenpool.sleep(0.001)
+
+
+@pytest.mark.parametrize("where", ["a local", "an argument"])
+def test_a_finalizer_may_wait_at_the_end_of_a_greenlet_that_is_killed_meanwhile(where: str) -> None:
+    """The kill is the finalizer's, and the greenlet ends once."""
+    event, ended = Event(), list[str]()
+    values = local()
+    hub = current_hub()
+    live = hub.live
+
+    def use(**_: object) -> int:
+        if where == "a local":
+            values.value = Waits(event, ended)
+        return 42
+
+    greenlet = greenpool.spawn(use, **({} if where == "a local" else {"it": Waits(event, ended)}))
+    for _ in range(3):
+        greenpool.sleep(0)
+    greenlet.kill()
+    assert ended == ["killed"]
+    assert greenlet.value == 42
+    assert hub.live == live
+
+
+def test_a_finalizer_may_wait_where_a_greenlet_is_killed_before_its_turn() -> None:
+    event, ended = Event(), list[str]()
+    hub = current_hub()
+    live = hub.live
+    greenlet = greenpool.spawn(print, Waits(event, ended))
+    greenpool.spawn(event.set)
+    greenlet.kill()
+    assert isinstance(greenlet.value, GreenletExit)
+    while not ended:
+        greenpool.sleep(0)
+    assert hub.live == live

@@ -16,6 +16,7 @@ from greenpool._core import hub as hub_module
 from greenpool._core.current import current_hub, thread_hub
 from greenpool._core.hub import Hub
 from greenpool._core.inbox import Call
+from greenpool._core.native import HAS_GIL
 from greenpool._core.task import Task
 from greenpool._core.waiter import Waiter
 
@@ -108,7 +109,7 @@ def test_where_a_poll_keeps_the_gil_a_busy_hub_never_asks_in_another_way() -> No
 
 
 @pytest.mark.skipif(not (config.speedups and sys.platform == "linux"), reason="hubs let go of the GIL anyway")
-@pytest.mark.skipif(not hub_module._HAS_GIL, reason="there is no GIL")
+@pytest.mark.skipif(not HAS_GIL, reason="there is no GIL")
 def test_a_busy_hub_offers_the_gil_once_in_each_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     offers: list[int] = []
     monkeypatch.setattr(hub_module, "TURN", 0)
