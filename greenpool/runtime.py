@@ -325,7 +325,8 @@ class Handle(Executor):
     def __init__(self, hubs: _Hubs) -> None:
         self._hubs = hubs
         # Guarded by the lock of the hubs.
-        self._futures: set[Future[Any]] | None = set()
+        self._futures: set[Future[Any]] = set()
+        self._is_shut_down = False
 
     def __copy__(self) -> Handle:
         return Handle(self._hubs)
@@ -409,7 +410,7 @@ class Handle(Executor):
         greenlet = Greenlet(function, *args, **kwargs)
         future = greenlet.as_future()
         with self._hubs.lock:
-            if self._futures is None:
+            if self._is_shut_down:
                 raise RuntimeError("cannot submit to a handle after its shutdown")
             self._futures.add(future)
         future.add_done_callback(self._forget)
@@ -417,14 +418,14 @@ class Handle(Executor):
             # By a shutdown on another thread it may have been cancelled already.
             self.place(greenlet)
         except BaseException:
-            self._forget(future)
+            # So nobody who shuts the handle down waits for it.
+            future.cancel()
             raise
         return future
 
     def _forget(self, future: Future[Any]) -> None:
         with self._hubs.lock:
-            if self._futures is not None:
-                self._futures.discard(future)
+            self._futures.discard(future)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End this handle's life as an Executor: no more ``submit``.  The Runtime goes on.
@@ -432,7 +433,8 @@ class Handle(Executor):
         With *wait*, return when all that was submitted through it has ended.
         """
         with self._hubs.lock:
-            futures, self._futures = self._futures or set(), None
+            self._is_shut_down = True
+            futures = set(self._futures)
         for future in futures:
             if cancel_futures:
                 future.cancel()
@@ -525,8 +527,8 @@ class Runtime:
         """Wait until all that was spawned has ended, then end the threads.
 
         Until then spawns are accepted.  A KeyboardInterrupt or SystemExit ends the pool at once and comes
-        out; a Timeout leaves it open.  Raises RuntimeError in a greenlet of the pool, which would wait for
-        its own end.
+        out; a Timeout that strikes before then leaves it open.  Raises RuntimeError in a greenlet of the
+        pool, which would wait for its own end.
         """
         try:
             with self._hubs.main_program(), _deferred_interrupts(current_greenlet()):

@@ -436,3 +436,59 @@ def test_what_is_no_error_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> No
         raise greenpool.GreenletExit
 
     assert report_of(leave, monkeypatch, "leaves") == ""
+
+
+def test_a_link_that_is_posted_to_a_hub_as_it_stops_is_called() -> None:
+    for _ in range(20):
+        runtime = Runtime(pool_size=1)
+        called: list[object] = []
+
+        def main(runtime: Runtime = runtime, called: list[object] = called) -> None:
+            gate, busy = threading.Event(), threading.Event()
+
+            def hold_the_hub() -> None:
+                busy.set()
+                gate.wait()
+
+            greenpool.spawn(hold_the_hub)
+            busy.wait()
+            greenlet = greenpool.spawn_later(10, int)
+            greenlet.link(called.append)
+            greenlet.kill(block=False)
+            threading.Timer(0.001, gate.set).start()
+
+        runtime.block_on(main)
+        runtime.shutdown()
+        assert len(called) == 1
+
+
+@pytest.mark.usefixtures("fast_switching")
+def test_a_handle_is_shut_down_after_submits_that_were_refused() -> None:
+    """Nobody waits for what never ran."""
+    for _ in range(100):
+        runtime = Runtime(pool_size=1)
+        handle = runtime.handle()
+
+        def submit(handle: greenpool.Handle = handle) -> None:
+            with pytest.raises(RuntimeError):
+                while True:
+                    handle.submit(int)
+
+        threads = [threading.Thread(target=submit) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        runtime.shutdown()
+        handle.shutdown(wait=True)
+        for thread in threads:
+            thread.join()
+
+
+def test_every_shutdown_of_a_handle_waits() -> None:
+    with Runtime(pool_size=1) as runtime:
+        handle = runtime.handle()
+        event = Event()
+        future = handle.submit(event.wait)
+        handle.shutdown(wait=False)
+        threading.Timer(0.01, event.set).start()
+        handle.shutdown(wait=True)
+        assert future.done()
