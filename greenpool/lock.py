@@ -263,7 +263,10 @@ def _me() -> object:
         greenlet = getcurrent()
     except RuntimeError:
         greenlet = finalizing_greenlet()
-    return greenlet.task if type(greenlet) is Carrier else greenlet
+    # A carrier between two tasks has none: it runs the finalizer of what the last one has left.
+    if type(greenlet) is Carrier and greenlet.task is not None:
+        return greenlet.task
+    return greenlet
 
 
 class RLock(Line):
@@ -286,7 +289,9 @@ class RLock(Line):
     def __repr__(self) -> str:
         owner = self._owner.get(None)
         # A thread's main greenlet has a task, too, once it has a hub, and that one has a name.
-        name = getattr(owner, "task", owner)
+        name = getattr(owner, "task", None)
+        if name is None:
+            name = owner
         details = f" owner={name!r} count={self._again + 1 if owner is not None else 0}"
         return self._described(owner is not None, details)
 
@@ -296,7 +301,7 @@ class RLock(Line):
             greenlet = getcurrent()
         except RuntimeError:
             greenlet = finalizing_greenlet()
-        me = greenlet.task if type(greenlet) is Carrier else greenlet
+        me = greenlet.task if type(greenlet) is Carrier and greenlet.task is not None else greenlet
         owner = self._owner
         if timeout == -1:
             if owner.get(None) is me:
@@ -318,7 +323,7 @@ class RLock(Line):
             greenlet = getcurrent()
         except RuntimeError:
             greenlet = finalizing_greenlet()
-        me = greenlet.task if type(greenlet) is Carrier else greenlet
+        me = greenlet.task if type(greenlet) is Carrier and greenlet.task is not None else greenlet
         if self._owner.get(None) is not me:
             raise RuntimeError("cannot release un-acquired lock")
         if self._again:
@@ -404,7 +409,9 @@ class Semaphore(Line):
     @property
     def counter(self) -> int:
         """The permits that are free."""
-        return len(self._permits) + self._unlisted
+        # Permits are listed in two steps.
+        with self._guard:
+            return len(self._permits) + self._unlisted
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
         """Take a permit, waiting at most *timeout* seconds for one (None: for ever); True if taken.
@@ -856,8 +863,9 @@ class Barrier:
             if self._action is not None:
                 self._action()
         except BaseException:
-            self._fail(claimed)
+            # First broken: whoever learns of it may look, or reset it, at once.
             self.abort()
+            self._fail(claimed)
             raise
         for waiter in claimed:
             waiter.resume()

@@ -1176,3 +1176,68 @@ def test_barrier_bad_input() -> None:
         Barrier(2, timeout="soon")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="timeout must be a number of seconds or None, not 'soon'"):
         Barrier(2).wait("soon")  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("fast_switching")
+def test_a_barrier_is_broken_before_anybody_learns_of_it() -> None:
+    def fail() -> None:
+        raise LookupError
+
+    for _ in range(300):
+        barrier = Barrier(2, action=fail)
+        broken: list[bool] = []
+
+        def wait(barrier: Barrier = barrier, broken: list[bool] = broken) -> None:
+            with pytest.raises(BrokenBarrierError):
+                barrier.wait()
+            broken.append(barrier.broken)
+            barrier.reset()
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        while not barrier.n_waiting:
+            greenpool.sleep(0)
+        with pytest.raises(LookupError):
+            barrier.wait()
+        thread.join()
+        assert broken == [True]
+        assert not barrier.broken
+
+
+def test_a_finalizer_between_two_greenlets_owns_the_lock_that_it_takes() -> None:
+    lock = RLock()
+    seen: list[bool] = []
+
+    class Value:
+        def __del__(self) -> None:
+            with lock:
+                seen.append("owner=None" in repr(lock))
+            seen.append(lock.acquire(blocking=False))
+            lock.release()
+
+    greenpool.spawn(Value)
+    greenpool.sleep(0)
+    assert seen == [False, True]
+    assert " owner=None " in repr(lock)
+
+
+@pytest.mark.usefixtures("fast_switching")
+def test_a_semaphore_with_free_permits_never_looks_locked() -> None:
+    semaphore = Semaphore(500)
+    looking = True
+    least = 500
+
+    def look() -> None:
+        nonlocal least
+        while looking:
+            least = min(least, semaphore.counter)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    for _ in range(200):
+        for _ in range(300):
+            semaphore.acquire()
+        semaphore.release(300)
+    looking = False
+    thread.join()
+    assert least >= 200
