@@ -28,7 +28,7 @@ from typing import Any, Generic, TypeVar
 
 from ._core.current import current_hub
 from ._core.inbox import Call
-from ._core.native import RLock
+from ._core.native import HAS_GIL, RLock
 from ._core.timeout import Timeout
 from ._core.waiter import EXPIRED, WOKEN, Waiter
 
@@ -363,9 +363,12 @@ class AsyncResult(Waitable, Generic[T]):
             value = self._value
             if not isinstance(value, _Unset):
                 return value
-        # Each raise would add to the traceback that the last one left on the exception.
         _, exception, traceback = self._exc_info  # type: ignore[misc]
-        raise exception.with_traceback(traceback)
+        if HAS_GIL:
+            # Each raise would add to the traceback that the last one left on the exception.
+            exception = exception.with_traceback(traceback)
+        # Else it does: to change the traceback while other threads raise the exception is not safe.
+        raise exception
 
     def get_nowait(self) -> T:
         """As ``get(block=False)``."""

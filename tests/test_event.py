@@ -380,3 +380,20 @@ def test_unlinked_while_others_come_to_wait(fast_switching: None) -> None:
 def test_a_timeout_that_is_no_number(timeout: object) -> None:
     with pytest.raises(TypeError, match="timeout must be a number of seconds or None, not"):
         Event().wait(timeout)  # type: ignore[arg-type]
+
+
+def test_greenlets_of_several_hubs_take_one_exception() -> None:
+    """Without the GIL this has crashed the interpreter (by with_traceback)."""
+    with greenpool.Runtime(pool_size=4) as runtime:
+        handle = runtime.handle()
+        for _ in range(200):
+            result: AsyncResult[None] = AsyncResult()
+
+            def take(result: AsyncResult[None] = result) -> None:
+                for _ in range(10):
+                    with pytest.raises(LookupError):
+                        result.get()
+
+            takers = [handle.spawn_on(i % 4, take) for i in range(8)]
+            result.set_exception(LookupError())
+            greenpool.joinall(takers, raise_error=True)
