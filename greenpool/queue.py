@@ -534,9 +534,19 @@ class Queue(SimpleQueue[T]):
             return self._counted - len(self._uncounted)
 
     def copy(self) -> Queue[T]:
-        """Another queue with the same bound, items and number of unfinished tasks."""
+        """Another queue with the same bound, items and number of unfinished tasks.
+
+        An item that another thread is just putting may be missing in it, and be counted all the same.
+        """
         with self._guard:
-            return type(self)(self._maxsize, self._copy_items(), self.unfinished_tasks)
+            # The gate is shut until both are read, or any number of items could come in between.
+            self._gate = True
+            try:
+                unfinished = self.unfinished_tasks
+                items = self._copy_items()
+            finally:
+                self._set_gate()
+            return type(self)(self._maxsize, items, max(unfinished, len(items)))
 
     def _settle(self, item: T) -> None:
         """Somebody has come to wait, or the queue was shut down, while *item* was put."""

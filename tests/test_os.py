@@ -514,3 +514,29 @@ def test_from_a_plain_thread(pipe: tuple[int, int]) -> None:
     greenpool.get_hub()
     thread.join()
     assert results == [b"x"]
+
+
+def test_a_number_that_another_thread_has_closed_and_the_kernel_given_out_again() -> None:
+    """Its hub has not carried out the close yet when a greenlet reads from the new file."""
+    from greenpool import socket
+
+    def main() -> bytes:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            with greenpool.Timeout(0.001, False):
+                ours.recv(1)  # registers it
+            number = ours.fileno()
+            closing = threading.Thread(target=ours.close)
+            closing.start()
+            closing.join()
+            reader, writer = standard.pipe()
+            try:
+                assert reader == number
+                threading.Timer(0.01, standard.write, (writer, b"x")).start()
+                return os.read(reader, 1)
+            finally:
+                standard.close(reader)
+                standard.close(writer)
+
+    with greenpool.Runtime(pool_size=1) as runtime:
+        assert runtime.spawn(main).get() == b"x"

@@ -842,3 +842,16 @@ def test_channel_bad_input() -> None:
         with pytest.raises(ValueError, match="timeout must be a non-negative number of seconds, not -1"):
             call(timeout=-1)  # type: ignore[operator]
     assert channel.balance == 0
+
+
+@pytest.mark.usefixtures("fast_switching")
+def test_a_copy_counts_what_is_in_it() -> None:
+    """But for one item that another thread is just putting."""
+    for _ in range(30):
+        queue: Queue[int] = Queue()
+        thread = threading.Thread(target=lambda queue=queue: [queue.put(i) for i in range(100)])
+        thread.start()
+        while thread.is_alive():
+            copied = queue.copy()
+            assert copied.qsize() <= copied.unfinished_tasks <= copied.qsize() + 1
+        thread.join()

@@ -275,6 +275,8 @@ class Descriptor:
             self.closed = True
             registrations, self.registrations = self.registrations, []
             for registration in registrations:
+                # Also for who asks before its hub has carried this out, and maybe for another file.
+                registration.closed = True
                 hub = registration.hub
                 if hub is not None and not hub.inbox.closed:
                     hub.poller.unregister(self.fd)
@@ -315,7 +317,7 @@ def wait_descriptor(fd: int, bits: int, timeout: float | None) -> bool:
 def _registration_of_number(hub: Hub, fd: int) -> Registration:
     """The registration of a bare number on the calling thread's *hub*; ``_let_go`` ends it."""
     registration = hub.registrations.get(fd)
-    if registration is None:
+    if registration is None or registration.closed:
         hub.poller.register(fd)
         registration = hub.registrations[fd] = Registration(hub, fd, temporary=True)
     elif registration.arm is None:
