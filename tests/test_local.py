@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import greenpool
+from greenpool.event import Event
 from greenpool.local import local
 
 pytestmark = pytest.mark.usefixtures("leak_check")
@@ -451,6 +452,7 @@ def test_a_value_that_has_a_local_itself_is_let_go_with_all_others() -> None:
     values: list[weakref.ref[Value]] = []
 
     def use() -> None:
+        first.began = True
         first.connection = Connection()
         second.value = Value()
         values.append(weakref.ref(second.value))
@@ -463,24 +465,26 @@ def test_a_value_that_has_a_local_itself_is_let_go_with_all_others() -> None:
 
 def test_a_local_that_is_dropped_while_a_finalizer_runs_leaves_nothing_to_the_next() -> None:
     """One at the same address, that is."""
-    kept: list[local] = []
+    shared = [local()]
+    dropped, go_on = Event(), Event()
 
     class Value:
         def __del__(self) -> None:
-            # The only reference to it; the greenlet's end is under way.
+            # The only reference to it, while its greenlet ends.
             shared.clear()
-            kept.extend(local() for _ in range(50))
-            seen.extend(getattr(each, "secret", None) for each in kept)
-
-    seen: list[object] = []
-    shared = [local()]
+            dropped.set()
+            go_on.wait()
 
     def use() -> None:
         shared[0].value = Value()
 
-    greenlet = greenpool.spawn(use)
     shared[0].secret = "of the first"
+    greenlet = greenpool.spawn(use)
+    dropped.wait()
+    locals_ = [local() for _ in range(50)]
+    assert not any(hasattr(each, "secret") for each in locals_)
+    for each in locals_:
+        each.value = 1
+    go_on.set()
     greenlet.join()
-    del greenlet
-    gc.collect()
-    assert seen == [None] * 50
+    assert all(hasattr(each, "value") for each in locals_)

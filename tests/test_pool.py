@@ -691,13 +691,26 @@ def test_a_kill_that_raises_leaves_the_members_killable(group: Group, bad: Any, 
     assert greenlet.dead
 
 
-def test_a_member_that_a_plain_thread_kills_before_its_start(on_new_thread: Callable[..., Any]) -> None:
+def test_a_member_that_a_plain_thread_kills_before_its_start() -> None:
     """Its links wait for that thread's hub, which need never run."""
     group = Group()
     group.add(Greenlet(int))
-    on_new_thread(group.kill, block=False)
-    assert not group
-    assert group.join(timeout=0)
+    killed, release = threading.Event(), threading.Event()
+
+    def kill() -> None:
+        group.kill(block=False)
+        killed.set()
+        release.wait()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    killed.wait()
+    try:
+        assert not group
+        assert group.join(timeout=0)
+    finally:
+        release.set()
+        thread.join()
 
 
 @pytest.mark.usefixtures("fast_switching")

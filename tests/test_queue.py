@@ -847,7 +847,7 @@ def test_channel_bad_input() -> None:
 @pytest.mark.usefixtures("fast_switching")
 def test_a_copy_counts_what_is_in_it() -> None:
     """But for one item that another thread is just putting."""
-    for _ in range(30):
+    for _ in range(200):
         queue: Queue[int] = Queue()
         thread = threading.Thread(target=lambda queue=queue: [queue.put(i) for i in range(100)])
         thread.start()
