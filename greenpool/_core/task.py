@@ -257,7 +257,8 @@ class Task:
         except GreenletExit as exit:
             # Without the GIL a traceback cannot be changed safely that other threads may be adding to: those
             # of whoever was killed with the same instance.
-            self._value = exit.with_traceback(None) if HAS_GIL else exit
+            shared = not HAS_GIL and hasattr(exit, "_given_to_kill")
+            self._value = exit if shared else exit.with_traceback(None)
         except BaseException as exception:
             self._exception = exception
             if not self.quiet:
@@ -500,7 +501,12 @@ class Task:
             check_seconds("timeout", timeout)
         if self.done:
             return
-        instance = exception() if isinstance(exception, type) else exception
+        if isinstance(exception, type):
+            instance = exception()
+        else:
+            instance = exception
+            if isinstance(instance, GreenletExit):
+                instance._given_to_kill = True  # type: ignore[attr-defined]
         if self.carrier is not None and self.carrier is getcurrent():
             raise instance
         if self.hub is None and self._end_unstarted(instance):
