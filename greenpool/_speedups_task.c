@@ -17,7 +17,6 @@ static PyObject *str_append, *str_call_links, *str_hub, *str_placement, *str_tak
 static PyObject *deque_rotate, *zero;
 #endif
 
-
 static struct {
     Slot hub, placement;
 } carrier = {{"hub", 0}, {"placement", 0}};

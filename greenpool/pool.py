@@ -119,7 +119,7 @@ class Group:
         _check_greenlet(greenlet)
         self._admit_and_start(greenlet)
 
-    def _admit_and_start(self, greenlet: Task) -> bool:
+    def _admit_and_start(self, greenlet: Task) -> None:
         # In one step, so that a kill of all members does not come in between, where it is not settled yet
         # on which hub the greenlet will be.
         with self._lock:
@@ -130,7 +130,6 @@ class Group:
                 if admitted:
                     self.discard(greenlet)
                 raise
-        return admitted
 
     def _place(self, greenlet: Task) -> None:
         if not self.spread:
@@ -419,7 +418,7 @@ class Pool(Group):
         self._enter(greenlet, self._admit_and_start, blocking, timeout)
 
     def _enter(
-        self, greenlet: Task, admit: Callable[[Task], bool], blocking: bool, timeout: float | None
+        self, greenlet: Task, admit: Callable[[Task], object], blocking: bool, timeout: float | None
     ) -> None:
         """Wait for room and *admit* the greenlet; who is a member already needs no more of it."""
         _check_greenlet(greenlet)

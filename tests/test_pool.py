@@ -760,8 +760,6 @@ def test_a_link_of_what_was_never_started_may_take_any_lock(on_new_thread: Calla
     assert outcome == [True]
 
 
-
-
 # Properties.
 
 

@@ -478,10 +478,11 @@ class Hub:
             return
         self.stopping = self.ends_at_rest = True
         for _, _, entry in list(self.timers.heap):
-            if isinstance(entry.owner, Task):
+            task = entry.owner
+            if isinstance(task, Task):
                 # A start_later that is still to come: it was accepted, so it runs, now.
-                entry.expire(self.call)
-                self.timers.cancelled()
+                entry.cancel()
+                task.enter()
         for carrier in list(self.carriers):
             if carrier.task is not None:
                 if getattr(carrier.waiter, "state", WAITING) != WAITING:

@@ -257,8 +257,7 @@ class Task:
         except GreenletExit as exit:
             # Without the GIL a traceback cannot be changed safely that other threads may be adding to: those
             # of whoever was killed with the same instance.
-            shared = not HAS_GIL and hasattr(exit, "_given_to_kill")
-            self._value = exit if shared else exit.with_traceback(None)
+            self._value = exit if hasattr(exit, "_given_to_kill") else exit.with_traceback(None)
         except BaseException as exception:
             self._exception = exception
             if not self.quiet:
@@ -505,7 +504,7 @@ class Task:
             instance = exception()
         else:
             instance = exception
-            if isinstance(instance, GreenletExit):
+            if not HAS_GIL and isinstance(instance, GreenletExit):
                 instance._given_to_kill = True  # type: ignore[attr-defined]
         if self.carrier is not None and self.carrier is getcurrent():
             raise instance

@@ -34,6 +34,9 @@ class Entry(Protocol):
     def expire(self, call: Call) -> None:
         """Do what is due, and leave to *call* what may fail; nothing if it is not pending any more."""
 
+    def cancel(self) -> None:
+        """Do nothing when it is due; without effect if it is not pending any more."""
+
 
 class Timer:
     """One pending call."""

@@ -179,35 +179,22 @@ class Sleep(Waiter):
 
     def expire(self, _call: object) -> None:
         self.pending = False
-        if not self.state:
-            self.state = EXPIRED
-            self.hub.ready.append(self.greenlet)
+        self._expire()
+
+    def cancel(self) -> None:
+        if self.pending:
+            self.pending = False
+            if self.timers is not None:
+                self.timers.cancelled()
 
     def park_for(self, seconds: float) -> None:
         """Wait for *seconds*; raises what a kill or a ``Timeout`` brought."""
-        greenlet = self.greenlet
-        hub = self.hub
         self.pending = True
-        hub.timers.enter(monotonic() + seconds, self)
-        if greenlet.interrupts and self.throw(greenlet, greenlet.interrupts[0]):
-            greenlet.interrupts.popleft()
-        ready = hub.ready
-        greenlet.waiter = self
+        self.hub.timers.enter(monotonic() + seconds, self)
         try:
-            ready.popleft().switch()
-            while not self.state:
-                ready.popleft().switch()
+            self.park()
         finally:
-            greenlet.waiter = None
-            if self.pending:
-                self._cancel()
-        if self.state == FAILED:
-            self._outcome()
-
-    def _cancel(self) -> None:
-        self.pending = False
-        if self.timers is not None:
-            self.timers.cancelled()
+            self.cancel()
 
 
 def interrupt(greenlet: Any, exception: BaseException) -> None:
