@@ -66,8 +66,11 @@ _base_recv = _base.recv
 _base_recv_into = _base.recv_into
 _base_send = _base.send
 _IN_PROGRESS = (_errno.EINPROGRESS, _errno.EALREADY)
+_NON_BLOCKING = getattr(_standard, "SOCK_NONBLOCK", 0)
 _DONT_WAIT = getattr(_standard, "MSG_DONTWAIT", 0)
 _INTERNET = (_standard.AF_INET, _standard.AF_INET6)
+# Those whose addresses the C extension can make.
+_ACCEPTED_IN_C = (*_INTERNET, getattr(_standard, "AF_UNIX", None))
 # How often to ask again where the kernel reports no event: a Unix socket whose listener's backlog is full.
 _BACKLOG_RETRY = 0.005
 # Guards the making of a socket's Descriptor, which happens once per socket.  Reentrant, because a signal
@@ -82,6 +85,10 @@ class socket(_base):  # type: ignore[no-redef]
 
     __slots__ = ("_timeout", "_descriptor", "_registration", "_drains", "_fd")
 
+    # As plain integers.  The properties of those names make enum members, which takes as long as the accept.
+    _family = _standard.SocketType.family
+    _type = _standard.SocketType.type
+
     def __init__(
         self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
     ) -> None:
@@ -92,8 +99,9 @@ class socket(_base):  # type: ignore[no-redef]
         self._descriptor: _Descriptor | None = None
         self._registration: _Registration | None = None
         # Whether a short read proves that nothing is left: only on a TCP stream.
-        self._drains = self.family in _INTERNET and self.type == _standard.SOCK_STREAM
-        _base.settimeout(self, 0.0)
+        self._drains = self._family in _INTERNET and self._type == _standard.SOCK_STREAM
+        if self._timeout != 0.0:
+            _base.settimeout(self, 0.0)
 
     # Waiting.
 
@@ -252,12 +260,17 @@ class socket(_base):  # type: ignore[no-redef]
             return self._receive(0, flags, _base.recvmsg_into, buffers, ancbufsize, flags)
 
     def accept(self) -> tuple[socket, _Any]:
-        fd, address = self._receive(0, 0, _base._accept)  # type: ignore[attr-defined]
-        accepted = socket(self.family, self.type, self.proto, fileno=fd)
+        fd, address = self._receive(0, 0, _accept)
+        # Made as one that is non-blocking already, which the extension's are, it keeps the GIL.
+        non_blocking = _NON_BLOCKING if self._accepts_in_c else 0
+        accepted = socket(self._family, self._type | non_blocking, self.proto, fileno=fd)
         # As the standard accept: a listener's timeout is not handed down.
-        if _standard.getdefaulttimeout() is None and self._timeout:
-            accepted.setblocking(True)
+        accepted._timeout = _standard.getdefaulttimeout()  # type: ignore[attr-defined]
         return accepted, address
+
+    @property
+    def _accepts_in_c(self) -> bool:
+        return _speedups is not None and self._family in _ACCEPTED_IN_C
 
     # Sending.
 
@@ -318,7 +331,7 @@ class socket(_base):  # type: ignore[no-redef]
                 self._park_write(deadline)
 
     def sendto(self, data: _Buffer, *args: _Any) -> int:
-        if args and self.family in _INTERNET:
+        if args and self._family in _INTERNET:
             args = (*args[:-1], self._resolved(args[-1]))
         flags = args[0] if len(args) == 2 and isinstance(args[0], int) else 0
         return self._transmit(flags, _base.sendto, data, *args)  # type: ignore[no-any-return]
@@ -420,7 +433,7 @@ class socket(_base):  # type: ignore[no-redef]
 
     def _resolved(self, address: _Any) -> _Any:
         """*address* with a numeric host, so that no system call below looks a name up on this thread."""
-        if self.family not in _INTERNET or not isinstance(address, tuple) or not address:
+        if self._family not in _INTERNET or not isinstance(address, tuple) or not address:
             return address
         host = address[0]
         if not isinstance(host, str) or not host or host == "<broadcast>" or _is_numeric(host):
@@ -491,6 +504,21 @@ class socket(_base):  # type: ignore[no-redef]
 
 
 SocketType = socket  # type: ignore[misc,assignment]
+
+
+def _accept(sock: _Any) -> tuple[int, _Any]:
+    """Take one connection: its descriptor and address, or BlockingIOError; the extension keeps the GIL."""
+    if not sock._accepts_in_c:
+        return _base._accept(sock)  # type: ignore[attr-defined,no-any-return]
+    try:
+        accepted = _speedups.accept(sock._fd)
+    except ValueError:
+        # Somebody who shares it, another process maybe, has made it blocking; see settimeout.
+        _base.settimeout(sock, 0.0)
+        accepted = _speedups.accept(sock._fd)
+    if accepted is None:
+        raise BlockingIOError(_errno.EAGAIN, _os.strerror(_errno.EAGAIN))
+    return accepted  # type: ignore[no-any-return]
 
 
 def _spend() -> None:

@@ -18,7 +18,7 @@ import pytest
 
 import greenpool
 from documents import ROOT
-from greenpool import socket
+from greenpool import config, socket
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
@@ -372,6 +372,42 @@ def test_accept_parks(unix: Pair) -> None:
             assert address == client.getsockname()
             assert accepted.gettimeout() is None
             accepted.close()
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_an_accepted_socket_is_as_the_standard_one(kind: str) -> None:
+    if kind == "unix":
+        address: Any = "\0greenpool" + os.urandom(8).hex() if sys.platform == "linux" else None
+        if address is None:
+            pytest.skip("needs the abstract namespace")
+        listener = socket.socket(standard.AF_UNIX)
+        listener.bind(address)
+        listener.listen()
+    else:
+        family, host = (standard.AF_INET6, "::1") if kind == "tcp6" else (standard.AF_INET, "127.0.0.1")
+        listener = socket.create_server((host, 0), family=family)
+    with listener, socket.socket(listener.family) as client:
+        client.connect(listener.getsockname())
+        accepted, peer = listener.accept()
+        with accepted, standard.socket(fileno=os.dup(accepted.fileno())) as plain:
+            assert peer == plain.getpeername()
+            assert (accepted.family, accepted.type) == (listener.family, listener.type)
+            assert accepted.proto == listener.proto
+            assert not os.get_blocking(accepted.fileno())
+            assert not accepted.get_inheritable()
+            # Non-blocking for the standard methods that lie beneath, too.
+            assert standard.socket.gettimeout(accepted) == 0.0
+
+
+@pytest.mark.skipif(not config.speedups, reason="the standard accept would block the hub")
+def test_accept_parks_where_somebody_else_made_the_listener_blocking(unix: Pair) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        os.set_blocking(listener.fileno(), True)
+        acceptor = greenpool.spawn(listener.accept)
+        greenpool.sleep(0)
+        assert not acceptor.ready()
+        with standard.create_connection(listener.getsockname()):
+            acceptor.get()[0].close()
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -892,7 +928,7 @@ def test_wait_read_and_wait_write(wait: Callable[..., None], unix: Pair) -> None
 OUT_OF_DESCRIPTORS = """
 import errno, os, resource, sys
 import greenpool
-from greenpool import socket
+from greenpool import config, socket
 
 listener = socket.create_server(("127.0.0.1", 0))
 established = []
