@@ -263,8 +263,7 @@ class Hub:
         if timers.heap:
             deadline = timers.next_deadline()
             if deadline is not None and deadline <= (now := monotonic()):
-                for entry in timers.due(now):
-                    entry.expire(self.call)
+                timers.expire_due(now, self.call)
                 deadline = timers.next_deadline()
         if ready or inbox.queue:
             # With nothing registered there is nothing to ask the kernel; the inbox is looked at anyway.

@@ -118,18 +118,28 @@ class Timers:
             self._cancelled -= 1
         return None
 
-    def due(self, now: float) -> list[Entry]:
-        """Take out what is due at *now*; what that adds is for the next pass."""
+    def expire_due(self, now: float, call: Call) -> None:
+        """Take out what is due at *now* and have it expire; what that adds is for the next pass."""
         heap = self.heap
         due = []
-        while heap and heap[0][0] <= now:
-            entry = heappop(heap)[2]
-            entry.timers = None
-            if entry.pending:
-                due.append(entry)
-            else:
-                self._cancelled -= 1
-        return due
+        try:
+            while heap and heap[0][0] <= now:
+                entry = heap[0][2]
+                if entry.pending:
+                    due.append(entry)
+                    entry.timers = None
+                else:
+                    self._cancelled -= 1
+                heappop(heap)
+            for entry in due:
+                entry.expire(call)
+        except BaseException:
+            # A signal handler has raised in between.  What it kept from expiring is due in the next pass.
+            kept = {id(entry) for _, _, entry in heap}
+            for entry in due:
+                if entry.pending and id(entry) not in kept:
+                    self.enter(now, entry)
+            raise
 
     def clear(self) -> None:
         self.heap.clear()
