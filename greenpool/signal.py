@@ -4,11 +4,10 @@
 in a greenlet of their own, for which ``get_ident`` is that of the main thread; and what they raise is raised
 in the main program, where it waits or when it waits next.  It is raised at once only where the program's code
 runs, and not this package's: an exception, or a switch, between two bytecodes of the hub would lose whatever
-they were about to do.  While the hub waits, a handler runs in the hub itself, where it must not wait for
-anything (it may set an event).
+they were about to do.  A handler may wait; what it has interrupted then goes on.
 
 *pause* learns of a signal by way of ``set_wakeup_fd``, which it takes for as long as it waits; what comes in
-is passed on to a descriptor that was set before.
+is passed on to the descriptor that was set before, that of another pause maybe.
 
 *sigwait and its like* are for signals that are blocked, which pend for the process or for one thread.  Only
 that thread can see the latter, so no other can wait in its stead, and nothing wakes the hub.  So they ask
@@ -25,7 +24,6 @@ from __future__ import annotations
 
 import os as _os
 import signal as _standard
-import threading as _threading
 from collections.abc import Callable as _Callable
 from collections.abc import Iterable as _Iterable
 from time import monotonic as _monotonic
@@ -78,21 +76,32 @@ class _Handler:
     def __call__(self, signalnum: int, frame: _FrameType | None) -> None:
         hub = _thread_hub()
         current = _getcurrent()
-        if hub is None or (current is hub.main and not _is_ours(frame)):
+        program_struck = not _is_ours(frame)
+        if hub is None or (current is hub.main and program_struck):
             self.handler(signalnum, frame)
             return
+        ready = hub.ready
+        greenlet: _Any = _greenlet(self.handler, current)
+        greenlet.signalnum = signalnum
+        # What was interrupted goes on as soon as the handler waits.  It may hold what the handler waits for;
+        # or it is the hub, or was about to switch to the next that is ready, and no other may run instead.
+        ready.appendleft(current)
         try:
-            if type(current) is _Carrier:
-                _greenlet(self.handler).switch(signalnum, frame)
-            else:
-                self.handler(signalnum, frame)
+            greenlet.switch(signalnum, frame)
         except BaseException as exception:
-            if type(current) is _Carrier and not _is_ours(frame):
+            ready.remove(current)
+            if type(current) is _Carrier and program_struck:
                 # Now, as it would strike a main thread that waits; this greenlet goes on later.
-                hub.ready.append(current)
+                ready.append(current)
                 hub.main.throw(exception)
             else:
                 hub.inbox.post(_Call(hub.on_system_error, exception))
+            return
+        if greenlet.dead:
+            ready.remove(current)
+        else:
+            greenlet.parent = hub.loop
+            hub.look_again()
 
 
 def _is_ours(frame: _FrameType | None) -> bool:
@@ -126,33 +135,64 @@ def raise_signal(signalnum: int, /) -> None:
 if hasattr(_standard, "pause"):
     _native_pause = _standard.pause
 
+    class _Pause:
+        """One call of pause: its pipe, and the descriptor that was set before."""
+
+        __slots__ = ("reading", "writing", "previous")
+
+        def __init__(self) -> None:
+            self.reading, self.writing = _native.pipe()
+            self.previous = -1
+
+    # Those that wait, the last of which has set its descriptor.  The main thread's.
+    _pauses: list[_Pause] = []
+
     def pause() -> None:
         """Park the calling greenlet until a signal comes in and its handler, if any, has run."""
-        if _native.get_ident() != _threading.main_thread().ident:
+        if _native.get_ident() != _native.original_threading().main_thread().ident:
             from .threadpool import blocking
 
             blocking(_native_pause)
             return
-        reading, writing = _native.pipe()
+        own = _Pause()
         try:
-            _os.set_blocking(writing, False)
-            previous = _standard.set_wakeup_fd(writing)
+            _os.set_blocking(own.writing, False)
+            own.previous = _standard.set_wakeup_fd(own.writing)
+            _pauses.append(own)
             try:
-                _wait_descriptor(reading, _IN, None)
+                _wait_descriptor(own.reading, _IN, None)
                 # What the handler has raised comes through the inbox, and first.
                 waiter = _Waiter()
                 waiter.hub.inbox.post(_Call(waiter.wake))
                 waiter.park()
             finally:
-                current = _standard.set_wakeup_fd(previous)
-                if current != writing:
-                    # Somebody has set one of his own meanwhile.
-                    _standard.set_wakeup_fd(current)
-                elif previous != -1:
-                    _pass_on(reading, previous)
+                _pauses.remove(own)
+                _restore(own)
         finally:
-            _native.close(reading)
-            _native.close(writing)
+            _native.close(own.reading)
+            _native.close(own.writing)
+
+    def _after_fork_in_child() -> None:
+        """The greenlets that paused are the parent's, and so is what is written to their pipes."""
+        if _pauses:
+            current = _standard.set_wakeup_fd(_pauses[0].previous)
+            if current != _pauses[-1].writing:
+                _standard.set_wakeup_fd(current)
+            _pauses.clear()
+
+    if hasattr(_os, "register_at_fork"):
+        _os.register_at_fork(after_in_child=_after_fork_in_child)
+
+    def _restore(ended: _Pause) -> None:
+        current = _standard.set_wakeup_fd(ended.previous)
+        if current != ended.writing:
+            # Somebody has set one of his own meanwhile.
+            _standard.set_wakeup_fd(current)
+            for pause in _pauses:
+                if pause.previous == ended.writing:
+                    pause.previous = ended.previous
+        if ended.previous != -1:
+            _pass_on(ended.reading, ended.previous)
 
     def _pass_on(reading: int, wakeup_fd: int) -> None:
         _os.set_blocking(reading, False)

@@ -31,6 +31,7 @@ from .event import Event
 from .local import local as _local  # noqa: F401 - part of _thread
 from .lock import Lock as _Lock
 from .lock import RLock as _RLock
+from .lock import _lock_timeout
 
 __all__ = [
     "LockType",
@@ -142,7 +143,7 @@ class _GreenThread(Task):
         # A thread that was started with start_new_thread is waited for by whoever waits for its
         # sentinel, and by nobody else.
         self.daemon = True
-        self.sentinel: LockType | None = None
+        self.sentinel: Sentinel | None = None
 
     def _run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         global _alive
@@ -249,7 +250,8 @@ def get_ident() -> int:
         greenlet = finalizing_greenlet()
     if type(greenlet) is Carrier:
         return id(greenlet.task)
-    if greenlet.parent is None or not hasattr(greenlet, "hub"):
+    if greenlet.parent is None or not hasattr(greenlet, "hub") or hasattr(greenlet, "signalnum"):
+        # The last is that of a signal handler, which runs as the main program.
         return _native_ident()
     return id(greenlet)
 
@@ -262,13 +264,47 @@ def _count() -> int:
 # Up to CPython 3.12.
 
 
-def _set_sentinel() -> LockType:
-    """A lock that is released when the calling green thread has ended."""
-    lock = allocate_lock()
+class Sentinel(Event):
+    """What ``threading.Thread`` takes for a lock that is held as long as its thread lives.
+
+    No lock, which goes from one waiter to the next and is held again each time: a latch.  The thread itself
+    *acquires* it first; every other acquire waits for the release at the thread's end, and all wait at once.
+    """
+
+    __slots__ = ("_armed",)
+
+    def __init__(self) -> None:
+        Event.__init__(self)
+        self._armed = False
+
+    def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+        """Wait at most *timeout* seconds (-1 or None: for ever) for the thread to end; True once it has."""
+        if not self._armed:
+            self._armed = True
+            return True
+        _spend()
+        limit = _lock_timeout(blocking, timeout)
+        return self.wait(limit) if blocking else self.is_set()
+
+    release = Event.set
+
+    def locked(self) -> bool:
+        """True while the thread lives."""
+        return self._armed and not self.is_set()
+
+    def _at_fork_reinit(self) -> None:
+        Event._at_fork_reinit(self)
+        self.clear()
+        self._armed = False
+
+
+def _set_sentinel() -> Sentinel:
+    """What is released when the calling green thread has ended."""
+    sentinel = Sentinel()
     task = getattr(getcurrent(), "task", None)
     if isinstance(task, _GreenThread):
-        task.sentinel = lock
-    return lock
+        task.sentinel = sentinel
+    return sentinel
 
 
 # From CPython 3.13 on.

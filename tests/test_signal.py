@@ -6,6 +6,7 @@ import os
 import signal as standard
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +16,9 @@ from typing import Any
 import pytest
 
 import greenpool
-from greenpool import signal, socket
+from greenpool import signal, socket, thread
 from greenpool.event import Event
+from greenpool.lock import Lock
 
 pytestmark = pytest.mark.usefixtures("leak_check", "handlers_as_before")
 
@@ -89,7 +91,132 @@ def test_a_handler_is_called_while_other_hubs_work() -> None:
         assert [greenlet.get() for greenlet in waiting] == [True] * 4
 
 
+def test_a_handler_may_wait_for_what_it_has_interrupted() -> None:
+    """A green thread holds a lock and computes; the handler that strikes it there takes the lock."""
+    lock = Lock()
+    order = []
+
+    def handler(signum: int, frame: object) -> None:
+        order.append("handler")
+        with lock:
+            order.append("handler has the lock")
+
+    def compute() -> None:
+        with lock:
+            signal.raise_signal(signal.SIGUSR1)
+            order.append("computed")
+
+    signal.signal(signal.SIGUSR1, handler)
+    greenpool.spawn(compute).join()
+    greenpool.idle()
+    assert order == ["handler", "computed", "handler has the lock"]
+
+
+def test_handlers_that_wait_strike_anywhere() -> None:
+    """In the hub, between two bytecodes of a park, in the main program: whatever runs goes on."""
+    handled = []
+    finished = Event()
+
+    def handler(signum: int, frame: object) -> None:
+        greenpool.sleep(0.0001)
+        handled.append(greenpool.sleep(0))
+        if len(handled) >= 300:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            finished.set()
+        else:
+            signal.setitimer(signal.ITIMER_REAL, 0.0003)
+
+    def work(seconds: float) -> None:
+        while not finished.is_set():
+            greenpool.sleep(seconds)
+
+    signal.signal(signal.SIGALRM, handler)
+    working = [greenpool.spawn(work, seconds) for seconds in (0, 0.0001, 0.0003)]
+    signal.setitimer(signal.ITIMER_REAL, 0.0003)
+    while not finished.wait(0.0002):
+        pass
+    greenpool.joinall(working, raise_error=True)
+    assert len(handled) >= 300
+
+
+def test_what_a_handler_raises_after_it_has_waited_is_raised_in_the_main_program() -> None:
+    def handler(signum: int, frame: object) -> None:
+        greenpool.sleep(0)
+        raise Oops
+
+    signal.signal(signal.SIGUSR1, handler)
+    greenpool.spawn(signal.raise_signal, signal.SIGUSR1)
+    with pytest.raises(Oops):
+        greenpool.sleep(30)
+    assert greenpool.spawn(lambda: 7).get() == 7
+
+
+def test_a_handler_stays_the_main_thread_when_it_has_waited() -> None:
+    identifiers = []
+
+    def handler(signum: int, frame: object) -> None:
+        for _ in range(2):
+            identifiers.append(thread.get_ident())
+            greenpool.sleep(0)
+
+    signal.signal(signal.SIGUSR1, handler)
+    greenpool.spawn(signal.raise_signal, signal.SIGUSR1).join()
+    greenpool.idle()
+    assert identifiers == [threading.main_thread().ident] * 2
+
+
+def test_a_handler_may_start_a_greenlet_and_wait_for_it_while_the_hub_waits() -> None:
+    done = Event()
+
+    def handler(signum: int, frame: object) -> None:
+        if greenpool.spawn(lambda: 7).get() == 7:
+            done.set()
+
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    assert done.wait()
+
+
 # pause
+
+
+def test_a_pause_that_is_given_up_leaves_that_of_another_as_it_is() -> None:
+    """Its descriptor is closed, and may be another file's when the next signal comes."""
+    signal.signal(signal.SIGUSR1, nothing)
+    first = greenpool.spawn(signal.pause)
+    second = greenpool.spawn(signal.pause)
+    greenpool.sleep(0)
+    first.kill()
+    signal.raise_signal(signal.SIGUSR1)
+    second.join()
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_pause_in_the_child_of_a_fork() -> None:
+    program = """
+        import os, signal, threading
+        import greenpool
+        from greenpool import monkey
+        monkey.patch_all()
+
+        def fork():
+            child = os.fork()
+            if not child:
+                signal.signal(signal.SIGUSR1, lambda *arguments: os.write(1, b"handled "))
+                greenpool.spawn(os.kill, os.getpid(), signal.SIGUSR1)
+                signal.pause()
+                os.write(1, b"went on")
+                os._exit(0)
+            os.waitpid(child, 0)
+
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+    """
+    process = subprocess.run(
+        [sys.executable, "-Wignore", "-c", textwrap.dedent(program)], capture_output=True, check=True
+    )
+    assert process.stdout == b"handled went on"
 
 
 def test_pause_parks() -> None:
