@@ -24,7 +24,11 @@ def replacements(module: _ModuleType) -> dict[str, _Any]:
     ``threading`` takes these of ``_thread`` at its import, in CPython 3.11 to 3.14; the names that a version
     does not have are left out.  The locks of the module's own tables stay real: they are held for a few
     lines in which nothing waits.
+
+    The methods that have to change are replaced here and now, in the module's classes, as these stay what
+    they are: so the objects that were made before have them too.
     """
+    _replace_methods(module)
     candidates = {
         "_start_new_thread": _green.start_new_thread,
         "_start_joinable_thread": _green.start_joinable_thread,
@@ -49,6 +53,25 @@ def replacements(module: _ModuleType) -> dict[str, _Any]:
     else:
         candidates["_DummyThread"] = _dummy_thread(module)
     return {name: value for name, value in candidates.items() if hasattr(module, name)}
+
+
+def _replace_methods(module: _ModuleType) -> None:
+    thread: _Any = module.Thread
+    if hasattr(thread, "_wait_for_tstate_lock"):
+        thread._wait_for_tstate_lock = _wait_for_tstate_lock(thread._wait_for_tstate_lock)
+
+
+def _wait_for_tstate_lock(standard: _Any) -> _Any:
+    def _wait_for_tstate_lock(self: _Any, block: bool = True, timeout: float = -1) -> None:
+        # Where an exception strikes while it waits, the standard one takes a lock that is held for one that
+        # it has acquired itself, and has the thread ended.  A Timeout or a kill strikes there.
+        sentinel = self._tstate_lock
+        if type(sentinel) is not _green.Sentinel:
+            standard(self, block, timeout)
+        elif sentinel.acquire(block, timeout):
+            self._stop()
+
+    return _wait_for_tstate_lock
 
 
 def _excepthook(module: _ModuleType) -> _Any:

@@ -74,6 +74,54 @@ def test_join_waits_and_gives_up() -> None:
     assert not thread.is_alive() and thread not in threading.enumerate()
 
 
+def test_several_wait_for_one_thread() -> None:
+    go = threading.Event()
+    thread = threading.Thread(target=go.wait)
+    thread.start()
+
+    def join() -> bool:
+        thread.join()
+        return thread.is_alive()
+
+    joiners = [greenpool.spawn(join) for _ in range(3)]
+    greenpool.sleep(0)
+    go.set()
+    assert [joiner.get() for joiner in joiners] == [False] * 3
+
+
+def test_several_hubs_wait_for_one_thread() -> None:
+    def join(thread: threading.Thread) -> bool:
+        thread.join()
+        return thread.is_alive()
+
+    def main() -> None:
+        for _ in range(20):
+            go = threading.Event()
+            thread = threading.Thread(target=go.wait)
+            thread.start()
+            joiners = [greenpool.spawn(join, thread) for _ in range(4)]
+            go.set()
+            assert [joiner.get() for joiner in joiners] == [False] * 4
+
+    with greenpool.Runtime(pool_size=2) as runtime:
+        runtime.block_on(main)
+
+
+def test_a_timeout_or_a_kill_of_who_joins_does_not_end_the_thread() -> None:
+    go = threading.Event()
+    thread = threading.Thread(target=go.wait)
+    thread.start()
+    with greenpool.Timeout(0.001, False):
+        thread.join()
+    joiner = greenpool.spawn(thread.join)
+    greenpool.sleep(0)
+    joiner.kill()
+    assert thread.is_alive() and thread in threading.enumerate()
+    go.set()
+    thread.join()
+    assert not thread.is_alive() and thread not in threading.enumerate()
+
+
 def test_timer_and_cancel() -> None:
     fired: list[str] = []
     first = threading.Timer(0.001, fired.append, ["first"])
