@@ -52,8 +52,7 @@ def sleep(seconds: _SupportsFloat | _SupportsIndex, /) -> None:
         raise ValueError("sleep length must be non-negative")
     hub = _thread_hub()
     if _is_finalizing() or (hub is not None and _getcurrent() is hub.loop):
-        # A finalizer at the interpreter's end, or a signal handler that was called while the hub waited:
-        # nothing else can run meanwhile anyway.
+        # A finalizer at the interpreter's end, or in the loop: nothing else can run meanwhile anyway.
         _native_sleep(duration)
     else:
         _sleep(duration)

@@ -55,14 +55,14 @@ def finalizing_greenlet(is_finalizing: Callable[[], bool] = sys.is_finalizing) -
 CREDIT = 128
 
 
-class _ThreadHub(threading.local):
-    """Ends the hub of a plain thread together with the thread."""
+# The hub of each OS thread by the thread's identifier.  A thread reads and writes its own entry only.  Not in
+# a threading.local: at a thread's end, where its hub ends its greenlets, CPython without the GIL hangs at a
+# look at one, as it holds the lock of the dictionary that it lies in.
+_hubs: dict[int, Hub] = {}
 
-    hub: Hub | None = None
-    end: _HubEnd | None = None
+# Ends the hub of a plain thread together with the thread.
+_end = threading.local()
 
-
-_thread_hub = _ThreadHub()
 
 class Factories:
     """Set by hub.py, which knows how; the core's modules import downwards only."""
@@ -87,27 +87,41 @@ class _HubEnd:
         # At the interpreter's own end the modules may be gone already, and the process takes the rest.
         # In the child of a fork CPython lets the other threads' storage go before any hook has run: the
         # hub's lock may be held by one of them for ever.  Hub.abandon comes later and needs none.
-        if not is_finalizing() and self.hub.thread_id == get_ident():
+        thread = get_ident()
+        if not is_finalizing() and self.hub.thread_id == thread:
             self.hub.thread_ended()
+            if _hubs.get(thread) is self.hub:
+                del _hubs[thread]
 
 
 def thread_hub() -> Hub | None:
     """The hub of the calling thread, or None while it has none."""
-    return _thread_hub.hub
+    return _hubs.get(get_ident())
 
 
 def set_thread_hub(hub: Hub | None, close_with_thread: bool = False) -> None:
-    _thread_hub.hub = hub
-    _thread_hub.end = _HubEnd(hub) if hub is not None and close_with_thread else None
+    if hub is None:
+        _hubs.pop(get_ident(), None)
+    else:
+        _hubs[get_ident()] = hub
+    _end.hub_end = _HubEnd(hub) if hub is not None and close_with_thread else None
 
 
 def current_hub() -> Hub:
     """The hub of the calling thread, made now if it has none yet."""
-    hub = _thread_hub.hub
+    hub = _hubs.get(get_ident())
     if hub is None:
         hub = Factories.hub()
         set_thread_hub(hub, close_with_thread=True)
     return hub
+
+
+def forget_other_threads() -> None:
+    """In the child of a fork, where the identifiers of the threads that are gone may be given out anew."""
+    own = get_ident()
+    for thread in list(_hubs):
+        if thread != own:
+            del _hubs[thread]
 
 
 def adopt(greenlet: Any) -> Any:

@@ -35,6 +35,7 @@ from .current import (
     Factories,
     adopt,
     current_greenlet,
+    forget_other_threads,
     getcurrent,
     set_thread_hub,
     thread_hub,
@@ -574,7 +575,7 @@ class Hub:
             registration.forget()
         self.registrations = {}
         self.carriers = {*self.free_carriers}
-        self.live = 0
+        self.live = self.daemons = 0
         if isinstance(survivor, Carrier):
             self.carriers.add(survivor)
             self.live = 1
@@ -695,6 +696,7 @@ def _after_fork_in_child() -> None:
     for hub in remembered():
         if hub is not mine:
             hub.abandon()
+    forget_other_threads()
 
 
 if hasattr(os, "register_at_fork"):

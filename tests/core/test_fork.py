@@ -144,6 +144,28 @@ with greenpool.Runtime(pool_size=2) as runtime:
     assert output == "the pool is not there any more\n" + "finally of pool in the parent\n" * 4
 
 
+@pytest.mark.parametrize("daemon", [False, True])
+def test_beside_daemon_threads_on_a_pool_s_hub(run: Run, daemon: bool) -> None:
+    """What forked is all that the child is there for, whatever it was before."""
+    output = run(f"""
+from greenpool import threading
+
+def work():
+    greenpool.sleep(0.001)
+    say("went on")
+
+def main():
+    threading.Thread(target=Event().wait, daemon=True).start()
+    forking = threading.Thread(target=child, args=[work], daemon={daemon})
+    forking.start()
+    forking.join()
+
+with greenpool.Runtime(pool_size=1) as runtime:
+    runtime.spawn(main).get()
+""")
+    assert output == "went on\n"
+
+
 def test_inside_block_on(run: Run) -> None:
     """What the child spawns stays on its own hub: the pool is the parent's."""
     output = run("""

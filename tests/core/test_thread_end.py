@@ -72,6 +72,28 @@ def test_a_finally_block_may_yield_but_not_wait(on_new_thread: OnNewThread) -> N
         assert isinstance(each.get(timeout=5), GreenletExit)
 
 
+def test_a_finally_block_finds_its_hub(on_new_thread: OnNewThread) -> None:
+    """Not by way of a threading.local: CPython without the GIL hangs at one then."""
+    found = []
+
+    def parked() -> None:
+        try:
+            greenpool.sleep(60)
+        finally:
+            found.append((greenpool.get_hub(), hub))
+
+    def start() -> None:
+        nonlocal hub
+        hub = greenpool.get_hub()
+        greenpool.spawn(parked)
+        greenpool.sleep(0)
+
+    hub: object = None
+    on_new_thread(start)
+    [(there, before)] = found
+    assert there is before
+
+
 def test_one_that_never_stops_yielding_does_not_keep_the_thread(on_new_thread: OnNewThread) -> None:
     def stubborn() -> None:
         while True:
