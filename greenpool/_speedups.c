@@ -488,6 +488,7 @@ static PyMethodDef speedups_methods[] = {
 #endif
     {"connect_carrier", FASTCALL(connect_carrier), METH_FASTCALL, connect_carrier_doc},
     {"connect_core", FASTCALL(connect_core), METH_FASTCALL, connect_core_doc},
+    {"connect_sections", FASTCALL(connect_sections), METH_FASTCALL, connect_sections_doc},
     {"connect_socket", FASTCALL(connect_socket), METH_FASTCALL, connect_socket_doc},
     {"connect_task", FASTCALL(connect_task), METH_FASTCALL, connect_task_doc},
     {"connect_spawn", FASTCALL(connect_spawn), METH_FASTCALL, connect_spawn_doc},

@@ -66,14 +66,31 @@ PyObject *call_twin(PyObject *twin, PyObject *self, PyObject *const *args, Py_ss
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 #define SLOTS(first, last) (Slot *)&(first), (const Slot *)&(last) + 1
 
+/* _speedups_sections.c: around each switch away from a greenlet. */
+#ifdef Py_GIL_DISABLED
+uintptr_t leave_sections(void);
+void return_to_sections(uintptr_t held);
+#else
+static inline uintptr_t
+leave_sections(void)
+{
+    return 0;
+}
+static inline void
+return_to_sections(uintptr_t Py_UNUSED(held))
+{
+}
+#endif
+
 /* The other files: what they offer to the Python modules. */
 PyObject *connect_carrier(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_core(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *connect_sections(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_socket(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_task(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_spawn(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
-extern const char connect_carrier_doc[], connect_core_doc[], connect_socket_doc[], connect_task_doc[],
+extern const char connect_carrier_doc[], connect_core_doc[], connect_sections_doc[], connect_socket_doc[], connect_task_doc[],
     connect_spawn_doc[], connect_queue_doc[];
 
 #endif

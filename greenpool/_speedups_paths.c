@@ -77,6 +77,7 @@ switch_to_next(PyObject *ready)
     if (!next) {
         return -1;
     }
+    uintptr_t held = leave_sections();
     if (Py_IS_TYPE(next, carrier.type)) {
         result = greenlet_switch(next, NULL, NULL);
     }
@@ -92,6 +93,7 @@ switch_to_next(PyObject *ready)
     else {
         result = PyObject_CallMethodNoArgs(next, str_switch);
     }
+    return_to_sections(held);
     Py_DECREF(next);
     return done(result);
 }
@@ -173,7 +175,10 @@ spend_credit(PyObject *greenlet)
         return -1;
     }
     if (credit <= 0) {
-        return done(PyObject_CallNoArgs(yield_now));
+        uintptr_t held = leave_sections();
+        PyObject *result = PyObject_CallNoArgs(yield_now);
+        return_to_sections(held);
+        return done(result);
     }
     PyObject *left = PyLong_FromLong(credit - 1);
     int result = left ? set(greenlet, &carrier.credit, left) : -1;

@@ -742,3 +742,6 @@ if speedups is not None:
         Hub, speedups.connect_core(Carrier, Registration, Hub, Task, _switch_to_next, yield_now)
     )
     replace_twins(Task, speedups.connect_task(Task, Hub, Inbox, deque))
+    _of_waiter, _of_registration, yield_now = speedups.connect_sections(Waiter, Registration, yield_now)
+    replace_twins(Waiter, _of_waiter)
+    replace_twins(Registration, _of_registration)
