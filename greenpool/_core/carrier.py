@@ -5,7 +5,7 @@ outlives its task: it takes the next new task from the ready queue itself, witho
 the hub's free list and waits to be given one.
 
 Between two tasks nothing of the first may remain on the carrier: its context, its pending interrupts, its
-placement, its local variables.  Its exception state ends with the ``except`` clauses of ``Task._execute``,
+credit, its placement, its local variables.  Its exception state ends with the ``except`` clauses of ``Task._execute``,
 whose frame also held its locals.
 
 A carrier is always *started* by the hub's loop: one greenlet starting another would nest the interpreter's
@@ -52,6 +52,7 @@ class Carrier(greenlet):
             if not task.done:
                 self.task = task
                 task.carrier = self
+                self.credit = CREDIT
                 self.gr_context = task.context
                 task._execute()
                 self.interrupts = ()

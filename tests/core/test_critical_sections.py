@@ -1,6 +1,7 @@
-"""A greenlet that parks inside C code, without the GIL: it keeps no other greenlet of its hub from that object.
+"""A greenlet that parks inside C code, without the GIL: it keeps no other one of its hub from that object.
 
-C code holds the lock of what it works on there, and a hub is one thread: who waited for it would wait for ever.
+C code holds the lock of what it works on there, and a hub is one thread: who waited for it would wait for
+ever.
 """
 
 from __future__ import annotations
