@@ -4,9 +4,20 @@ A coroutine waits for a greenlet by ``await to_asyncio(greenlet)``, in whichever
 greenlet waits for a coroutine by ``run_coroutine(coro)``: all such coroutines share one asyncio loop, which
 runs in a thread of its own, started when first needed.
 
-*The loop's thread* is a real one, also in a patched program, and no hub of greenpool's pool.  At the
-interpreter's exit its tasks are cancelled and the thread ends.  The child of a fork starts a new loop when
-it needs one.
+*The loop's thread* is a real one, also in a patched program, and no hub of greenpool's pool.  The child of a
+fork starts a new loop when it needs one.
+
+*The loop's end*, at the interpreter's exit: it accepts no more coroutines, its tasks are cancelled, and when
+the last has ended it is closed.  No greenlet is left waiting:
+
+    a greenlet:  enter its waiter in ``waiters``, *then* look whether the loop is ``accepting``, then post
+    the loop:    set ``accepting`` to false, run until no task is left, close, *then* empty ``waiters``,
+                 waking all that are in it
+
+Each change of the set is one step for all other threads.  A waiter that is entered before it is emptied is
+woken; one that is entered after that finds the loop not accepting.  There is no lock for all of this: without
+the GIL, ``a_list.extend(run_coroutine(coro) for coro in ...)`` on several threads would wait for the list
+while it holds that lock, and park while it holds the list.
 
 asyncio is imported when first needed: that takes longer than the import of all of greenpool.
 """
@@ -15,9 +26,10 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ._core.current import getcurrent
 from ._core.native import Lock, RLock, get_ident, start_new_thread
 from ._core.task import Task
 from ._core.waiter import Waiter
@@ -62,7 +74,7 @@ def run_coroutine(coro: Coroutine[Any, Any, T]) -> T:
     reported by asyncio.
 
     Raises TypeError where *coro* is no coroutine, RuntimeError in the loop's own thread, which would wait
-    for itself.  Any other thread.
+    for itself, and when the loop has ended, or begun to end, with the interpreter.  Any other thread.
     """
     import asyncio
 
@@ -75,57 +87,68 @@ def run_coroutine(coro: Coroutine[Any, Any, T]) -> T:
                 "run_coroutine would wait for the asyncio loop in whose thread it was called; "
                 "await the coroutine instead"
             )
-        waiter = _CoroutineWaiter(loop.asyncio_loop)
+        waiter = _CoroutineWaiter(loop)
         if waiter.greenlet.interrupts:
             raise waiter.greenlet.interrupts.popleft()
-        loop.asyncio_loop.call_soon_threadsafe(waiter.start, coro)
+        loop.accept(waiter, coro)
     except BaseException:
         coro.close()
         raise
     waiter.park()
-    value: T = waiter.outcome()
+    if waiter.value is None:
+        if waiter.task is None:
+            coro.close()
+        waiter.raise_interrupt()
+        raise RuntimeError(f"the asyncio loop has ended before {coro!r} did")
+    waiter.raise_interrupt()
+    value: T = waiter.value.result()
     return value
 
 
 class _CoroutineWaiter(Waiter):
-    """Parks a greenlet on an asyncio task.
+    """Parks a greenlet on an asyncio task, which becomes its value.
 
     A kill does not end the wait: it cancels the task, whose end does.  The kill is raised after that.
     """
 
-    __slots__ = ("asyncio_loop", "task", "interrupted")
+    __slots__ = ("loop", "task", "interrupted")
 
-    def __init__(self, asyncio_loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: _Loop) -> None:
         super().__init__(RLock())
-        self.asyncio_loop = asyncio_loop
+        self.loop = loop
         self.task: asyncio.Task[Any] | None = None
         self.interrupted = False
 
     # In the asyncio loop's thread, and in its copy of the caller's context.
 
     def start(self, coro: Coroutine[Any, Any, Any]) -> None:
-        self.task = self.asyncio_loop.create_task(coro)
-        self.task.add_done_callback(self.wake)
+        # Claimed already: the loop was given up, or Ctrl-C struck the caller.
+        if not self.state:
+            self.task = self.loop.asyncio_loop.create_task(coro)
+            self.task.add_done_callback(self.end)
+
+    def end(self, task: asyncio.Task[Any]) -> None:
+        self.loop.waiters.discard(self)
+        self.wake(task)
 
     def cancel(self) -> None:
-        # It was called for after ``start``, so there is a task.
-        self.task.cancel()  # type: ignore[union-attr]
+        if self.task is not None:
+            self.task.cancel()
 
     # In the hub's thread.
 
     def throw(self, greenlet: object, exception: BaseException) -> bool:
         if not self.state:
             self.interrupted = True
-            self.asyncio_loop.call_soon_threadsafe(self.cancel)
+            self.loop.post(self.cancel)
         return False
 
     # The greenlet itself.
 
-    def outcome(self) -> Any:
+    def raise_interrupt(self) -> None:
         greenlet = self.greenlet
         if self.interrupted and greenlet.interrupts:
             raise greenlet.interrupts.popleft()
-        return self.value.result()
 
 
 class _Loop:
@@ -136,7 +159,11 @@ class _Loop:
 
         self.asyncio_loop = asyncio.new_event_loop()
         self.thread_id = 0
-        self._stopping = False
+        # Those whose coroutine has not ended.
+        self.waiters: set[_CoroutineWaiter] = set()
+        self.accepting = True
+        # The loop's own thread's.
+        self._ending = False
         # Held while the thread runs.
         self._running = Lock()
         self._running.acquire()
@@ -146,35 +173,86 @@ class _Loop:
             self.asyncio_loop.close()
             raise
 
+    # Any thread.
+
+    def accept(self, waiter: _CoroutineWaiter, coro: Coroutine[Any, Any, Any]) -> None:
+        """Run *coro* for *waiter*; RuntimeError, and nothing is done, where the loop is ending."""
+        try:
+            self.waiters.add(waiter)
+            if not (self.accepting and self.post(waiter.start, coro)):
+                raise RuntimeError(f"the asyncio loop ends with the interpreter and cannot run {coro!r}")
+        except BaseException:
+            self.waiters.discard(waiter)
+            waiter.claim()
+            raise
+
+    def post(self, callback: Callable[..., object], *args: Any) -> bool:
+        """Have the loop call *callback*; False where it is closed."""
+        # In a patched program the socket that wakes the loop is a green one.  With this the caller has an
+        # operation left, and does not yield, or get a kill raised, when the callback is posted already.
+        greenlet = getcurrent()
+        if getattr(greenlet, "credit", 1) < 1:
+            greenlet.credit = 1
+        try:
+            self.asyncio_loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """End the thread; its tasks are cancelled and get EXIT_SECONDS for their ``finally`` blocks."""
+        self.accepting = False
+        self.post(self._begin_to_end)
+        if not self._running.acquire(timeout=EXIT_SECONDS):
+            self._wake_all()
+
+    def _wake_all(self) -> None:
+        """Let everybody go who still waits for a coroutine."""
+        try:
+            while True:
+                self.waiters.pop().wake()
+        except KeyError:
+            pass  # that was the last
+
+    # The loop's thread.
+
     def _run(self) -> None:
         self.thread_id = get_ident()
         loop = self.asyncio_loop
         try:
-            while not self._stopping:
+            while not self._ending:
                 try:
                     loop.run_forever()
                 except (KeyboardInterrupt, SystemExit):
                     pass  # a task's; whoever waits for the task gets it like any other exception
-            self._cancel_tasks()
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
+            self._complete(self._cancel_tasks())
+            self._complete(loop.shutdown_asyncgens())
         finally:
+            self.accepting = False
+            loop.close()
+            self._wake_all()
             self._running.release()
 
-    def _cancel_tasks(self) -> None:
+    def _begin_to_end(self) -> None:
+        self._ending = True
+        self.asyncio_loop.stop()
+
+    def _complete(self, coro: Coroutine[Any, Any, None]) -> None:
+        task = self.asyncio_loop.create_task(coro)
+        while not task.done():
+            try:
+                self.asyncio_loop.run_until_complete(task)
+            except (KeyboardInterrupt, SystemExit):
+                pass  # as above, of another task
+
+    async def _cancel_tasks(self) -> None:
         import asyncio
 
-        tasks = asyncio.all_tasks(self.asyncio_loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            self.asyncio_loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-
-    def stop(self) -> None:
-        """End the thread; its tasks are cancelled and get EXIT_SECONDS for their ``finally`` blocks."""
-        self._stopping = True
-        self.asyncio_loop.call_soon_threadsafe(self.asyncio_loop.stop)
-        self._running.acquire(timeout=EXIT_SECONDS)
+        # A task that is cancelled may start others.
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Shared:

@@ -312,6 +312,114 @@ def test_it_ends_with_the_interpreter() -> None:
     assert output == "cleaned up\n"
 
 
+def test_a_coroutine_that_comes_while_the_loop_ends_is_refused() -> None:
+    output = run_script(
+        """
+        import asyncio, threading, warnings
+        import greenpool
+
+        warnings.simplefilter("ignore", ResourceWarning)
+        runtime = greenpool.Runtime(pool_size=2)
+        # What is imported later ends earlier.
+        from greenpool.aio import run_coroutine
+
+        begun, ending, refused = threading.Event(), threading.Event(), threading.Event()
+
+        async def linger():
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ending.set()
+                while not refused.is_set():
+                    await asyncio.sleep(0)
+
+        async def late():
+            print("too late", flush=True)
+
+        def wait():
+            try:
+                run_coroutine(linger())
+            except asyncio.CancelledError:
+                print("cancelled", flush=True)
+
+        def come_late():
+            ending.wait()
+            try:
+                run_coroutine(late())
+            except RuntimeError as error:
+                print(str(error).partition(" and ")[0], flush=True)
+            refused.set()
+
+        runtime.spawn(wait)
+        runtime.spawn(come_late)
+        begun.wait()
+        """
+    )
+    assert output == "the asyncio loop ends with the interpreter\ncancelled\n"
+
+
+def test_a_coroutine_that_does_not_end_keeps_no_greenlet_from_its_end() -> None:
+    output = run_script(
+        """
+        import asyncio, warnings
+        import greenpool
+        from greenpool.event import Event
+
+        warnings.simplefilter("ignore", ResourceWarning)
+        runtime = greenpool.Runtime(pool_size=1)
+        # What is imported later ends earlier.
+        from greenpool import aio
+
+        aio.EXIT_SECONDS = 0.1
+        begun = Event()
+
+        async def stubborn():
+            begun.set()
+            while True:
+                try:
+                    await asyncio.sleep(3600)
+                except asyncio.CancelledError:
+                    pass
+
+        def wait():
+            try:
+                aio.run_coroutine(stubborn())
+            except RuntimeError as error:
+                print(str(error).partition(" before ")[0], flush=True)
+
+        runtime.spawn(wait)
+        begun.wait()
+        # Its exit waits for the runtime, and that for the greenlet.
+        """
+    )
+    assert output == "the asyncio loop has ended\n"
+
+
+def test_a_task_that_exits_while_the_loop_ends_keeps_no_other_from_its_end() -> None:
+    output = run_script(
+        """
+        import asyncio
+        from greenpool.aio import run_coroutine
+
+        async def background(number):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                print("cleaned up", flush=True)
+                raise SystemExit
+
+        async def main():
+            main.tasks = [asyncio.create_task(background(number)) for number in range(3)]
+            await asyncio.sleep(0)
+
+        run_coroutine(main())
+        """
+    )
+    assert output == "cleaned up\n" * 3
+
+
 def test_a_forked_child_has_a_loop_of_its_own() -> None:
     output = run_script(
         """
