@@ -5,8 +5,8 @@ outlives its task: it takes the next new task from the ready queue itself, witho
 the hub's free list and waits to be given one.
 
 Between two tasks nothing of the first may remain on the carrier: its context, its pending interrupts, its
-credit, its placement, its local variables.  Its exception state ends with the ``except`` clauses of ``Task._execute``,
-whose frame also held its locals.
+credit, its placement, its local variables.  Its exception state ends with the ``except`` clauses of
+``Task._execute``, whose frame also held its locals.
 
 A carrier is always *started* by the hub's loop: one greenlet starting another would nest the interpreter's
 recursion depth.  Resuming one that has started may be done from any greenlet of the hub.

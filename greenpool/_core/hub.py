@@ -41,7 +41,7 @@ from .current import (
     thread_hub,
 )
 from .deadlock import FIRST_LOOK, LONGEST_LOOK, describe, nothing_can_wake, remember, remembered
-from .descriptor import RARE, READ, WRITE, Registration
+from .descriptor import IN, OUT, RARE, READ, WRITE, Registration
 from .errors import LoopExit
 from .inbox import Call, Inbox, make_waker
 from .native import HAS_GIL, get_ident, original_threading
@@ -247,6 +247,11 @@ class Hub:
             # A signal handler raised while the loop itself was running; the pass may be unfinished.
             if self.mark in self.ready:
                 self.ready.remove(self.mark)
+            if self.starting is not None:
+                self.ready.append(self.starting)
+                self.starting = None
+            # What the poller had to say may be lost: everyone asks the kernel once more.
+            self._dispatch([(fd, IN | OUT) for fd in self.registrations])
             self.on_system_error(exception)
 
     def _pass(self) -> None:

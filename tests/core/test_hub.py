@@ -283,6 +283,50 @@ def test_an_error_of_a_callback_does_not_stop_the_loop(
     assert ran == [1]
 
 
+def test_what_the_poller_said_is_not_lost_when_a_signal_handler_raises() -> None:
+    """As a Ctrl-C that comes together with the data."""
+    hub = current_hub()
+
+    class Struck:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(poller, name)
+
+        def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+            events = poller.poll(timeout)
+            if any(fd == ours.fileno() for fd, _ in events):
+                hub.poller = poller
+                raise KeyboardInterrupt
+            return events
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        reader = greenpool.spawn(ours.recv, 10)
+        greenpool.sleep(0.001)
+        poller, hub.poller = hub.poller, Struck()  # type: ignore[assignment]
+        theirs.send(b"x")
+        with pytest.raises(KeyboardInterrupt):
+            greenpool.sleep(60)
+        assert reader.get() == b"x"
+
+
+def test_a_task_is_not_lost_when_a_signal_handler_raises_before_it_has_a_carrier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = current_hub()
+    monkeypatch.setattr(hub, "free_carriers", [])
+    make = hub_module.Carrier
+
+    def struck(hub: Hub) -> Any:
+        monkeypatch.setattr(hub_module, "Carrier", make)
+        raise KeyboardInterrupt
+
+    started = greenpool.spawn(lambda: 7)
+    monkeypatch.setattr(hub_module, "Carrier", struck)
+    with pytest.raises(KeyboardInterrupt):
+        started.join()
+    assert started.get() == 7
+
+
 def test_the_report_of_an_error_names_greenlet_and_hub(capsys: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         raise ValueError("as raised")
