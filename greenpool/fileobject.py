@@ -20,6 +20,7 @@ import functools
 import io
 import os
 import stat
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,7 @@ from typing import Any
 from ._core.current import current_greenlet
 from ._core.descriptor import IN, OUT, Descriptor
 from .lock import RLock
-from .os import _WOULD_BLOCK, _may_fill_up, _unless_it_blocks, _write_in_pieces
+from .os import _WOULD_BLOCK, _asks_for_bytes, _cannot_park, _may_fill_up, _unless_it_blocks, _write_all
 
 __all__ = ["FileObject", "FileObjectBlock", "FileObjectPosix", "FileObjectThread"]
 
@@ -70,23 +71,25 @@ class FileIO(_Owning, io.FileIO):
         else:
             registration.wait_write(current_greenlet())
 
-    def _receive(self, function: Callable[..., Any], *args: Any) -> Any:
-        if not self.readable():
-            return function(*args)
+    def _receive(self, size: Any, function: Callable[..., Any], argument: Any) -> Any:
+        if not self.readable() or not _asks_for_bytes(size) or sys.is_finalizing():
+            return function(argument)
         while True:
-            result = _unless_it_blocks(self.fileno(), IN, function, *args)
+            result = _unless_it_blocks(self.fileno(), IN, function, argument)
             if result is _WOULD_BLOCK or (result is None and self.always_park):
                 self._wait(IN)
             else:
                 return result
 
     def readinto(self, buffer: Any, /) -> int | None:
-        return self._receive(super().readinto, buffer)  # type: ignore[no-any-return]
+        with memoryview(buffer) as view:
+            size = 0 if view.readonly else view.nbytes
+        return self._receive(size, super().readinto, buffer)  # type: ignore[no-any-return]
 
     def read(self, size: int | None = -1, /) -> bytes | None:  # type: ignore[override]
-        if size is None or size < 0:
+        if size is None or (isinstance(size, int) and size < 0):
             return self.readall()
-        return self._receive(super().read, size)  # type: ignore[no-any-return]
+        return self._receive(size, super().read, size)  # type: ignore[no-any-return]
 
     def readall(self) -> bytes | None:  # type: ignore[override]
         chunks = []
@@ -97,7 +100,7 @@ class FileIO(_Owning, io.FileIO):
     def write(self, data: Any, /) -> int | None:  # type: ignore[override]
         if not self.writable() or not (self.always_park or _may_fill_up(self.fileno())):
             return super().write(data)
-        return _write_in_pieces(self.fileno(), data, functools.partial(self._wait, OUT))
+        return _write_all(self.fileno, super().write, data, functools.partial(self._wait, OUT))
 
     def close(self) -> None:
         """Close the descriptor; greenlets that wait for it get OSError(EBADF)."""
@@ -136,6 +139,9 @@ class BlockFileIO(_Owning, io.FileIO):
 
 
 def _blocking(function: Callable[..., Any], *args: Any) -> Any:
+    if _cannot_park():
+        # A file that was not closed writes what it still has when it is collected, wherever that is.
+        return function(*args)
     from .threadpool import blocking
 
     return blocking(function, *args)

@@ -2,9 +2,15 @@
 
 *Reading and writing.*  Descriptors stay as they are, blocking by default, because the flag that makes one
 non-blocking is shared with every process that has it.  So ``read`` asks first whether the system call would
-block, and parks until it would not.  A blocking ``write`` of more than a pipe has room for would block in
-the middle, so it is made in pieces of PIPE_BUF bytes, for which a pipe that is ready has room.  Regular files
-are always ready; on a descriptor that is non-blocking already, the system call itself says EAGAIN.
+block, and parks until it would not.  A blocking ``write`` of more than there is room for would block in the
+middle, and what is done about it depends on what the descriptor is:
+
+- To a pipe it is made in pieces of PIPE_BUF bytes, for which a pipe that is ready has room.
+- A socket takes a flag for one call only, MSG_DONTWAIT; pieces would split a message of a datagram socket.
+- A terminal is "ready" however little room it has, so a thread writes to it.
+
+Regular files are always ready; on a descriptor that is non-blocking already, the system call itself says
+EAGAIN.
 
 *Waiting for children.*  ``waitpid`` for one child waits for its pidfd (Linux) or its kqueue event (macOS and
 the BSDs), and reaps it then with WNOHANG.  Where there is neither, and for any of several children, a thread
@@ -18,7 +24,8 @@ status away.  No handler for SIGCHLD is installed.
 has to a thread that already stands still for the fork (python/cpython#133130), and the child then waits for
 it for ever.
 
-*When the interpreter is finalized* there are no hubs any more: what finalizers call then blocks.
+*When the interpreter is finalized* there are no hubs any more: what finalizers call then blocks.  So does a
+write in a hub's loop: a file may be collected there, with data that it has not written yet.
 
 *Threads*: any.
 """
@@ -28,13 +35,16 @@ it for ever.
 
 from __future__ import annotations
 
+import _socket
 import fcntl as _fcntl
 import os as _standard
 import select as _standard_select
 import stat as _stat
 from collections.abc import Callable as _Callable
 from collections.abc import Sequence as _Sequence
+from operator import index as _index
 from sys import is_finalizing as _is_finalizing
+from sys import maxsize as _maxsize
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
@@ -49,6 +59,8 @@ if _TYPE_CHECKING:
 _take_names(_standard, globals())
 
 from ._core import native as _native  # noqa: E402
+from ._core.current import getcurrent as _getcurrent  # noqa: E402
+from ._core.current import thread_hub as _thread_hub  # noqa: E402
 from ._core.descriptor import IN as _IN  # noqa: E402
 from ._core.descriptor import OUT as _OUT  # noqa: E402
 from ._core.descriptor import ready_now as _ready_now  # noqa: E402
@@ -63,6 +75,7 @@ _O_ACCMODE = _standard.O_RDONLY | _standard.O_WRONLY | _standard.O_RDWR
 
 _native_readv: _Any = getattr(_standard, "readv", None)
 _native_system = _standard.system
+_native_writev: _Any = getattr(_standard, "writev", None)
 _native_wait3: _Any = getattr(_standard, "wait3", None)
 _native_wait4: _Any = getattr(_standard, "wait4", None)
 _native_waitid: _Any = getattr(_standard, "waitid", None)
@@ -118,27 +131,52 @@ def _when_ready(fd: int, bits: int, function: _Callable[..., _Any], *args: _Any)
     return result
 
 
+def _asks_for_bytes(length: _Any) -> bool:
+    """False for what the system call need not wait for: nothing, or no size at all, which it refuses."""
+    try:
+        return 0 < _index(length) <= _maxsize
+    except TypeError:
+        return False
+
+
 def read(fd: int, length: int, /) -> bytes:
     """As ``os.read``, parking the greenlet."""
+    if not _asks_for_bytes(length):
+        return _native.read(fd, length)
     return _when_ready(fd, _IN, _native.read, fd, length)  # type: ignore[no-any-return]
 
 
 if _native_readv is not None:
 
+    def _have_room(buffers: _Any) -> bool:
+        """As ``_asks_for_bytes``, of the buffers that are to be filled."""
+        room = 0
+        try:
+            for buffer in buffers:
+                with memoryview(buffer) as view:
+                    if view.readonly:
+                        return False
+                    room += view.nbytes
+        except TypeError:
+            return False
+        return room > 0
+
     def readv(fd: int, buffers: _Sequence[_Any], /) -> int:
         """As ``os.readv``, parking the greenlet."""
+        if not _have_room(buffers):
+            return _native_readv(fd, buffers)  # type: ignore[no-any-return]
         return _when_ready(fd, _IN, _native_readv, fd, buffers)  # type: ignore[no-any-return]
 
 
 def write(fd: int, data: _Buffer, /) -> int:
     """As ``os.write``, parking the greenlet; on a blocking descriptor it writes all of *data*."""
     with memoryview(data) as view:
-        size = view.nbytes
-    if size <= _PIPE_BUF:
-        return _when_ready(fd, _OUT, _native.write, fd, data)  # type: ignore[no-any-return]
-    if not isinstance(fd, int) or fd < 0 or not _may_fill_up(fd):
+        contiguous = view.c_contiguous
+    if not contiguous or not isinstance(fd, int) or fd < 0 or not _may_fill_up(fd):
         return _native.write(fd, data)
-    return _write_in_pieces(fd, data, lambda: _wait_descriptor(fd, _OUT, None))
+    return _write_all(
+        lambda: fd, lambda octets: _native.write(fd, octets), data, lambda: _wait_descriptor(fd, _OUT, None)
+    )
 
 
 def _may_fill_up(fd: int) -> bool:
@@ -147,34 +185,94 @@ def _may_fill_up(fd: int) -> bool:
     return not (_stat.S_ISREG(mode) or _stat.S_ISBLK(mode)) and _may_block(fd, _OUT)
 
 
-def _write_in_pieces(fd: int, data: _Buffer, wait: _Callable[[], object]) -> int:
+def _write_all(
+    fileno: _Callable[[], int], write: _Callable[[_Any], _Any], data: _Buffer, wait: _Callable[[], object]
+) -> int:
     """Write all of *data*, calling *wait* where it would block; the number of bytes written.
 
     That is less than all of them only where an error came in between, as with the system call.
+
+    *fileno* and *write*, the system call, are those of the file: another thread may close it between two
+    pieces, and the number then be that of a foreign file.
     """
     written = 0
     with memoryview(data) as view, view.cast("B") as octets:
-        while written < len(octets):
-            piece = octets[written : written + _PIPE_BUF]
+        while True:
             try:
-                result = _unless_it_blocks(fd, _OUT, _native.write, fd, piece)
+                fd = fileno()
+                result = _write_some(fd, write, octets[written:])
             except BlockingIOError:
-                result = _WOULD_BLOCK  # the descriptor is non-blocking
-            except OSError:
+                result = None
+            except (OSError, ValueError):
                 if written:
                     break
                 raise
-            if result is _WOULD_BLOCK:
-                wait()
-            else:
+            # None: the descriptor is non-blocking.
+            if result is not None and result is not _WOULD_BLOCK:
                 written += result
+                if written >= len(octets):
+                    break
+            elif _cannot_park():
+                _wait_natively(fd)
+            else:
+                wait()
     return written
 
 
-if hasattr(_standard, "writev"):
+def _write_some(fd: int, write: _Callable[[_Any], _Any], octets: memoryview) -> _Any:
+    """Write as many of *octets* as can be without blocking; ``_WOULD_BLOCK`` where that is none."""
+    mode = _standard.fstat(fd).st_mode
+    if _stat.S_ISSOCK(mode):
+        return _Borrowed(fd).send(octets, _socket.MSG_DONTWAIT)
+    if not octets:
+        return write(octets)
+    if _stat.S_ISFIFO(mode):
+        octets = octets[:_PIPE_BUF]
+    elif _stat.S_ISCHR(mode) and _standard.isatty(fd) and _may_block(fd, _OUT) and not _cannot_park():
+        from .threadpool import blocking
+
+        # Not a view of what the caller may change, or let go, when it is killed: the thread goes on.
+        return blocking(write, bytes(octets))
+    return _unless_it_blocks(fd, _OUT, write, octets)
+
+
+class _Borrowed(_socket.socket):
+    """A socket for one call, over a descriptor of somebody else's, which it leaves open."""
+
+    def __init__(self, fd: int) -> None:
+        # Family and type are not looked at.  SOCK_NONBLOCK is kept from the kernel, too, but without it
+        # socket.setdefaulttimeout would have the descriptor made non-blocking here.
+        kind = _socket.SOCK_STREAM | getattr(_socket, "SOCK_NONBLOCK", 0)
+        super().__init__(_socket.AF_UNIX, kind, 0, fd)
+
+    def __del__(self) -> None:
+        """In the place of the finalizer that closes; no exception can come in before it, as with detach."""
+
+
+def _cannot_park() -> bool:
+    """Whether this is a finalizer at the interpreter's end, or one in the hub's loop."""
+    if _is_finalizing():
+        return True
+    hub = _thread_hub()
+    return hub is not None and _getcurrent() is hub.loop
+
+
+def _wait_natively(fd: int) -> None:
+    """Block the thread until *fd* can be written to."""
+    if _native.poll is None:
+        _native.select([], [fd], [])
+    else:
+        asked = _native.poll()
+        asked.register(fd, _standard_select.POLLOUT)
+        asked.poll()
+
+
+if _native_writev is not None:
 
     def writev(fd: int, buffers: _Sequence[_Any], /) -> int:
         """As ``os.writev``, parking the greenlet."""
+        if not hasattr(buffers, "__getitem__"):
+            return _native_writev(fd, buffers)  # type: ignore[no-any-return]  # it refuses all but sequences
         return write(fd, b"".join(buffers))
 
 

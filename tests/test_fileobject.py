@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import pty
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ from typing import Any
 import pytest
 
 import greenpool
+from greenpool import os as green_os
 from greenpool import socket
 from greenpool.fileobject import FileIO as PollerFileIO
 from greenpool.fileobject import (
@@ -282,3 +287,111 @@ def test_on_every_hub_of_a_pool(pipe: tuple[int, int]) -> None:
             for _ in readers:
                 writing.write(b"line\n")
             assert [reader.get() for reader in readers] == [b"line\n"] * 9
+
+
+# What need not wait, and what the descriptor is.
+
+
+def test_nothing_is_not_waited_for(pipe: tuple[int, int]) -> None:
+    """The pipe is empty."""
+    with FileObject(pipe[0], "rb", 0) as reading, FileObject(pipe[1], "wb", 0) as writing:
+        assert reading.read(0) == b""
+        assert reading.readinto(bytearray()) == 0
+        with pytest.raises(TypeError):
+            reading.read("x")
+        with pytest.raises(TypeError):
+            reading.readinto(b"read-only")
+        assert writing.write(b"") == 0
+
+
+@pytest.mark.parametrize("kind", ["SOCK_DGRAM", "SOCK_SEQPACKET"])
+def test_a_message_is_not_split(kind: str) -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, getattr(socket, kind))
+    with far, FileObject(near, "wb", 0) as file:
+        file.write(bytes(10_000))
+        file.write(b"next")
+        assert [len(far.recv(20_000)), far.recv(20_000)] == [10_000, b"next"]
+
+
+def test_closed_between_two_pieces(
+    pipe: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another thread, say; and the kernel gives the number out anew."""
+    writing = FileObject(pipe[1], "wb", 0)
+    ready_now = green_os._ready_now
+    foreign: list[Any] = []
+    asked = 0
+
+    def ready(fd: int, bits: int) -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            writing.close()
+            foreign.append(open(tmp_path / "foreign", "wb+", 0))  # noqa: SIM115
+        return ready_now(fd, bits)
+
+    monkeypatch.setattr(green_os, "_ready_now", ready)
+    assert writing.write(bytes(20_000)) == 8192
+    (file,) = foreign
+    with file:
+        assert file.fileno() == pipe[1]
+        assert file.read() == b""
+    os.close(pipe[0])
+
+
+# Where a finalizer may not park.
+
+
+def test_what_is_still_buffered_at_the_interpreters_end(tmp_path: Path) -> None:
+    """As with ``open``; a pipe that is full is waited for."""
+    path = tmp_path / "file"
+    script = f"""
+import greenpool
+from greenpool.fileobject import FileObject
+file = FileObject({str(path)!r}, "w")
+file.write("hello")
+pipe = FileObject(1, "w", 1_000_000, closefd=False)
+pipe.write("y" * 300_000)
+greenpool.sleep(0)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert (len(ran.stdout), ran.stderr) == (300_000, b"")
+    assert path.read_text() == "hello"
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_what_is_still_buffered_when_a_file_is_collected_in_the_loop(
+    tmp_path: Path, pipe: tuple[int, int]
+) -> None:
+    """Links are called there."""
+    files: list[Any] = []
+
+    def write(file: Any, size: int) -> None:
+        file.write(b"y" * size)
+        files.append(file)
+
+    def collect(greenlet: Any) -> None:
+        files.clear()
+        gc.collect()
+
+    path = tmp_path / "file"
+    writing = greenpool.spawn(lambda: write(FileObject(path, "wb"), 5))
+    writing.rawlink(collect)
+    writing.join()
+    greenpool.sleep(0)
+    assert path.read_bytes() == b"y" * 5
+
+    received: list[bytes] = []
+
+    def receive() -> None:
+        with open(pipe[0], "rb") as reading:
+            received.append(reading.read())
+
+    reader = threading.Thread(target=receive)
+    reader.start()
+    writing = greenpool.spawn(lambda: write(FileObject(pipe[1], "wb", 1_000_000), 300_000))
+    writing.rawlink(collect)
+    writing.join()
+    greenpool.sleep(0)
+    reader.join()
+    assert received == [b"y" * 300_000]

@@ -7,9 +7,11 @@ import os as standard
 import pty
 import select
 import signal
+import socket as standard_socket
 import subprocess
 import sys
 import threading
+import tty
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -540,3 +542,116 @@ def test_a_number_that_another_thread_has_closed_and_the_kernel_given_out_again(
 
     with greenpool.Runtime(pool_size=1) as runtime:
         assert runtime.spawn(main).get() == b"x"
+
+
+# Reading and writing: what need not wait, and what a descriptor is.
+
+
+@pytest.mark.parametrize(
+    ("function", "argument"),
+    [
+        ("read", 0),
+        ("read", -1),
+        ("read", 2**100),
+        ("read", "x"),
+        ("read", None),
+        ("readv", []),
+        ("readv", [bytearray()]),
+        ("readv", [b"read-only"]),
+        ("readv", 3),
+    ],
+)
+def test_nothing_and_no_size_are_not_waited_for(
+    function: str, argument: Any, pipe: tuple[int, int]
+) -> None:
+    """The pipe is empty; but the system call returns nothing, or refuses its argument, at once."""
+
+    def outcome(module: Any) -> Any:
+        try:
+            return getattr(module, function)(pipe[0], argument)
+        except (OSError, TypeError, OverflowError, BufferError) as error:
+            return type(error), str(error)
+
+    assert outcome(os) == outcome(standard)
+
+
+def fill(fd: int) -> None:
+    standard.set_blocking(fd, False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            standard.write(fd, bytes(4096))
+    standard.set_blocking(fd, True)
+
+
+def test_writing_nothing_to_a_full_pipe(pipe: tuple[int, int]) -> None:
+    fill(pipe[1])
+    assert os.write(pipe[1], b"") == os.writev(pipe[1], [b"", b""]) == 0
+
+
+def test_write_refuses_what_is_not_contiguous(pipe: tuple[int, int]) -> None:
+    with pytest.raises(BufferError, match="not C-contiguous"):
+        os.write(pipe[1], memoryview(bytes(20_000))[::2])
+
+
+def test_writev_refuses_what_is_no_sequence(pipe: tuple[int, int]) -> None:
+    with pytest.raises(TypeError, match="must be a sequence"):
+        os.writev(pipe[1], iter([b"x"]))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [standard_socket.SOCK_DGRAM, standard_socket.SOCK_SEQPACKET])
+def test_a_message_is_not_split(kind: int) -> None:
+    near, far = standard_socket.socketpair(standard_socket.AF_UNIX, kind)
+    with near, far:
+        message = bytes(10_000)
+        assert os.write(near.fileno(), message) == 10_000
+        assert os.writev(near.fileno(), [b"ab", message]) == 10_002
+        assert [len(far.recv(20_000)), len(far.recv(20_000))] == [10_000, 10_002]
+        # As the system call: a message of no bytes is a message.
+        os.write(near.fileno(), b"")
+        os.write(near.fileno(), b"last")
+        assert [far.recv(10), far.recv(10)] == [b"", b"last"]
+
+
+@pytest.mark.parametrize("kind", [standard_socket.SOCK_STREAM, standard_socket.SOCK_DGRAM])
+def test_write_parks_while_a_socket_takes_no_more(kind: int) -> None:
+    near, far = standard_socket.socketpair(standard_socket.AF_UNIX, kind)
+    with near, far:
+
+        def send() -> list[int]:
+            return [os.write(near.fileno(), bytes(30_000)) for _ in range(50)]
+
+        sending = greenpool.spawn(send)
+        received = 0
+        while received < 50 * 30_000:
+            received += len(os.read(far.fileno(), 30_000))
+        assert sending.get() == [30_000] * 50
+
+
+def test_a_socket_is_left_blocking() -> None:
+    near, far = standard_socket.socketpair()
+    with near, far:
+        standard_socket.setdefaulttimeout(60)
+        try:
+            os.write(near.fileno(), b"x")
+        finally:
+            standard_socket.setdefaulttimeout(None)
+        assert standard.get_blocking(near.fileno())
+
+
+@pytest.mark.parametrize("writer", ["master", "slave"])
+def test_a_terminal_with_little_room(writer: str) -> None:
+    """It is "ready" as long as there is room for one byte; who would read is a greenlet of the same hub."""
+    near, far = pty.openpty()
+    tty.setraw(far)
+    writing, reading = (near, far) if writer == "master" else (far, near)
+
+    def send() -> int:
+        return sum(os.write(writing, bytes(size)) for size in (200_000, 3000, 1000))
+
+    sending = greenpool.spawn(send)
+    received = 0
+    while received < 204_000:
+        received += len(os.read(reading, 1000))
+    assert sending.get() == 204_000
+    standard.close(near)
+    standard.close(far)
