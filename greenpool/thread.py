@@ -22,7 +22,7 @@ from typing import Any
 from greenlet import GreenletExit
 
 from ._core.carrier import Carrier
-from ._core.current import finalizing_greenlet, getcurrent
+from ._core.current import CREDIT, finalizing_greenlet, getcurrent
 from ._core.hub import yield_now
 from ._core.native import RLock as _NativeRLock
 from ._core.native import get_ident as _native_ident
@@ -55,6 +55,16 @@ exit_thread = exit
 # Locks.  Threads may poll: ``while q.empty(): pass`` does not keep OS threads from running, and nearly each
 # such loop goes through a lock.  So in these locks, other than in those of greenpool.lock, an acquire counts
 # as an operation that did not have to wait, as those of sockets do, and yields when the budget is used up.
+#
+# An exception that is pending (a kill, a Timeout) would be raised there: out of an ``event.set()`` in some
+# ``finally``, or before a thread has said that it has started.  So only who goes on and on, as a loop that
+# polls does, gets it there, after as many operations again.
+#
+# Nor does a greenlet that forks yield: until the hub's own hook has run in the child, those that only the
+# parent has are ready there, too, and ``threading`` takes its locks before.
+
+# The greenlets that fork.
+_forking: set[object] = set()
 
 
 def _spend() -> None:
@@ -66,8 +76,16 @@ def _spend() -> None:
     except RuntimeError:
         finalizing_greenlet()
         return
-    if credit < 0:
+    if credit < 0 and (not greenlet.interrupts or credit < -CREDIT) and greenlet not in _forking:
         yield_now()
+
+
+def _before_fork() -> None:
+    _forking.add(_current())
+
+
+def _after_fork_in_parent() -> None:
+    _forking.discard(_current())
 
 
 # Where threading.Lock is this type, as from CPython 3.13 on, it can be called.
@@ -128,25 +146,26 @@ class RLock(_RLock):
 _threads_lock = _NativeRLock()
 # Green threads that are alive, for _count.
 _alive = 0
-# Threads that _shutdown has to wait for.
-_waited_for: set[_ThreadHandle] = set()
+# Those of them that have a handle, by which they are joined.
+_running: set[_ThreadHandle] = set()
 
 
 class _GreenThread(Task):
     """The greenlet of one thread."""
 
-    __slots__ = ("daemon", "sentinel")
+    __slots__ = ("counted", "daemon", "sentinel", "handle")
 
     def __init__(self, run: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         # Not as the task's function, which would run in the place of _run.
         super().__init__(None, run, *args, context=Context(), **kwargs)
+        self.counted = False
         # A thread that was started with start_new_thread is waited for by whoever waits for its
         # sentinel, and by nobody else.
         self.daemon = True
         self.sentinel: Sentinel | None = None
+        self.handle: _ThreadHandle | None = None
 
     def _run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
-        global _alive
         hub: Any = self.hub
         if self.daemon:
             hub.daemons += 1
@@ -159,10 +178,33 @@ class _GreenThread(Task):
         finally:
             if self.daemon:
                 hub.daemons -= 1
-            with _threads_lock:
+
+    def _finish(self) -> None:
+        # Not in _run, which one that ends with its OS thread may never leave, or never have entered.
+        super()._finish()
+        self._uncount()
+        if self.sentinel is not None:
+            self.sentinel.release()
+        if self.handle is not None:
+            self.handle._done.set()
+
+    def _count(self) -> None:
+        global _alive
+        with _threads_lock:
+            self.counted = True
+            _alive += 1
+            if self.handle is not None:
+                _running.add(self.handle)
+
+    def _uncount(self) -> None:
+        global _alive
+        with _threads_lock:
+            # What ended with its OS thread may end once more when its carrier is let go.
+            if self.counted:
+                self.counted = False
                 _alive -= 1
-            if self.sentinel is not None:
-                self.sentinel.release()
+                if self.handle is not None:
+                    _running.discard(self.handle)
 
 
 def _after_fork_in_child() -> None:
@@ -170,52 +212,70 @@ def _after_fork_in_child() -> None:
     _threads_lock._at_fork_reinit()  # type: ignore[attr-defined]
     survivor = getattr(getcurrent(), "task", None)
     _alive = 1 if isinstance(survivor, _GreenThread) else 0
-    for handle in list(_waited_for):
+    for handle in list(_running):
+        handle._done._at_fork_reinit()
         if handle.ident != get_ident():
-            _waited_for.discard(handle)
+            _running.discard(handle)
+            handle._done.set()
+    # That of the hub has run, as its module was imported before.
+    _forking.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
+
+
+# The one type that sys.__unraisablehook__ accepts; no module has it.
+_UnraisableHookArgs: Any = next(
+    kind for kind in tuple.__subclasses__() if kind.__name__ == "UnraisableHookArgs"
+)
 
 
 def _report(function: object, exception: BaseException) -> None:
     message = "Exception ignored in thread started by"
     if sys.version_info >= (3, 13):
         message, function = f"{message} {function!r}", None
-    report: Any = sys.unraisablehook
-    report(
-        _Unraisable(
-            exc_type=type(exception),
-            exc_value=exception,
-            exc_traceback=exception.__traceback__,
-            err_msg=message,
-            object=function,
-        )
+    # From the thread's function on.
+    traceback = exception.__traceback__ and exception.__traceback__.tb_next
+    sys.unraisablehook(
+        _UnraisableHookArgs((type(exception), exception, traceback, message, function))
     )
 
 
-class _Unraisable:
-    """The argument of ``sys.unraisablehook``, whose own type cannot be made from Python."""
-
-    def __init__(self, **attributes: Any) -> None:
-        self.__dict__.update(attributes)
+def _thread_of(function: Callable[..., object]) -> Any:
+    """The ``threading.Thread`` that starts itself with *function*; None where somebody else starts one."""
+    if getattr(function, "__name__", "") == "_bootstrap":
+        return getattr(function, "__self__", None)
+    return None
 
 
 def _start(
-    function: Callable[..., object], args: Any, kwargs: Any, daemon: bool
+    function: Callable[..., object],
+    args: Any,
+    kwargs: Any,
+    daemon: bool,
+    handle: _ThreadHandle | None = None,
 ) -> _GreenThread:
-    global _alive
     thread = _GreenThread(function, *args)
     thread._kwargs = dict(kwargs) or None
     thread.daemon = daemon
-    with _threads_lock:
-        _alive += 1
+    owner = _thread_of(function)
+    if owner is not None:
+        # In the place of threading's Event, which takes a lock to be set.  A thread whose hub is told to stop
+        # could be ended while it waits for that, and who has started it would wait for ever.
+        owner._started = Event()
+    if handle is not None:
+        handle.ident = id(thread)
+        thread.handle = handle
+    thread._count()
     try:
         thread.start()
     except BaseException:
-        with _threads_lock:
-            _alive -= 1
+        thread._uncount()
         raise
     return thread
 
@@ -235,19 +295,23 @@ def start_new_thread(
         raise TypeError("optional 3rd arg must be a dictionary")
     sys.audit("_thread.start_new_thread", function, args, kwargs)
     # A thread of threading.Thread is a daemon or not; others are never waited for.
-    daemon = getattr(getattr(function, "__self__", None), "daemon", True)
+    daemon = getattr(_thread_of(function), "daemon", True)
     return id(_start(function, args, kwargs or {}, bool(daemon)))
 
 
 start_new = start_new_thread
 
 
+def _current() -> Any:
+    try:
+        return getcurrent()
+    except RuntimeError:
+        return finalizing_greenlet()
+
+
 def get_ident() -> int:
     """The identifier of the calling green thread; an OS thread's own outside of any."""
-    try:
-        greenlet = getcurrent()
-    except RuntimeError:
-        greenlet = finalizing_greenlet()
+    greenlet = _current()
     if type(greenlet) is Carrier:
         return id(greenlet.task)
     if greenlet.parent is None or not hasattr(greenlet, "hub") or hasattr(greenlet, "signalnum"):
@@ -271,22 +335,30 @@ class Sentinel(Event):
     *acquires* it first; every other acquire waits for the release at the thread's end, and all wait at once.
     """
 
-    __slots__ = ("_armed",)
+    __slots__ = ("_armed", "held")
 
     def __init__(self) -> None:
         Event.__init__(self)
         self._armed = False
+        # By somebody who acquired it after the end, for whom ``is_alive`` is still true.
+        self.held = False
 
-    def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+    def wait_for_end(self, blocking: bool = True, timeout: float | None = -1) -> bool:
         """Wait at most *timeout* seconds (-1 or None: for ever) for the thread to end; True once it has."""
-        if not self._armed:
-            self._armed = True
-            return True
         _spend()
         limit = _lock_timeout(blocking, timeout)
         return self.wait(limit) if blocking else self.is_set()
 
-    release = Event.set
+    def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+        if not self._armed:
+            self._armed = True
+            return True
+        self.held = self.wait_for_end(blocking, timeout)
+        return self.held
+
+    def release(self) -> None:
+        self.held = False
+        self.set()
 
     def locked(self) -> bool:
         """True while the thread lives."""
@@ -310,12 +382,16 @@ def _set_sentinel() -> Sentinel:
 # From CPython 3.13 on.
 
 
+_NativeHandle: Any = getattr(_thread, "_ThreadHandle", None)
+
+
 class _ThreadHandle:
     """What ``threading.Thread`` knows of its running thread."""
 
     def __init__(self) -> None:
         self.ident = 0
         self._started = False
+        self._daemon = True
         self._done = Event()
 
     def __repr__(self) -> str:
@@ -352,6 +428,11 @@ def start_joinable_thread(
     """Start a green thread; errors as ``_thread.start_joinable_thread``."""
     if not callable(function):
         raise TypeError("thread function must be callable")
+    if _NativeHandle is not None and isinstance(handle, _NativeHandle):
+        # Of a threading.Thread that was made before patching.
+        owner = _thread_of(function)
+        if owner is not None and owner._handle is handle:
+            owner._handle = handle = _ThreadHandle()
     if handle is None:
         handle = _ThreadHandle()
     elif not isinstance(handle, _ThreadHandle):
@@ -359,27 +440,12 @@ def start_joinable_thread(
     if handle._started:
         raise RuntimeError("thread already started")
     sys.audit("_thread.start_joinable_thread", function, int(daemon), handle)
-    joinable = handle
-
-    def run() -> None:
-        joinable.ident = get_ident()
-        try:
-            function()
-        finally:
-            with _threads_lock:
-                _waited_for.discard(joinable)
-            joinable._done.set()
-
     handle._started = True
-    if not daemon:
-        with _threads_lock:
-            _waited_for.add(handle)
+    handle._daemon = daemon
     try:
-        handle.ident = id(_start(run, (), {}, daemon))
+        _start(function, (), {}, daemon, handle)
     except BaseException:
         handle._started = False
-        with _threads_lock:
-            _waited_for.discard(handle)
         raise
     return handle
 
@@ -389,7 +455,9 @@ def _shutdown() -> None:
     while True:
         with _threads_lock:
             # Oneself is not waited for.
-            handles = [handle for handle in _waited_for if handle.ident != get_ident()]
+            handles = [
+                handle for handle in _running if not handle._daemon and handle.ident != get_ident()
+            ]
         if not handles:
             return
         for handle in handles:

@@ -68,7 +68,7 @@ def _wait_for_tstate_lock(standard: _Any) -> _Any:
         sentinel = self._tstate_lock
         if type(sentinel) is not _green.Sentinel:
             standard(self, block, timeout)
-        elif sentinel.acquire(block, timeout):
+        elif sentinel.wait_for_end(block, timeout) and (block or not sentinel.held):
             self._stop()
 
     return _wait_for_tstate_lock

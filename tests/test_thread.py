@@ -5,12 +5,14 @@ from __future__ import annotations
 import _thread as standard
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import greenpool
 from greenpool import thread
+from greenpool._core.current import CREDIT
 from greenpool.event import Event
 from greenpool.threadpool import blocking
 
@@ -109,6 +111,61 @@ def test_who_polls_a_lock_lets_others_run(make: Any) -> None:
     while not seen:
         with lock:
             pass
+
+
+@pytest.mark.parametrize("make", [thread.allocate_lock, thread.RLock])
+def test_a_kill_that_is_pending_does_not_strike_who_need_not_wait(make: Any) -> None:
+    lock = make()
+    passed: list[bool] = []
+
+    def work() -> None:
+        greenpool.sleep(0)  # is killed meanwhile, so that its next wait raises
+        for _ in range(CREDIT + 1):
+            with lock:
+                pass
+        passed.append(True)
+        greenpool.sleep(0)
+        passed.append(False)
+
+    worker = greenpool.spawn(work)
+    greenpool.sleep(0)
+    worker.kill()
+    assert passed == [True]
+
+
+def test_a_kill_that_is_pending_ends_a_loop_that_polls() -> None:
+    lock = thread.allocate_lock()
+
+    def poll() -> None:
+        greenpool.sleep(0)  # is killed meanwhile
+        while True:
+            with lock:
+                pass
+
+    poller = greenpool.spawn(poll)
+    greenpool.sleep(0)
+    poller.kill()
+    assert poller.dead
+
+
+def test_a_thread_has_ended_once_its_os_thread_has(on_new_thread: Callable[..., Any]) -> None:
+    """Also one that would still have waited."""
+    before = thread._count()
+
+    def wait() -> None:
+        try:
+            Event().wait()
+        finally:
+            Event().wait()
+
+    def start() -> thread._ThreadHandle:
+        handle = thread.start_joinable_thread(wait)
+        greenpool.sleep(0)
+        return handle
+
+    handle = on_new_thread(start)
+    handle.join()
+    assert thread._count() == before
 
 
 def test_a_joinable_thread() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import contextvars
 import gc
 import inspect
 import threading as standard
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -120,6 +122,47 @@ def test_a_timeout_or_a_kill_of_who_joins_does_not_end_the_thread() -> None:
     go.set()
     thread.join()
     assert not thread.is_alive() and thread not in threading.enumerate()
+
+
+def test_a_thread_has_ended_once_its_os_thread_has(on_new_thread: Callable[..., Any]) -> None:
+    """Also one that would still have waited."""
+
+    def wait() -> None:
+        try:
+            threading.Event().wait()
+        finally:
+            threading.Event().wait()
+
+    def start() -> threading.Thread:
+        thread = threading.Thread(target=wait)
+        thread.start()
+        return thread
+
+    thread = on_new_thread(start)
+    thread.join()
+    assert not thread.is_alive()
+
+
+@pytest.mark.usefixtures("fast_switching")
+def test_who_starts_a_thread_as_the_pool_ends_goes_on() -> None:
+    """The thread may be ended before it has begun with its own function."""
+
+    started = standard.Semaphore(0)
+
+    def start_many() -> None:
+        with contextlib.suppress(greenpool.SpawnError):
+            while True:
+                threading.Thread(target=int).start()
+                started.release()
+
+    for _ in range(40):
+        runtime = greenpool.Runtime(pool_size=2)
+        starter = standard.Thread(target=runtime.block_on, args=(start_many,))
+        starter.start()
+        for _ in range(5):
+            started.acquire()
+        runtime.shutdown()
+        starter.join()
 
 
 def test_timer_and_cancel() -> None:

@@ -1,0 +1,112 @@
+"""Threads of patched programs, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+PATCH = "from greenpool import monkey; monkey.patch_all()"
+
+
+def run(script: str) -> str:
+    """Run *script* and return what it prints, warnings and errors included."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=50,
+    )
+    assert not done.returncode, done.stdout
+    return done.stdout
+
+
+def run_patched(script: str) -> str:
+    return run(f"{PATCH}\n{textwrap.dedent(script)}")
+
+
+@needs_fork
+def test_no_greenlet_of_the_parent_runs_in_the_child_of_a_fork() -> None:
+    """However little is left of its budget: the first hook in the child is threading's, which takes locks."""
+    assert (
+        run_patched("""
+        import os, time
+        import greenpool
+        from greenpool._core.current import getcurrent
+        parent = os.getpid()
+        def other():
+            while os.getpid() == parent:
+                time.sleep(0)
+            os._exit(1)
+        greenpool.spawn(other)
+        time.sleep(0)
+        for budget in range(10):
+            getcurrent().credit = budget
+            pid = os.fork()
+            if not pid:
+                os._exit(0)
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), end="")
+        """)
+        == "0" * 10
+    )
+
+
+@needs_fork
+def test_a_thread_of_the_parent_has_ended_in_the_child_of_a_fork() -> None:
+    assert (
+        run_patched("""
+        import os, threading
+        event = threading.Event()
+        thread = threading.Thread(target=event.wait)
+        thread.start()
+        pid = os.fork()
+        if not pid:
+            thread.join()
+            print(thread.is_alive(), len(threading.enumerate()), flush=True)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        print(thread.is_alive())
+        event.set()
+        """)
+        == "False 1\nTrue\n"
+    )
+
+
+def test_threads_that_were_made_before_patching_are_started_after_it() -> None:
+    assert (
+        run(f"""
+        import threading
+        thread = threading.Thread(target=print, args=("thread",))
+        timer = threading.Timer(0.001, print, ("timer",))
+        {PATCH}
+        for each in (thread, timer):
+            each.start()
+            each.join()
+            print(each.is_alive())
+        """)
+        == "thread\nFalse\ntimer\nFalse\n"
+    )
+
+
+def test_an_exception_that_ends_a_thread_is_reported_as_ever() -> None:
+    script = """
+        import _thread, time
+        started = []
+        def fail():
+            started.append(True)
+            raise ValueError("broken")
+        _thread.start_new_thread(fail, ())
+        while not started or _thread._count():
+            time.sleep(0.001)
+        """
+    reports = [run(f"{first}\n{textwrap.dedent(script)}") for first in ("", PATCH)]
+    standard, green = (re.sub("at 0x[0-9a-fA-F]+", "at ...", report) for report in reports)
+    assert "ValueError: broken" in standard
+    assert green == standard
