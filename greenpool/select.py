@@ -4,6 +4,10 @@
 ready it parks the calling greenlet on the descriptors concerned, and then asks again.  So what is found and
 what is raised are the standard module's own.
 
+*It is woken for what was asked for, and for nothing else*: whoever waits for urgent data only would else ask
+again and again while the socket has other data that nobody reads.  Pollers other than epoll know only reading
+and writing, so there such a wait does ask again and again.
+
 *epoll and kqueue* are themselves descriptors that become ready when an event is there, so the hub's poller
 watches them.  (Their C types cannot be subclassed, so the green ones hold one.)
 
@@ -35,8 +39,13 @@ _take_names(_standard, globals())
 
 from ._core import native as _native  # noqa: E402
 from ._core.current import current_greenlet as _current_greenlet  # noqa: E402
+from ._core.descriptor import ERR as _ERR  # noqa: E402
+from ._core.descriptor import HUP as _HUP  # noqa: E402
+from ._core.descriptor import IN as _IN  # noqa: E402
+from ._core.descriptor import OUT as _OUT  # noqa: E402
+from ._core.descriptor import PRI as _PRI  # noqa: E402
+from ._core.descriptor import RDHUP as _RDHUP  # noqa: E402
 from ._core.descriptor import READ as _READ  # noqa: E402
-from ._core.descriptor import WRITE as _WRITE  # noqa: E402
 from ._core.descriptor import Descriptor as _Descriptor  # noqa: E402
 from ._core.descriptor import wait_any as _wait_any  # noqa: E402
 from .socket import _spend  # noqa: E402
@@ -65,10 +74,11 @@ def _ask_and_park(
     ask: _Callable[[], _Any], park: _Callable[[float | None], object], seconds: float | None
 ) -> _Any:
     """Call *ask* until it finds something or *seconds* have passed; *park* in between."""
+    # Somebody who polls in a loop must let the others run at times.  Not with the result in hand: a pending
+    # Timeout is raised there, and an event that is reported once would be lost.
+    _spend()
     found = ask()
     if any(found) or seconds == 0:
-        # Somebody who polls in a loop must let the others run at times.
-        _spend()
         return found
     deadline = None if seconds is None else _monotonic() + seconds
     while True:
@@ -81,6 +91,20 @@ def _ask_and_park(
 def _descriptor_of(fileobj: _Any) -> _Any:
     # What is neither an int nor has a fileno is left to the C function, which says so.
     return fileobj.fileno() if hasattr(fileobj, "fileno") else fileobj
+
+
+# What ends the wait for each of the three, as the kernel has it.
+_READABLE = _IN | _ERR | _HUP
+_WRITABLE = _OUT | _ERR
+_EXCEPTIONAL = _PRI
+
+
+def _wait_for(wanted: list[tuple[_Any, int]], seconds: float | None) -> None:
+    """Park until one of the descriptors may have one of its bits, at most *seconds*."""
+    if _native.epoll is None or _current_greenlet().hub.poller.arm is not None:
+        # A poller that knows only reading and writing.
+        wanted = [(fd, bits if bits & (_IN | _OUT) else _READ) for fd, bits in wanted]
+    _wait_any(wanted, seconds)
 
 
 def select(
@@ -105,15 +129,28 @@ def select(
         return _native.select(rlist, wlist, xlist, 0)
 
     def park(remaining: float | None) -> None:
-        wanted = [(_descriptor_of(fileobj), _READ) for fds in (rlist, xlist) for fileobj in fds]
-        wanted += [(_descriptor_of(fileobj), _WRITE) for fileobj in wlist]
-        _wait_any(wanted, remaining)
+        asked = ((rlist, _READABLE), (wlist, _WRITABLE), (xlist, _EXCEPTIONAL))
+        _wait_for([(_descriptor_of(fileobj), bits) for fds, bits in asked for fileobj in fds], remaining)
 
     return _ask_and_park(ask, park, timeout)  # type: ignore[no-any-return]
 
 
 if hasattr(_standard, "poll"):
-    _WRITING = _standard.POLLOUT | getattr(_standard, "POLLWRNORM", 0) | getattr(_standard, "POLLWRBAND", 0)
+
+    def _mask(*names: str) -> int:
+        """Those of the constants that this system has."""
+        mask = 0
+        for name in names:
+            mask |= getattr(_standard, name, 0)
+        return mask
+
+    # Each of the poller's bits with those of poll that come with it.
+    _BITS = (
+        (_IN, _mask("POLLIN", "POLLRDNORM")),
+        (_PRI, _mask("POLLPRI", "POLLRDBAND")),
+        (_OUT, _mask("POLLOUT", "POLLWRNORM", "POLLWRBAND")),
+        (_RDHUP, _mask("POLLRDHUP")),
+    )
 
     class poll:
         """As ``select.poll``: calling it makes an object whose ``poll`` parks the greenlet.
@@ -186,12 +223,13 @@ if hasattr(_standard, "poll"):
         def _park(self, remaining: float | None) -> None:
             wanted = []
             for fd, mask in self._masks.copy().items():
-                # Errors and hang-ups are reported unasked; READ has them too.
-                bits = _WRITE if mask & _WRITING else 0
-                if mask & ~_WRITING or not bits:
-                    bits |= _READ
+                # Errors and hang-ups are reported unasked.
+                bits = _ERR | _HUP
+                for bit, asked in _BITS:
+                    if mask & asked:
+                        bits |= bit
                 wanted.append((fd, bits))
-            _wait_any(wanted, remaining)
+            _wait_for(wanted, remaining)
 
 
 class _Watched:

@@ -521,3 +521,89 @@ def test_wait_any_is_woken_once_by_several(pipe: tuple[int, int]) -> None:
     assert wakes == [True]
     for fd in (fd for pair in pipes for fd in pair):
         os.close(fd)
+
+
+# What it is woken for.
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """The time left at each park."""
+    waits: list[float | None] = []
+    wait = select._wait_any
+
+    def counted(wanted: list[tuple[int, int]], seconds: float | None) -> bool:
+        waits.append(seconds)
+        return wait(wanted, seconds)
+
+    monkeypatch.setattr(select, "_wait_any", counted)
+    return waits
+
+
+@pytest.fixture
+def unread() -> Iterator[standard_socket.socket]:
+    """A socket with data that nobody reads."""
+    near, far = standard_socket.socketpair()
+    with near, far:
+        far.send(b"x")
+        yield near
+
+
+@needs_epoll
+def test_select_for_exceptional_conditions_does_not_spin(
+    unread: standard_socket.socket, waits: list[float | None]
+) -> None:
+    waiting = greenpool.spawn(select.select, [], [], [unread])
+    for _ in range(200):
+        greenpool.sleep(0)
+    assert waits == [None]
+    waiting.kill()
+
+
+@needs_epoll
+@needs_poll
+@pytest.mark.parametrize("mask", [0, standard.POLLPRI, getattr(standard, "POLLRDHUP", 0)])
+def test_poll_for_anything_but_data_does_not_spin(
+    mask: int, unread: standard_socket.socket, waits: list[float | None]
+) -> None:
+    poller = select.poll()
+    poller.register(unread, mask)
+    waiting = greenpool.spawn(poller.poll)
+    for _ in range(200):
+        greenpool.sleep(0)
+    assert waits == [None]
+    waiting.kill()
+
+
+@needs_epoll
+@needs_poll
+def test_poll_for_the_end_of_the_other_side() -> None:
+    near, far = standard_socket.socketpair()
+    with near, far:
+        far.send(b"x")
+        poller = select.poll()
+        poller.register(near, select.POLLRDHUP)
+        waiting = greenpool.spawn(poller.poll)
+        greenpool.sleep(0)
+        far.shutdown(standard_socket.SHUT_WR)
+        assert waiting.get() == [(near.fileno(), select.POLLRDHUP)]
+
+
+@needs_epoll
+def test_a_kill_takes_no_event_away(pipe: tuple[int, int]) -> None:
+    """It strikes where poll lets the others run, which it does at times although there are events."""
+    reading, writing = pipe
+    os.write(writing, b"x")
+    once = select.EPOLLIN | select.EPOLLONESHOT
+
+    def look_for_ever() -> None:
+        while True:
+            poller.modify(reading, once)
+            assert poller.poll() == [(reading, select.EPOLLIN)]
+
+    with select.epoll() as poller:
+        poller.register(reading, once)
+        looking = greenpool.spawn(look_for_ever)
+        greenpool.sleep(0)
+        looking.kill()
+        assert poller.poll(0) == [(reading, select.EPOLLIN)]
