@@ -166,7 +166,7 @@ park_for_reading(PyObject *registered, PyObject *greenlet, PyObject *ready)
     return is_closed(registered) ? -1 : 0;
 }
 
-/* Count one operation of a carrier that did not have to wait. */
+/* Count one operation of a carrier, before it is carried out: where it yields, what is pending is raised. */
 static int
 spend_credit(PyObject *greenlet)
 {
@@ -337,11 +337,18 @@ send_at_once(PyObject *self, PyObject *data, Py_ssize_t *size)
     if (usual <= 0) {
         return usual < 0 ? FAILED : BY_TWIN;
     }
-    if (get_fd(self, &fd) < 0) {
-        return FAILED;
-    }
     if (!PyObject_CheckBuffer(data)) {
         return BY_TWIN;
+    }
+    PyObject *greenlet = greenlet_getcurrent();
+    if (!greenlet) {
+        return FAILED;
+    }
+    int status = Py_IS_TYPE(greenlet, carrier.type) ? spend_credit(greenlet) : done(PyObject_CallNoArgs(spend));
+    Py_DECREF(greenlet);
+    /* Only now, as somebody may have closed the socket where this has yielded. */
+    if (status < 0 || get_fd(self, &fd) < 0) {
+        return FAILED;
     }
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         PyErr_Clear();
@@ -350,17 +357,6 @@ send_at_once(PyObject *self, PyObject *data, Py_ssize_t *size)
     *size = view.len;
     Py_ssize_t count = send_now(fd, view.buf, (size_t)view.len, 0);
     PyBuffer_Release(&view);
-    if (count >= 0) {
-        PyObject *greenlet = greenlet_getcurrent();
-        if (!greenlet) {
-            return FAILED;
-        }
-        int status = Py_IS_TYPE(greenlet, carrier.type) ? spend_credit(greenlet) : done(PyObject_CallNoArgs(spend));
-        Py_DECREF(greenlet);
-        if (status < 0) {
-            return FAILED;
-        }
-    }
     return count;
 }
 

@@ -11,7 +11,9 @@ descriptor ready; see ``_core/descriptor.py``, also for the short-read rule that
 last.  It is only a cache that another hub may replace at any time: so it is read once, and compared with
 the calling greenlet's hub.
 
-*Fairness.*  A greenlet whose sockets never say EAGAIN yields after ``CREDIT`` operations in a row.
+*Fairness.*  A greenlet whose sockets never say EAGAIN yields after ``CREDIT`` operations in a row.  It does so
+before an operation, never after one: the yield may raise what is pending, a Timeout or a kill, and what an
+operation has received, or the count of what it has sent, would be lost.
 
 *The standard module's own functions* (create_connection, create_server, ...) run here over this module's
 names, so that they are those of the running Python version, on green sockets.
@@ -185,19 +187,13 @@ class socket(_base):  # type: ignore[no-redef]
         if self._timeout == 0.0 or flags & _DONT_WAIT:
             return operation(self, *args)
         deadline = self._deadline()
-        try:
-            result = operation(self, *args)
-        except BlockingIOError:
-            pass
-        else:
-            _spend()
-            return result
+        _spend()
         while True:
-            self._park_write(deadline)
             try:
                 return operation(self, *args)
             except BlockingIOError:
-                continue
+                pass  # wait below, where no exception is being handled
+            self._park_write(deadline)
 
     # Receiving.
 
@@ -277,31 +273,29 @@ class socket(_base):  # type: ignore[no-redef]
     def send(self, data: _Buffer, flags: int = 0, /) -> int:
         if self._timeout is not None or flags:
             return self._transmit(flags, _base_send, data, flags)  # type: ignore[no-any-return]
+        _spend()
         try:
-            sent = _base_send(self, data)
+            return _base_send(self, data)
         except BlockingIOError:
             pass
-        else:
-            _spend()
-            return sent
         return self._transmit(flags, _base_send, data, flags)  # type: ignore[no-any-return]
 
     def sendall(self, data: _Buffer, flags: int = 0, /) -> None:
         if self._timeout is None and not flags:
+            # As _spend; every answer of a server comes through here.
+            greenlet = _getcurrent()
+            try:
+                greenlet.credit -= 1
+            except AttributeError:
+                pass
+            else:
+                if greenlet.credit < 0:
+                    _yield_now()
             try:
                 sent = _base_send(self, data)
             except BlockingIOError:
                 sent = -1
             else:
-                # As _spend; every answer of a server comes through here.
-                greenlet = _getcurrent()
-                try:
-                    greenlet.credit -= 1
-                except AttributeError:
-                    pass
-                else:
-                    if greenlet.credit < 0:
-                        _yield_now()
                 if type(data) is bytes and sent == len(data):
                     return
         elif self._timeout == 0.0 or flags & _DONT_WAIT:
@@ -319,12 +313,12 @@ class socket(_base):  # type: ignore[no-redef]
             deadline = self._deadline()
             while sent < size:
                 begin = max(sent, 0)
+                _spend()
                 try:
                     sent = begin + _base_send(self, octets[begin:], flags)
                 except BlockingIOError:
                     pass
                 else:
-                    _spend()
                     if deadline is not None and sent < size and deadline <= _monotonic():
                         raise TimeoutError("timed out")
                     continue
@@ -372,6 +366,7 @@ class socket(_base):  # type: ignore[no-redef]
                 if block <= 0:
                     break
                 sent = -1
+                _spend()
                 try:
                     sent = _os.sendfile(self.fileno(), fd, offset, block)
                 except BlockingIOError:
@@ -385,7 +380,6 @@ class socket(_base):  # type: ignore[no-redef]
                     self._park_write(deadline)
                 elif sent:
                     offset += sent
-                    _spend()
                 else:
                     break
         finally:
@@ -522,7 +516,7 @@ def _accept(sock: _Any) -> tuple[int, _Any]:
 
 
 def _spend() -> None:
-    """Count one operation that did not have to wait."""
+    """Count one operation, which may not have to wait, before it is carried out; may raise what is pending."""
     greenlet = _getcurrent()
     try:
         greenlet.credit -= 1

@@ -68,10 +68,11 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]
         """Carry out *operation*, which enters OpenSSL, and park while OpenSSL waits for the network."""
         timeout = self._timeout
         deadline = None if timeout is None else _monotonic() + timeout
+        _spend()
         while True:
             try:
                 with self._tls_lock:
-                    result = operation(*args)
+                    return operation(*args)
             except _standard.SSLWantReadError:
                 if timeout == 0.0:
                     raise
@@ -80,9 +81,6 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]
                 if timeout == 0.0:
                     raise
                 reading = False
-            else:
-                _spend()
-                return result
             # Not in the ``except`` clause: another greenlet must not find this exception being handled.
             registration = self._current_registration() or self._register()
             try:

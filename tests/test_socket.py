@@ -662,6 +662,49 @@ def test_a_timeout_of_greenpool_around_a_socket_operation(pair: Pair) -> None:
 # Files of sockets.
 
 
+@pytest.mark.parametrize(
+    "send",
+    [
+        pytest.param(lambda sock: sock.send(b"x"), id="send"),
+        pytest.param(lambda sock: sock.send(b"x", standard.MSG_NOSIGNAL), id="send with flags"),
+        pytest.param(lambda sock: sock.sendall(b"x") or 1, id="sendall"),
+        pytest.param(lambda sock: sock.sendmsg([b"x"]), id="sendmsg"),
+    ],
+)
+def test_a_pending_timeout_loses_no_count(send: Callable[[Any], int], unix: Pair) -> None:
+    """It is raised where the greenlet yields: before an operation, not when the bytes have left."""
+    ours, theirs = unix
+    counts = []
+
+    def send_on() -> None:
+        # Fired, and not raised yet, as it finds the greenlet running.
+        greenpool.getcurrent()._kill(greenpool.Timeout())
+        while True:
+            counts.append(send(ours))
+
+    with pytest.raises(greenpool.Timeout):
+        greenpool.spawn(send_on).get()
+    ours.close()
+    assert len(theirs.makefile("rb").read()) == sum(counts)
+
+
+def test_a_pending_timeout_leaves_a_file_where_sendfile_has_come(unix: Pair, tmp_path: Path) -> None:
+    ours, theirs = unix
+    (tmp_path / "file").write_bytes(b"x")
+    counts = []
+
+    def send_on() -> None:
+        greenpool.getcurrent()._kill(greenpool.Timeout())
+        while True:
+            with open(tmp_path / "file", "rb") as file:
+                counts.append(ours.sendfile(file))
+
+    with pytest.raises(greenpool.Timeout):
+        greenpool.spawn(send_on).get()
+    ours.close()
+    assert len(theirs.makefile("rb").read()) == sum(counts)
+
+
 def test_makefile(pair: Pair) -> None:
     ours, theirs = pair
     reader = ours.makefile("r", encoding="utf-8", newline="\n")

@@ -350,6 +350,40 @@ def test_killed_while_waiting(pair: tuple[Any, Any]) -> None:
     assert client.recv(10) == b"word"
 
 
+def test_a_pending_timeout_loses_nothing_that_was_received(pair: tuple[Any, Any]) -> None:
+    """It is raised where the greenlet yields: before an operation, not when the bytes have come."""
+    server, client = pair
+    server.sendall(bytes(range(250)))
+    got = bytearray(client.recv(1))
+
+    def receive_on() -> None:
+        # Fired, and not raised yet, as it finds the greenlet running.
+        greenpool.getcurrent()._kill(greenpool.Timeout())
+        while True:
+            got.extend(client.recv(1))
+
+    with pytest.raises(greenpool.Timeout):
+        greenpool.spawn(receive_on).get()
+    while len(got) < 250:
+        got.extend(client.recv(250))
+    assert got == bytes(range(250))
+
+
+def test_a_pending_timeout_loses_no_count(pair: tuple[Any, Any]) -> None:
+    server, client = pair
+    counts = []
+
+    def send_on() -> None:
+        greenpool.getcurrent()._kill(greenpool.Timeout())
+        while True:
+            counts.append(server.send(b"x"))
+
+    with pytest.raises(greenpool.Timeout):
+        greenpool.spawn(send_on).get()
+    server.close()
+    assert len(client.makefile("rb").read()) == sum(counts)
+
+
 # Features of the standard module.
 
 
