@@ -121,6 +121,13 @@ def allocate_lock() -> LockType:
     return lock
 
 
+def make_held_lock() -> LockType:
+    """A lock that its maker has acquired."""
+    lock = allocate_lock()
+    _Lock.acquire(lock)
+    return lock
+
+
 allocate = allocate_lock
 lock = LockType
 

@@ -56,9 +56,58 @@ def replacements(module: _ModuleType) -> dict[str, _Any]:
 
 
 def _replace_methods(module: _ModuleType) -> None:
+    module.Condition.wait = _wait
     thread: _Any = module.Thread
     if hasattr(thread, "_wait_for_tstate_lock"):
         thread._wait_for_tstate_lock = _wait_for_tstate_lock(thread._wait_for_tstate_lock)
+
+
+def _wait(self: _Any, timeout: float | None = None) -> bool:
+    """As ``threading.Condition.wait``; differs where a kill or a Timeout ends it.
+
+    Who was notified, but whose caller will not know, has somebody else notified; and whoever leaves holds the
+    lock again, even if that takes another wait in which the next exception strikes.
+    """
+    if not self._is_owned():
+        raise RuntimeError("cannot wait on un-acquired lock")
+    # Held from the beginning.  To acquire it counts as an operation, after which others may run, and all the
+    # OS thread would stand still where one of those tries the condition's lock, if that is a real one: as in
+    # a Queue or an Event that was made before patching.
+    waiter = _green.make_held_lock()
+    self._waiters.append(waiter)
+    notified = False
+    try:
+        state = self._release_save()
+        try:
+            if timeout is None:
+                notified = waiter.acquire()
+            else:
+                notified = waiter.acquire(True, timeout) if timeout > 0 else waiter.acquire(False)
+        finally:
+            _acquire_restore(self, state)
+    except BaseException:
+        if notified or not _take_out(self, waiter):
+            self.notify()
+        raise
+    return notified or not _take_out(self, waiter)
+
+
+def _take_out(condition: _Any, waiter: object) -> bool:
+    """False if it is not there any more: it has been notified.  The condition's lock is held."""
+    try:
+        condition._waiters.remove(waiter)
+    except ValueError:
+        return False
+    return True
+
+
+def _acquire_restore(condition: _Any, state: _Any) -> None:
+    try:
+        condition._acquire_restore(state)
+    except BaseException:
+        # Not in a loop: a cancelled scope leaves a greenlet alone that is handling its exception.
+        _acquire_restore(condition, state)
+        raise
 
 
 def _wait_for_tstate_lock(standard: _Any) -> _Any:

@@ -95,6 +95,54 @@ def test_threads_that_were_made_before_patching_are_started_after_it() -> None:
     )
 
 
+def test_a_queue_that_was_made_before_patching_lets_the_others_run() -> None:
+    """Nobody yields while he holds its lock, which is a real one."""
+    assert (
+        run(f"""
+        import queue, threading
+        numbers = queue.Queue()
+        {PATCH}
+        import time
+        def consume():
+            while numbers.get():
+                pass
+        consumer = threading.Thread(target=consume)
+        consumer.start()
+        for number in range(1000, -1, -1):
+            numbers.put(number)
+            time.sleep(0)
+        consumer.join()
+        print(numbers.qsize())
+        """)
+        == "0\n"
+    )
+
+
+def test_an_event_that_was_made_before_patching_lets_the_others_run() -> None:
+    assert (
+        run(f"""
+        import threading
+        event = threading.Event()
+        {PATCH}
+        import time
+        count = 0
+        def wait():
+            global count
+            while not event.wait(0.00001):
+                count += 1
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        while count < 300:
+            event.clear()
+            time.sleep(0)
+        event.set()
+        waiter.join()
+        print("done")
+        """)
+        == "done\n"
+    )
+
+
 def test_an_exception_that_ends_a_thread_is_reported_as_ever() -> None:
     script = """
         import _thread, time

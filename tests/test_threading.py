@@ -201,6 +201,48 @@ def test_primitives_of_python_code_park() -> None:
     assert sorted(passed) == [0, 1, 2]
 
 
+def test_a_notify_is_not_lost_on_one_who_is_killed() -> None:
+    condition = threading.Condition()
+    notified: list[str] = []
+
+    def wait(name: str) -> None:
+        with condition:
+            condition.wait()
+            notified.append(name)
+
+    first = greenpool.spawn(wait, "first")
+    second = greenpool.spawn(wait, "second")
+    greenpool.sleep(0)
+    first.kill(block=False)
+    with condition:
+        condition.notify()
+    second.join()
+    assert first.dead and notified == ["second"]
+
+
+def test_who_leaves_a_condition_holds_its_lock_whatever_strikes_meanwhile() -> None:
+    condition = threading.Condition()
+    struck: list[str] = []
+
+    def wait() -> None:
+        try:
+            with condition:
+                condition.wait()
+        except ValueError as error:
+            struck.append(str(error))
+
+    waiter = greenpool.spawn(wait)
+    greenpool.sleep(0)
+    with condition:
+        waiter.kill(ValueError("while it waits"), block=False)
+        greenpool.sleep(0)
+        waiter.kill(ValueError("while it takes the lock again"), block=False)
+        greenpool.sleep(0)
+    waiter.join()
+    assert struck == ["while it takes the lock again"]
+    assert condition.acquire(blocking=False)
+
+
 def test_a_thread_has_locals_and_a_context_of_its_own() -> None:
     variable = contextvars.ContextVar("variable", default="default")
     variable.set("main")
