@@ -14,7 +14,10 @@ replaced as well, and so have the locks and locals in their global variables and
 helped any more (a thread that is already running, a lock that is held, a subclass of ``threading.local`` or
 ``socket.socket``) is named in a MonkeyPatchWarning.
 
-*Threads*: patch from the main thread, before other threads run.  Every patch is idempotent.
+*Threads*: patch from the main thread, before other threads run.  ``patch_all``, ``patch_thread`` and
+``patch_signal`` refuse to begin in another one (gevent only warns).  No other may set signal handlers; locals
+would lose the main program's values; up to CPython 3.12 a copy of ``threading``, which is made here, takes
+away the lock at which that thread is joined.  Every patch is idempotent.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from importlib.machinery import ModuleSpec
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-from ._core.native import keep_original_threading, original_threading
+from ._core.native import get_ident, keep_original_threading, original_threading
 
 __all__ = [
     "MonkeyPatchWarning",
@@ -233,6 +236,15 @@ def _warn(message: str) -> None:
     warnings.warn(message, MonkeyPatchWarning, stacklevel=level)
 
 
+def _check_main_thread(name: str) -> None:
+    threading = original_threading()
+    if get_ident() != threading.main_thread().ident:
+        raise RuntimeError(
+            f"{name} was called in {threading.current_thread()!r} and has changed nothing: "
+            "call it in the main thread, before it starts others"
+        )
+
+
 def _warn_of_subclasses(original: type[Any], name: str) -> None:
     for subclass in original.__subclasses__():
         if subclass.__module__.partition(".")[0] not in (__package__, "multiprocessing", "ssl"):
@@ -311,14 +323,20 @@ def patch_subprocess() -> None:
 
 
 def patch_signal() -> None:
-    """What waits for a signal parks; handlers, also those set before, run as the main program."""
+    """What waits for a signal parks; handlers, also those set before, run as the main program.
+
+    Raises RuntimeError outside the main thread.
+    """
+    if is_module_patched("signal"):
+        return
+    _check_main_thread("patch_signal")
     import signal
 
-    if patch_module("signal"):
-        for number in signal.valid_signals():
-            handler = signal.getsignal(number)
-            if callable(handler):
-                signal.signal(number, handler)
+    patch_module("signal")
+    for number in signal.valid_signals():
+        handler = signal.getsignal(number)
+        if callable(handler):
+            signal.signal(number, handler)
 
 
 def patch_sys(stdin: bool = True, stdout: bool = True, stderr: bool = True) -> None:
@@ -378,9 +396,11 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
 
     *existing*: the locks and locals in the global variables and classes of other modules become green too.
     *logging*: the locks of the logging module's handlers.
+    Raises RuntimeError outside the main thread.
     """
     if is_module_patched("_thread"):
         return
+    _check_main_thread("patch_thread")
     import _thread
     import threading as standard
 
@@ -412,6 +432,8 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
         _replace(standard, replaced)
     if existing:
         _replace_existing(lock_type, rlock_type, get_original("_thread", "_local"))
+        _replace_import_locks()
+        _hold_executors_lock_in_fork()
     if logging and "logging" in sys.modules:
         _replace_logging_locks(rlock_type)
 
@@ -419,7 +441,8 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
 def _replace_existing(lock_type: Any, rlock_type: Any, local_type: Any) -> None:
     """Make the locks and locals in the global variables of modules, and in their classes, green.
 
-    A lock that is held right now is named and left alone.
+    A lock that is held right now is named and left alone, also one that the caller itself holds: whether it
+    will be released by its name or by the end of a ``with`` statement, which keeps the old one, nobody knows.
     """
     from .local import local
     from .thread import RLock, allocate_lock
@@ -430,22 +453,56 @@ def _replace_existing(lock_type: Any, rlock_type: Any, local_type: Any) -> None:
             replacement = local()
             vars(replacement).update(vars(value))
             setattr(owner, name, replacement)
-            continue
-        if kind is lock_type:
-            held = value.locked()
-        elif kind is rlock_type:
-            held = not value.acquire(blocking=False)
-            if not held:
-                value.release()
-        else:
-            continue
-        if held:
+        elif kind is lock_type or kind is rlock_type:
+            if not _is_held(value):
+                setattr(owner, name, allocate_lock() if kind is lock_type else RLock())
+                continue
             where = owner.__name__
             if isinstance(owner, type):
                 where = f"{owner.__module__}.{owner.__qualname__}"
             _warn(f"the lock {where}.{name} is held while patching and stays as it is")
-        else:
-            setattr(owner, name, allocate_lock() if kind is lock_type else RLock())
+
+
+def _is_held(lock: Any) -> bool:
+    # An RLock lets its owner in.
+    if getattr(lock, "_is_owned", bool)() or not lock.acquire(blocking=False):
+        return True
+    lock.release()
+    return False
+
+
+def _replace_import_locks() -> None:
+    """Green threads may import what is being imported right now, such as the module that patches.
+
+    Its lock was made before.  One that an OS thread waits for stays as it is.
+    """
+    import _frozen_importlib
+
+    from .thread import RLock, allocate_lock
+
+    kind: Any = _frozen_importlib._ModuleLock  # type: ignore[attr-defined]
+    for reference in list(_frozen_importlib._module_locks.values()):  # type: ignore[attr-defined]
+        lock = reference()
+        if type(lock) is kind and not lock.waiters:
+            # An acquire of ``wakeup`` that does not wait comes while ``lock`` is held, and may yield.
+            lock.lock = RLock() if hasattr(lock.lock, "_is_owned") else allocate_lock()
+            lock.wakeup = allocate_lock()
+
+
+def _hold_executors_lock_in_fork() -> None:
+    """While the process forks nobody may be in the midst of ``ThreadPoolExecutor.submit``.
+
+    Where concurrent.futures was imported before, its hooks for that have kept the lock that was replaced.
+    """
+    import os
+
+    from .thread import LockType
+
+    lock = getattr(sys.modules.get("concurrent.futures.thread"), "_global_shutdown_lock", None)
+    if isinstance(lock, LockType) and hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=lock.acquire, after_in_child=lock._at_fork_reinit, after_in_parent=lock.release
+        )
 
 
 def _variables() -> Iterator[tuple[Any, str, Any]]:
@@ -466,7 +523,11 @@ def _replace_logging_locks(rlock_type: Any) -> None:
 
     for reference in logging._handlerList:  # type: ignore[attr-defined]
         handler = reference()
-        if handler is not None and type(handler.lock) is rlock_type:
+        if handler is None or type(handler.lock) is not rlock_type:
+            continue
+        if _is_held(handler.lock):
+            _warn(f"the lock of the logging handler {handler!r} is held while patching and stays as it is")
+        else:
             handler.createLock()
 
 
@@ -491,10 +552,14 @@ def patch_all(
 
     The keywords are gevent's; those of patches that greenpool does not need (``aggressive``, ``Event``,
     ``builtins``, ``contextvars``) are accepted and have no effect.  Any other raises TypeError.
+
+    Raises RuntimeError outside the main thread, and changes nothing then.
     """
     for name in which:
         if name not in ("aggressive", "Event", "builtins", "contextvars"):
             raise TypeError(f"patch_all got an unknown keyword {name!r}")
+    if (thread and not is_module_patched("_thread")) or (signal and not is_module_patched("signal")):
+        _check_main_thread("patch_all")
     # Threads first: the green modules below make locks when they are imported.
     if thread:
         patch_thread()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -208,6 +209,110 @@ def test_what_cannot_be_helped_is_named() -> None:
     assert warnings.count("MonkeyPatchWarning") == 4
 
 
+def test_a_lock_that_the_patching_thread_holds_stays_as_it_is() -> None:
+    """However it is released: by its name, or by a ``with`` that began before."""
+    warnings = run("""
+        import logging, threading
+        by_name, by_with = threading.RLock(), threading.RLock()
+        handler = logging.StreamHandler()
+        by_name.acquire()
+        handler.acquire()
+        with by_with:
+            from greenpool import monkey
+            monkey.patch_all()
+        by_name.release()
+        handler.release()
+        def use():
+            for lock in (by_name, by_with, handler.lock):
+                with lock: pass
+        thread = threading.Thread(target=use)
+        thread.start()
+        thread.join()
+        """)
+    assert "the lock __main__.by_name is held while patching" in warnings
+    assert "the lock __main__.by_with is held while patching" in warnings
+    assert "the lock of the logging handler <StreamHandler <stderr> (NOTSET)> is held while" in warnings
+    assert warnings.count("MonkeyPatchWarning") == 3
+
+
+def test_a_thread_imports_the_module_that_patches_while_it_is_imported(tmp_path: Path) -> None:
+    application = """
+        from greenpool import monkey
+        monkey.patch_all()
+        import sys, threading, time
+        def work():
+            import application
+            print("imported with", application.last)
+        thread = threading.Thread(target=work)
+        thread.start()
+        while not sys.modules["_frozen_importlib"]._blocking_on.get(thread.ident):
+            time.sleep(0)
+        last = "its last line"
+        """
+    (tmp_path / "application.py").write_text(textwrap.dedent(application))
+    script = f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        import application
+        application.thread.join()
+        """
+    assert run(script) == "imported with its last line\n"
+
+
+def test_a_fork_in_the_midst_of_a_submit_of_another_thread() -> None:
+    script = f"""
+        import concurrent.futures.thread
+        {PATCH}
+        import os, threading, time, warnings
+        from concurrent.futures import ThreadPoolExecutor
+        warnings.simplefilter("ignore", DeprecationWarning)
+        lock = concurrent.futures.thread._global_shutdown_lock
+        held = threading.Event()
+        def hold():
+            with lock:
+                held.set()
+                time.sleep(0.001)
+        threading.Thread(target=hold).start()
+        held.wait()
+        child = os.fork()
+        if not child:
+            with ThreadPoolExecutor(1) as executor:
+                os._exit(executor.submit(int, 7).result())
+        assert not lock.locked()
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """
+    assert run(script) == "7\n"
+
+
+def test_patching_in_another_thread_is_refused_and_changes_nothing() -> None:
+    output = run("""
+        import threading
+        from greenpool import monkey
+        def in_thread(function):
+            thread = threading.Thread(target=function, name="other")
+            thread.start()
+            thread.join()
+        def patch():
+            for patch in (monkey.patch_all, monkey.patch_thread, monkey.patch_signal):
+                try:
+                    patch()
+                except RuntimeError as error:
+                    print(error)
+            assert not monkey.saved
+        in_thread(patch)
+        # The rest can be patched there, and what is patched already is.
+        in_thread(lambda: monkey.patch_all(thread=False, signal=False))
+        monkey.patch_all()
+        in_thread(monkey.patch_all)
+        """)
+    assert [line.partition("(")[0] for line in output.splitlines()] == [
+        "patch_all was called in <Thread",
+        "patch_thread was called in <Thread",
+        "patch_signal was called in <Thread",
+    ]
+    assert output.count("call it in the main thread, before it starts others") == 3
+
+
 @pytest.mark.parametrize(
     "before",
     ["", "import ssl", "import ssl; context = ssl.create_default_context()"],
@@ -298,6 +403,25 @@ def test_asyncio_in_a_greenlet() -> None:
         print(seen)
         """)
         == "['loop']\n"
+    )
+
+
+def test_asyncio_in_many_threads_at_the_same_time() -> None:
+    """``asyncio.run`` would refuse in all but the first: they share an OS thread."""
+    assert (
+        run_patched("""
+        import asyncio, threading
+        from greenpool.aio import run_coroutine
+        barrier = asyncio.Barrier(3)
+        async def meet():
+            return await barrier.wait()
+        places = []
+        threads = [threading.Thread(target=lambda: places.append(run_coroutine(meet()))) for _ in range(3)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        print(sorted(places))
+        """)
+        == "[0, 1, 2]\n"
     )
 
 
