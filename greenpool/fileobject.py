@@ -11,7 +11,13 @@ descriptor.  See os.py for how a read or a write then keeps from blocking.
 
 *Threads*: as the standard ones, one call at a time per buffer.  Where threads wait for each other, greenlets
 of one hub must park, so the buffers have green locks of their own (the standard ones see only the thread, and
-call a second greenlet "reentrant").
+call a second greenlet "reentrant").  ``close`` is such a call, too: as with threads, that of a buffer waits
+until a read in another greenlet has its data.  Closing its ``raw`` file ends that read, with OSError(EBADF).
+
+*A read that is ended by an exception*, by a Timeout say, has read nothing if it is that of a raw file
+(``buffering=0``): the next one begins with what this one had read.  The standard buffers lose what a ``read``
+or a ``readline`` of several parts had collected, whatever raises; where a Timeout may strike, ``read1`` or
+``peek``, which never wait for more once they have something, lose nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +28,9 @@ import os
 import stat
 import sys
 import warnings
+from collections import deque
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from ._core.current import current_greenlet
@@ -59,6 +67,9 @@ class FileIO(_Owning, io.FileIO):
 
     always_park = False
     _descriptor: Descriptor | None = None
+    # What a readall had read when it was ended by an exception: the next read begins with it.  In a deque, so
+    # that of two threads only one takes it.
+    _kept: deque[bytes] | None = None
 
     def __init__(self, file: int, mode: str = "r", closefd: bool = True) -> None:
         super().__init__(file, mode, closefd)
@@ -70,6 +81,15 @@ class FileIO(_Owning, io.FileIO):
             registration.wait_read(current_greenlet())
         else:
             registration.wait_write(current_greenlet())
+
+    def _take_kept(self, size: int) -> bytes:
+        try:
+            kept = self._kept.popleft()  # type: ignore[union-attr]
+        except IndexError:
+            return b""
+        if len(kept) > size:
+            self._kept.appendleft(kept[size:])  # type: ignore[union-attr]
+        return kept[:size]
 
     def _receive(self, size: Any, function: Callable[..., Any], argument: Any) -> Any:
         if not self.readable() or not _asks_for_bytes(size) or sys.is_finalizing():
@@ -84,17 +104,29 @@ class FileIO(_Owning, io.FileIO):
     def readinto(self, buffer: Any, /) -> int | None:
         with memoryview(buffer) as view:
             size = 0 if view.readonly else view.nbytes
+            if self._kept and size and self.readable() and (data := self._take_kept(size)):
+                with view.cast("B") as octets:
+                    octets[: len(data)] = data
+                return len(data)
         return self._receive(size, super().readinto, buffer)  # type: ignore[no-any-return]
 
     def read(self, size: int | None = -1, /) -> bytes | None:  # type: ignore[override]
         if size is None or (isinstance(size, int) and size < 0):
             return self.readall()
+        if self._kept and _asks_for_bytes(size) and self.readable() and (data := self._take_kept(size)):
+            return data
         return self._receive(size, super().read, size)  # type: ignore[no-any-return]
 
     def readall(self) -> bytes | None:  # type: ignore[override]
         chunks = []
-        while chunk := self.read(CHUNK):
-            chunks.append(chunk)
+        try:
+            while chunk := self.read(CHUNK):
+                chunks.append(chunk)
+        except BaseException:
+            # A Timeout, say; what was read is not to be lost.
+            if chunks:
+                self._kept = deque([b"".join([*chunks, *(self._kept or ())])])
+            raise
         return None if chunk is None and not chunks else b"".join(chunks)
 
     def write(self, data: Any, /) -> int | None:  # type: ignore[override]
@@ -158,9 +190,9 @@ def _one_at_a_time(base: Any, *methods: str) -> Any:
 
         return call
 
-    def __init__(self: Any, *args: Any) -> None:
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         self._green_lock = RLock()
-        base.__init__(self, *args)
+        base.__init__(self, *args, **kwargs)
 
     return type(
         base.__name__,
@@ -176,6 +208,74 @@ _COMMON = ("close", "detach", "seek", "tell", "truncate")
 BufferedReader = _one_at_a_time(io.BufferedReader, *_READING, *_COMMON)
 BufferedWriter = _one_at_a_time(io.BufferedWriter, *_WRITING, *_COMMON)
 BufferedRandom = _one_at_a_time(io.BufferedRandom, *_READING, *_WRITING, *_COMMON)
+
+
+class BufferedRWPair(io.BufferedRWPair):
+    """As ``io.BufferedRWPair``, of two buffers that let their greenlets take turns."""
+
+    def __init__(
+        self, reader: io.RawIOBase, writer: io.RawIOBase, buffer_size: int = io.DEFAULT_BUFFER_SIZE, /
+    ) -> None:
+        # Not that of the base, which would make the standard two.  So every method of it is defined here.
+        self.reader = BufferedReader(reader, buffer_size)
+        self.writer = BufferedWriter(writer, buffer_size)
+
+    def peek(self, size: int = 0, /) -> bytes:
+        return self.reader.peek(size)  # type: ignore[no-any-return]
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return self.reader.read(size)  # type: ignore[no-any-return]
+
+    def read1(self, size: int = -1, /) -> bytes:
+        return self.reader.read1(size)  # type: ignore[no-any-return]
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self.reader.readinto(buffer)  # type: ignore[no-any-return]
+
+    def readinto1(self, buffer: Any, /) -> int:
+        return self.reader.readinto1(buffer)  # type: ignore[no-any-return]
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        # The base has none: it would peek and read, and another greenlet read in between.
+        return self.reader.readline(size)  # type: ignore[no-any-return]
+
+    def readable(self) -> bool:
+        return self.reader.readable()  # type: ignore[no-any-return]
+
+    def write(self, data: Any, /) -> int:
+        return self.writer.write(data)  # type: ignore[no-any-return]
+
+    def flush(self) -> None:
+        self.writer.flush()
+
+    def writable(self) -> bool:
+        return self.writer.writable()  # type: ignore[no-any-return]
+
+    def isatty(self) -> bool:
+        return self.writer.isatty() or self.reader.isatty()  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        try:
+            self.writer.close()
+        finally:
+            self.reader.close()
+
+    @property
+    def closed(self) -> bool:
+        return self.writer.closed  # type: ignore[no-any-return]
+
+
+# What ``socket.makefile`` is to find under the name of ``io``: with the standard buffers a second greenlet of
+# a hub gets RuntimeError, and one of another hub blocks its thread until the first has its data.
+green_io = SimpleNamespace(
+    **vars(io)
+    | {
+        "BufferedReader": BufferedReader,
+        "BufferedWriter": BufferedWriter,
+        "BufferedRandom": BufferedRandom,
+        "BufferedRWPair": BufferedRWPair,
+    }
+)
 
 
 def open_raw(
@@ -209,7 +309,7 @@ def open_raw(
     if "+" in mode and raw.seekable():
         buffer = BufferedRandom(raw, buffering)
     elif "+" in mode:
-        buffer = io.BufferedRWPair(raw, raw, buffering)
+        buffer = BufferedRWPair(raw, raw, buffering)
     elif "r" in mode:
         buffer = BufferedReader(raw, buffering)
     else:

@@ -25,6 +25,7 @@ from greenpool.fileobject import (
     FileObjectPosix,
     FileObjectThread,
     ThreadFileIO,
+    green_io,
 )
 
 pytestmark = pytest.mark.usefixtures("leak_check")
@@ -395,3 +396,122 @@ def test_what_is_still_buffered_when_a_file_is_collected_in_the_loop(
     greenpool.sleep(0)
     reader.join()
     assert received == [b"y" * 300_000]
+
+
+# Shared by greenlets, and interrupted.
+
+
+def test_greenlets_take_turns_at_a_socket_in_both_directions() -> None:
+    near, far = socket.socketpair()
+    with far, FileObject(near, "r+b") as file:
+        assert isinstance(file, io.BufferedRWPair)
+        readers = [greenpool.spawn(file.readline) for _ in range(3)]
+        greenpool.sleep(0)
+        far.sendall(b"one\ntwo\nthree\n")
+        assert [reader.get() for reader in readers] == [b"one\n", b"two\n", b"three\n"]
+        writers = [greenpool.spawn(file.write, letter * 500_000) for letter in (b"a", b"b")]
+        received = b""
+        while len(received) < 1_000_000:
+            # The last of it comes with the second flush.
+            if all(writer.ready() for writer in writers):
+                file.flush()
+            received += far.recv(65_536)
+        assert received == b"a" * 500_000 + b"b" * 500_000
+        # Nobody who reads keeps others from writing.
+        reader = greenpool.spawn(file.readline)
+        greenpool.sleep(0)
+        file.write(b"question\n")
+        file.flush()
+        assert far.recv(100) == b"question\n"
+        far.send(b"answer\n")
+        assert reader.get() == b"answer\n"
+
+
+def test_a_file_for_both_directions_is_as_the_standard_one() -> None:
+    near, far = socket.socketpair()
+    with far:
+        file = FileObject(near, "r+b")
+        assert file.readable() and file.writable() and not file.seekable() and not file.isatty()
+        far.send(b"0123456789abc\nlast")
+        far.shutdown(socket.SHUT_WR)
+        buffer = bytearray(2)
+        assert file.peek(1)[:2] == b"01"
+        assert (file.read(1), file.read1(1)) == (b"0", b"1")
+        assert (file.readinto(buffer), buffer) == (2, b"23")
+        assert (file.readinto1(buffer), buffer) == (2, b"45")
+        assert [file.readline(3), *file] == [b"678", b"9abc\n", b"last"]
+        assert file.read() == b""
+        file.write(b"x")
+        assert not file.closed
+        file.close()
+        assert file.closed
+        assert far.recv(10) == b"x"
+        with pytest.raises(ValueError, match="closed"):
+            file.write(b"x")
+
+
+def test_text_in_both_directions() -> None:
+    near, far = socket.socketpair()
+    with far, FileObject(near, "r+", encoding="utf-8", newline="") as file:
+        far.send("zwölf\n".encode())
+        assert file.readline() == "zwölf\n"
+        file.write("drölf\n")
+        file.flush()
+        assert far.recv(100) == "drölf\n".encode()
+
+
+def test_buffers_for_a_module_that_makes_its_own() -> None:
+    """``green_io`` is what a module finds as ``io`` that makes buffers over its own raw files."""
+    near, far = socket.socketpair()
+    with near, far:
+        raw = FileObject(near, "rb", 0, closefd=False)
+        file = green_io.BufferedReader(raw, buffer_size=100)
+        readers = [greenpool.spawn(file.readline) for _ in range(2)]
+        greenpool.sleep(0)
+        far.sendall(b"one\ntwo\n")
+        assert [reader.get() for reader in readers] == [b"one\n", b"two\n"]
+        file.close()
+    assert green_io.TextIOWrapper is io.TextIOWrapper
+
+
+@pytest.mark.parametrize("how", ["read", "read some", "readinto", "readall"])
+def test_a_timeout_takes_away_nothing_that_was_read(how: str, pipe: tuple[int, int]) -> None:
+    with FileObject(pipe[0], "rb", 0) as reading, FileObject(pipe[1], "wb", 0) as writing:
+        writing.write(b"abc")
+        for _ in range(2):
+            with greenpool.Timeout(0.001, False):
+                reading.read()
+        writing.write(b"def")
+        if how == "read some":
+            assert [reading.read(2), reading.read(2), reading.read(2)] == [b"ab", b"c", b"de"]
+        elif how == "readinto":
+            buffer = bytearray(2)
+            assert (reading.readinto(buffer), buffer) == (2, b"ab")
+        else:
+            writing.close()
+            assert getattr(reading, how)() == b"abcdef"
+
+
+def test_closing_a_buffer_waits_for_its_turn(pipe: tuple[int, int]) -> None:
+    """As with threads; closing what is below it does not."""
+    writing = os.fdopen(pipe[1], "wb", 0)
+    reading = FileObject(pipe[0], "rb")
+    waiting = greenpool.spawn(reading.read, 5)
+    greenpool.sleep(0)
+    closing = greenpool.spawn(reading.close)
+    greenpool.sleep(0)
+    writing.write(b"12345")
+    closing.join()
+    assert (waiting.get(), reading.closed) == (b"12345", True)
+    writing.close()
+
+
+def test_closing_the_raw_file_ends_a_buffered_read(pipe: tuple[int, int]) -> None:
+    reading = FileObject(pipe[0], "rb")
+    waiting = greenpool.Greenlet.spawn(reading.read, 5)
+    waiting.quiet = True
+    greenpool.sleep(0)
+    reading.raw.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        waiting.get()
+    os.close(pipe[1])
