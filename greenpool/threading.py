@@ -13,9 +13,13 @@ from typing import Any as _Any
 from greenlet import GreenletExit as _GreenletExit
 
 from . import thread as _green
+from ._core import native as _native
 from ._core.current import getcurrent as _getcurrent
-from ._core.native import fresh_copy as _fresh_copy
+from ._core.hub import sleep as _sleep
 from .local import local as _local
+
+# Seconds between two looks at the OS threads that the program's end waits for.
+_LOOK = 0.01
 
 
 def replacements(module: _ModuleType) -> dict[str, _Any]:
@@ -52,6 +56,8 @@ def replacements(module: _ModuleType) -> dict[str, _Any]:
         candidates["_thread_local_info"] = _local()
     else:
         candidates["_DummyThread"] = _dummy_thread(module)
+    if module is _standard:
+        candidates["_shutdown"] = _end_of_main(module)
     return {name: value for name, value in candidates.items() if hasattr(module, name)}
 
 
@@ -123,6 +129,33 @@ def _wait_for_tstate_lock(standard: _Any) -> _Any:
     return _wait_for_tstate_lock
 
 
+def _end_of_main(module: _ModuleType) -> _Any:
+    standard: _Any = module._shutdown
+
+    def os_threads() -> bool:
+        ours = (_native.get_ident(), _green.get_ident())
+        return any(
+            not thread.daemon
+            and thread is not source.main_thread()
+            and thread.ident not in ours
+            and thread.is_alive()
+            for source in (module, _native.original_threading())
+            for thread in source.enumerate()
+        )
+
+    def _shutdown() -> None:
+        """As ``threading._shutdown``, also for the OS threads that are no daemons: those of the original
+        ``Thread``, and those started before patching, which CPython 3.13 waits for in ``_thread``.
+        """
+        standard()
+        while os_threads():
+            # They may wait for greenlets of this one.  And no thread can be started any more that would join
+            # them in its stead (CPython 3.12).
+            _sleep(_LOOK)
+
+    return _shutdown
+
+
 def _excepthook(module: _ModuleType) -> _Any:
     standard: _Any = module.excepthook
 
@@ -151,8 +184,18 @@ def _dummy_thread(module: _ModuleType) -> type:
 
         def _forget(self, ident: int) -> None:
             active = module._active
-            if active.get(ident) is self:
+            if type(self) is _DummyThread and active.get(ident) is self:
                 del active[ident]
+
+        def _reset_internal_locks(self, is_alive: bool) -> None:
+            standard._reset_internal_locks(self, is_alive)
+            if is_alive:
+                # It has forked, and is the child's main thread (as in CPython 3.12.2 and newer).
+                main: _Any = module._MainThread
+                self.__class__ = main
+                self._name = "MainThread"
+                self._daemonic = False
+                self._set_tstate_lock()
 
     return _DummyThread
 
@@ -162,7 +205,7 @@ def make_green(module: _ModuleType) -> None:
         setattr(module, name, value)
 
 
-_module = _fresh_copy("threading")
+_module = _native.fresh_copy("threading")
 make_green(_module)
 for _name, _value in vars(_module).items():
     if not _name.startswith("__"):

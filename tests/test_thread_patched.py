@@ -79,6 +79,67 @@ def test_a_thread_of_the_parent_has_ended_in_the_child_of_a_fork() -> None:
     )
 
 
+@needs_fork
+def test_a_greenlet_that_forks_is_the_main_thread_of_the_child() -> None:
+    """Also where it has asked before who it is, as whoever logs does."""
+    assert (
+        run_patched("""
+        import multiprocessing, threading
+        import greenpool
+        def child():
+            thread = threading.current_thread()
+            print(thread.name, thread is threading.main_thread(), thread.daemon, flush=True)
+        def parent():
+            threading.current_thread()
+            process = multiprocessing.get_context("fork").Process(target=child)
+            process.start()
+            process.join()
+            return process.exitcode
+        print(greenpool.spawn(parent).get())
+        """)
+        == "MainThread True False\n0\n"
+    )
+
+
+def test_the_program_ends_after_its_os_threads() -> None:
+    """And until then its green threads go on, as the others may wait for them."""
+    assert (
+        run_patched("""
+        import queue, threading
+        questions, answers = queue.Queue(), queue.Queue()
+        def answer():
+            while True:
+                answers.put(questions.get() * 2)
+        def ask():
+            for number in range(3):
+                questions.put(number)
+                print(answers.get())
+        threading.Thread(target=answer, daemon=True).start()
+        monkey.get_original("threading", "Thread")(target=ask).start()
+        """)
+        == "0\n2\n4\n"
+    )
+
+
+def test_the_program_ends_after_the_threads_started_before_patching() -> None:
+    assert (
+        run(f"""
+        import threading, time, warnings
+        locks = [threading.Lock()]
+        locks[0].acquire()
+        def work(sleep):
+            locks[0].acquire()
+            sleep(0.2)
+            print("done")
+        threading.Thread(target=work, args=(time.sleep,)).start()
+        warnings.simplefilter("ignore")
+        {PATCH}
+        locks[0].release()
+        """)
+        == "done\n"
+    )
+
+
 def test_threads_that_were_made_before_patching_are_started_after_it() -> None:
     assert (
         run(f"""
