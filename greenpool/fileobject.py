@@ -160,6 +160,9 @@ class ThreadFileIO(_Owning, io.FileIO):
         return _blocking(super().readall)  # type: ignore[no-any-return]
 
     def write(self, data: Any, /) -> int | None:  # type: ignore[override]
+        if _cannot_park():
+            # A file that was not closed writes what it still has when it is collected, wherever that is.
+            return super().write(data)
         return _blocking(super().write, bytes(data))  # type: ignore[no-any-return]
 
     def truncate(self, size: int | None = None, /) -> int:
@@ -171,8 +174,7 @@ class BlockFileIO(_Owning, io.FileIO):
 
 
 def _blocking(function: Callable[..., Any], *args: Any) -> Any:
-    if _cannot_park():
-        # A file that was not closed writes what it still has when it is collected, wherever that is.
+    if sys.is_finalizing():
         return function(*args)
     from .threadpool import blocking
 
@@ -185,8 +187,13 @@ def _one_at_a_time(base: Any, *methods: str) -> Any:
     def locked(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
         def call(self: Any, *args: Any) -> Any:
-            with self._green_lock:
+            # Not by ``with``, which takes half as long again; without a lock, a line takes 0.3 microseconds.
+            lock = self._green_lock
+            lock.acquire()
+            try:
                 return method(self, *args)
+            finally:
+                lock.release()
 
         return call
 
@@ -194,10 +201,14 @@ def _one_at_a_time(base: Any, *methods: str) -> Any:
         self._green_lock = RLock()
         base.__init__(self, *args, **kwargs)
 
+    def __repr__(self: Any) -> str:
+        # Of a subclass the base leaves its module out, and programs look for this.
+        return base.__repr__(self).replace("<", "<_io.", 1)  # type: ignore[no-any-return]
+
     return type(
         base.__name__,
         (base,),
-        {"__init__": __init__, "__doc__": base.__doc__, "__module__": __name__}
+        {"__init__": __init__, "__repr__": __repr__, "__doc__": base.__doc__, "__module__": __name__}
         | {method: locked(getattr(base, method)) for method in methods},
     )
 

@@ -15,7 +15,8 @@ EAGAIN.
 *Waiting for children.*  ``waitpid`` for one child waits for its pidfd (Linux) or its kqueue event (macOS and
 the BSDs), and reaps it then with WNOHANG.  Where there is neither, and for any of several children, a thread
 waits with WNOWAIT, which leaves the child to be reaped here: so a wait that is given up takes nobody's
-status away.  No handler for SIGCHLD is installed.
+status away.  All who wait for the same share one such thread, as it cannot be given up with the wait: it ends
+when a child does.  No handler for SIGCHLD is installed.
 
 *What stays*: ``fork`` and its like (the hub goes on in the child, see ``Hub.after_fork``), ``posix_spawn``,
 ``sendfile`` (``socket.sendfile`` parks), and what works on regular files.
@@ -66,6 +67,9 @@ from ._core.descriptor import OUT as _OUT  # noqa: E402
 from ._core.descriptor import ready_now as _ready_now  # noqa: E402
 from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
 from ._core.timeout import Timeout as _Timeout  # noqa: E402
+from ._core.waiter import FAILED as _FAILED  # noqa: E402
+from ._core.waiter import WOKEN as _WOKEN  # noqa: E402
+from ._core.waiter import Waiter as _Waiter  # noqa: E402
 
 __all__ = list(_standard.__all__)
 
@@ -170,9 +174,7 @@ if _native_readv is not None:
 
 def write(fd: int, data: _Buffer, /) -> int:
     """As ``os.write``, parking the greenlet; on a blocking descriptor it writes all of *data*."""
-    with memoryview(data) as view:
-        contiguous = view.c_contiguous
-    if not contiguous or not isinstance(fd, int) or fd < 0 or not _may_fill_up(fd):
+    if not isinstance(fd, int) or fd < 0 or not _may_fill_up(fd):
         return _native.write(fd, data)
     return _write_all(
         lambda: fd, lambda octets: _native.write(fd, octets), data, lambda: _wait_descriptor(fd, _OUT, None)
@@ -196,6 +198,9 @@ def _write_all(
     pieces, and the number then be that of a foreign file.
     """
     written = 0
+    with memoryview(data) as view:
+        if not view.c_contiguous:
+            return write(data)  # type: ignore[no-any-return]  # it refuses that
     with memoryview(data) as view, view.cast("B") as octets:
         while True:
             try:
@@ -213,7 +218,7 @@ def _write_all(
                 if written >= len(octets):
                     break
             elif _cannot_park():
-                _wait_natively(fd)
+                _block_until_room(fd)
             else:
                 wait()
     return written
@@ -257,7 +262,7 @@ def _cannot_park() -> bool:
     return hub is not None and _getcurrent() is hub.loop
 
 
-def _wait_natively(fd: int) -> None:
+def _block_until_room(fd: int) -> None:
     """Block the thread until *fd* can be written to."""
     if _native.poll is None:
         _native.select([], [fd], [])
@@ -295,9 +300,18 @@ def _wait_for_exit(pid: int, timeout: float | None = None) -> bool:
             return True
         return False
     try:
-        return _wait_descriptor(watch, _IN, timeout)
+        # If somebody else has reaped it before, its number may be that of another process by now.
+        return not _is_running_child(pid) or _wait_descriptor(watch, _IN, timeout)
     finally:
         stop_watching()
+
+
+def _is_running_child(pid: int) -> bool:
+    events = _standard.WEXITED | _standard.WNOWAIT | _standard.WNOHANG
+    try:
+        return _native_waitid(_standard.P_PID, pid, events) is None
+    except ChildProcessError:
+        return False
 
 
 def _watch_child(pid: int) -> tuple[int, _Callable[[], object]]:
@@ -323,13 +337,72 @@ def _watch_child(pid: int) -> tuple[int, _Callable[[], object]]:
     raise OSError("this system has neither pidfd_open nor kqueue")
 
 
-def _wait_in_thread(idtype: int, id: int, events: int) -> None:
-    from .threadpool import blocking
+# What threads wait for, and the waiters of each; guarded by the lock, which is reentrant because a signal
+# handler may kill a greenlet between any two bytecodes.
+_waits: dict[tuple[int, int, int], list[_Waiter]] = {}
+_waits_lock = _native.RLock()
 
+
+def _forget_waits() -> None:
+    """In the child of a fork, where these threads are not."""
+    global _waits, _waits_lock
+    _waits = {}
+    _waits_lock = _native.RLock()
+
+
+if hasattr(_standard, "register_at_fork"):
+    _standard.register_at_fork(after_in_child=_forget_waits)
+
+
+def _wait_in_thread(idtype: int, id: int, events: int) -> None:
+    """Park until ``waitid`` with the same arguments may have something to say."""
+    if _thread_hub() is None or _is_finalizing():
+        # There is nobody to hold up.
+        _waitid_without_reaping(idtype, id, events)
+        return
+    key = (idtype, id, events)
+    waiter = _Waiter(_waits_lock)
+    with _waits_lock:
+        waiters = _waits.get(key)
+        if waiters is not None:
+            waiters.append(waiter)
+        else:
+            waiters = [waiter]
+            try:
+                _waits[key] = waiters
+                _native.start_new_thread(_wait_and_wake, (key, waiters))
+            except BaseException:
+                _waits.pop(key, None)
+                raise
     try:
-        blocking(_native_waitid, idtype, id, events | _standard.WNOWAIT)
+        waiter.park()
+    finally:
+        with _waits_lock:
+            if waiter in waiters:
+                waiters.remove(waiter)
+
+
+def _waitid_without_reaping(idtype: int, id: int, events: int) -> None:
+    try:
+        _native_waitid(idtype, id, events | _standard.WNOWAIT)
     except ChildProcessError:
         pass  # reaped by somebody else: whoever asks next will be told so
+
+
+def _wait_and_wake(key: tuple[int, int, int], waiters: list[_Waiter]) -> None:
+    outcome: BaseException | None = None
+    state = _WOKEN
+    try:
+        _waitid_without_reaping(*key)
+    except BaseException as exception:
+        outcome, state = exception, _FAILED
+    with _waits_lock:
+        # Whoever comes later asks anew.
+        if _waits.get(key) is waiters:
+            del _waits[key]
+        woken = [waiter for waiter in waiters if waiter.claim(outcome, state)]
+    for waiter in woken:
+        waiter.resume()
 
 
 def _wait_for_change(pid: int, options: int) -> None:
@@ -398,10 +471,11 @@ if _native_waitid is not None:
             result = _native_waitid(idtype, id, options | _standard.WNOHANG)
             if result is not None or options & _standard.WNOHANG:
                 return result
-            if idtype == _standard.P_PID and not options & (
-                _standard.WSTOPPED | _standard.WCONTINUED
-            ):
+            stops = options & (_standard.WSTOPPED | _standard.WCONTINUED)
+            if idtype == _standard.P_PID and not stops:
                 _wait_for_exit(id)
+            elif idtype == getattr(_standard, "P_PIDFD", None) and not stops:
+                _wait_descriptor(id, _IN, None)
             else:
                 _wait_in_thread(idtype, id, options)
 

@@ -86,6 +86,7 @@ def test_is_a_standard_file_object(pipe: tuple[int, int]) -> None:
         assert isinstance(writing, io.TextIOWrapper)
         assert isinstance(writing.buffer, io.BufferedWriter)
         assert (reading.fileno(), writing.fileno()) == pipe
+        assert repr(reading) == f"<_io.BufferedReader name={pipe[0]}>"
 
 
 def test_unbuffered(pipe: tuple[int, int]) -> None:
@@ -312,6 +313,12 @@ def test_a_message_is_not_split(kind: str) -> None:
         file.write(bytes(10_000))
         file.write(b"next")
         assert [len(far.recv(20_000)), far.recv(20_000)] == [10_000, b"next"]
+
+
+def test_what_is_not_contiguous(pipe: tuple[int, int]) -> None:
+    with FileObject(pipe[0], "rb"), FileObject(pipe[1], "wb", 0) as writing:
+        with pytest.raises(BufferError, match="not C-contiguous"):
+            writing.write(memoryview(bytes(20_000))[::2])
 
 
 def test_closed_between_two_pieces(
