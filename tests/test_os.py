@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import greenpool
-from greenpool import os
+from greenpool import os, threadpool
 from greenpool._core import native
 from greenpool.event import Event
 
@@ -394,6 +394,91 @@ def test_a_wait_that_is_given_up_takes_nobodys_status_away(
     greenpool.killall(given_up)
     event.set()
     assert wait_waitpid(pid) == 9
+
+
+@pytest.fixture
+def threads_started(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The OS threads that are started to wait for something."""
+    started: list[object] = []
+    start = native.start_new_thread
+
+    def start_new_thread(function: Callable[..., object], args: tuple[Any, ...]) -> int:
+        started.append(function)
+        return start(function, args)
+
+    monkeypatch.setattr(native, "start_new_thread", start_new_thread)
+    monkeypatch.setattr(threadpool, "start_new_thread", start_new_thread)
+    return started
+
+
+@pytest.mark.parametrize(
+    "wait", [wait_wait, wait_waitid_all, wait_waitpid_group, wait_waitpid_with_stops]
+)
+def test_waits_that_are_given_up_leave_one_thread_behind_at_most(
+    wait: Callable[[int], int], threads_started: list[object]
+) -> None:
+    event = Event()
+    pid = child_that_ends_when(event, 9)
+    for _ in range(20):
+        given_up = greenpool.spawn(wait, pid)
+        greenpool.sleep(0)
+        given_up.kill()
+    assert len(threads_started) <= 1
+    waiting = greenpool.spawn(wait, pid)
+    event.set()
+    assert waiting.get() == 9
+
+
+def test_of_several_waits_for_any_child_each_gets_another_one() -> None:
+    events = [Event() for _ in range(4)]
+    pids = [child_that_ends_when(event, 0) for event in events]
+    with greenpool.Runtime(pool_size=2) as runtime:
+        waiting = [spawn(os.waitpid, -1, 0) for spawn in (greenpool.spawn, runtime.spawn) * 2]
+        for event in events:
+            event.set()
+        assert sorted(greenlet.get()[0] for greenlet in waiting) == sorted(pids)
+
+
+@pytest.mark.skipif(not hasattr(standard, "pidfd_open"), reason="waits by number elsewhere")
+def test_a_child_whose_number_another_process_has_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else reaps it after it was asked for in vain, and before it is watched."""
+    event = Event()
+    pid = child_that_ends_when(event, 0)
+
+    def pidfd_of_another_process(number: int) -> int:
+        standard.kill(number, signal.SIGKILL)
+        standard.waitpid(number, 0)
+        return StandInKqueue.pidfd_open(standard.getpid())  # type: ignore[misc, no-any-return]
+
+    monkeypatch.setattr(standard, "pidfd_open", pidfd_of_another_process)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, 0)
+    event.set()
+    greenpool.sleep(0)  # closes the pipe
+
+
+def test_a_wait_for_any_child_in_the_child_of_a_fork() -> None:
+    """The thread that waits in the parent is not in the child."""
+    event = Event()
+    pid = child_that_ends_when(event, 0)
+    in_parent = greenpool.spawn(os.waitid, os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+    greenpool.sleep(0)
+
+    def forking() -> int:
+        child = fork()
+        if not child:
+            try:
+                grandchild = child_that_ends_when(Event(), 0)
+                greenpool.spawn(standard.kill, grandchild, signal.SIGKILL)
+                standard._exit(0 if os.waitpid(-1, 0) == (grandchild, signal.SIGKILL) else 1)
+            finally:
+                standard._exit(2)
+        return wait_waitpid(child)
+
+    assert greenpool.spawn(forking).get() == 0
+    event.set()
+    in_parent.join()
+    assert wait_waitpid(pid) == 0
 
 
 def test_many_children_at_the_same_time() -> None:
