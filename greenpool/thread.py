@@ -374,7 +374,7 @@ class Sentinel(Event):
     def _at_fork_reinit(self) -> None:
         Event._at_fork_reinit(self)
         self.clear()
-        self._armed = False
+        self._armed = self.held = False
 
 
 def _set_sentinel() -> Sentinel:
@@ -405,6 +405,8 @@ class _ThreadHandle:
         return f"<_ThreadHandle object: ident={self.ident}>"
 
     def is_done(self) -> bool:
+        # ``while thread.is_alive(): pass`` goes through no lock.
+        _spend()
         return self._done.is_set()
 
     def _set_done(self) -> None:
@@ -453,6 +455,7 @@ def start_joinable_thread(
         _start(function, (), {}, daemon, handle)
     except BaseException:
         handle._started = False
+        handle.ident = 0
         raise
     return handle
 

@@ -76,6 +76,13 @@ def test_join_waits_and_gives_up() -> None:
     assert not thread.is_alive() and thread not in threading.enumerate()
 
 
+def test_who_polls_whether_a_thread_is_alive_lets_it_run() -> None:
+    thread = threading.Thread(target=greenpool.sleep)
+    thread.start()
+    while thread.is_alive():
+        pass
+
+
 def test_several_wait_for_one_thread() -> None:
     go = threading.Event()
     thread = threading.Thread(target=go.wait)
