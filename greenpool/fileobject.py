@@ -66,6 +66,7 @@ class FileIO(_Owning, io.FileIO):
     """
 
     always_park = False
+    _is_finalizing = staticmethod(sys.is_finalizing)
     _descriptor: Descriptor | None = None
     # What a readall had read when it was ended by an exception: the next read begins with it.  In a deque, so
     # that of two threads only one takes it.
@@ -130,13 +131,17 @@ class FileIO(_Owning, io.FileIO):
         return None if chunk is None and not chunks else b"".join(chunks)
 
     def write(self, data: Any, /) -> int | None:  # type: ignore[override]
-        if not self.writable() or not (self.always_park or _may_fill_up(self.fileno())):
+        if not self.writable():
             return super().write(data)
-        return _write_all(self.fileno, super().write, data, functools.partial(self._wait, OUT))
+        mode = os.fstat(self.fileno()).st_mode
+        if not self.always_park and not _may_fill_up(self.fileno(), mode):
+            return super().write(data)
+        return _write_all(self.fileno, mode, super().write, data, functools.partial(self._wait, OUT))
 
     def close(self) -> None:
         """Close the descriptor; greenlets that wait for it get OSError(EBADF)."""
-        if self._descriptor is not None:
+        # At the interpreter's end nobody waits any more, and the names that a module needs may be gone.
+        if self._descriptor is not None and not self._is_finalizing():
             self._descriptor.close()
         super().close()
 

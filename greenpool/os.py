@@ -129,7 +129,7 @@ def _may_block(fd: int, bits: int) -> bool:
 
 def _when_ready(fd: int, bits: int, function: _Callable[..., _Any], *args: _Any) -> _Any:
     while (result := _unless_it_blocks(fd, bits, function, *args)) is _WOULD_BLOCK:
-        if _is_finalizing():
+        if _is_finalizing() or (bits == _OUT and _cannot_park()):
             return function(*args)
         _wait_descriptor(fd, bits, None)
     return result
@@ -174,21 +174,34 @@ if _native_readv is not None:
 
 def write(fd: int, data: _Buffer, /) -> int:
     """As ``os.write``, parking the greenlet; on a blocking descriptor it writes all of *data*."""
-    if not isinstance(fd, int) or fd < 0 or not _may_fill_up(fd):
+    if not isinstance(fd, int) or fd < 0:
         return _native.write(fd, data)
-    return _write_all(
-        lambda: fd, lambda octets: _native.write(fd, octets), data, lambda: _wait_descriptor(fd, _OUT, None)
-    )
-
-
-def _may_fill_up(fd: int) -> bool:
-    """Whether a write to *fd* may have to wait for somebody to read."""
     mode = _standard.fstat(fd).st_mode
+    if _stat.S_ISFIFO(mode):
+        with memoryview(data) as view:
+            size = view.nbytes
+        if 0 < size <= _PIPE_BUF:
+            return _when_ready(fd, _OUT, _native.write, fd, data)  # type: ignore[no-any-return]
+    if not _may_fill_up(fd, mode):
+        return _native.write(fd, data)
+
+    def write_natively(octets: _Any) -> int:
+        return _native.write(fd, octets)
+
+    return _write_all(lambda: fd, mode, write_natively, data, lambda: _wait_descriptor(fd, _OUT, None))
+
+
+def _may_fill_up(fd: int, mode: int) -> bool:
+    """Whether a write to *fd* may have to wait for somebody to read; *mode* as in ``os.fstat``."""
     return not (_stat.S_ISREG(mode) or _stat.S_ISBLK(mode)) and _may_block(fd, _OUT)
 
 
 def _write_all(
-    fileno: _Callable[[], int], write: _Callable[[_Any], _Any], data: _Buffer, wait: _Callable[[], object]
+    fileno: _Callable[[], int],
+    mode: int,
+    write: _Callable[[_Any], _Any],
+    data: _Buffer,
+    wait: _Callable[[], object],
 ) -> int:
     """Write all of *data*, calling *wait* where it would block; the number of bytes written.
 
@@ -205,7 +218,7 @@ def _write_all(
         while True:
             try:
                 fd = fileno()
-                result = _write_some(fd, write, octets[written:])
+                result = _write_some(fd, mode, write, octets[written:])
             except BlockingIOError:
                 result = None
             except (OSError, ValueError):
@@ -224,9 +237,8 @@ def _write_all(
     return written
 
 
-def _write_some(fd: int, write: _Callable[[_Any], _Any], octets: memoryview) -> _Any:
+def _write_some(fd: int, mode: int, write: _Callable[[_Any], _Any], octets: memoryview) -> _Any:
     """Write as many of *octets* as can be without blocking; ``_WOULD_BLOCK`` where that is none."""
-    mode = _standard.fstat(fd).st_mode
     if _stat.S_ISSOCK(mode):
         return _Borrowed(fd).send(octets, _socket.MSG_DONTWAIT)
     if not octets:
