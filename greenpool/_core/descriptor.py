@@ -13,9 +13,16 @@ so the next one may park without asking the kernel again.  Data and FIN can come
 an urgent mark splits reads: once the poller has reported RDHUP, HUP, ERR or PRI (``hung_up``), a short
 read proves nothing and only EAGAIN does.  An EAGAIN takes the mark back.
 
-*Who guards what.*  A Registration belongs to its hub's thread.  The table of a Descriptor's registrations,
-and the question whether it is closed, are guarded by the lock of its number: so no hub can register a number
-that is being closed.
+*Several owners.*  Two objects may use one number: a reader and a writer of one terminal, say.  On one hub
+they share a Registration, as the poller knows numbers only.  When one of them is closed, maybe together with
+the file, and maybe not, everyone who waits is woken and tries again; the last one unregisters the number.
+
+*Who guards what.*  A Registration belongs to its hub's thread.  How many own it, the table of a Descriptor's
+registrations, and the question whether that is closed, are guarded by the lock of the number: so no hub can
+register a number that is being closed.
+
+*Signal handlers and finalizers* may close and throw between any two bytecodes of the hub's thread.  So who is
+woken is first taken out, in one step, and nobody can be woken twice.
 """
 
 from __future__ import annotations
@@ -26,6 +33,7 @@ import select as _select
 from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import ref
 
 from .current import CREDIT, current_greenlet, thread_hub
 from .inbox import Call
@@ -62,10 +70,11 @@ class Registration:
         "writer",
         "crowd",
         "arm",
-        "temporary",
+        "owners",
+        "__weakref__",
     )
 
-    def __init__(self, hub: Hub, fd: int, temporary: bool = False) -> None:
+    def __init__(self, hub: Hub, fd: int, owners: int) -> None:
         self.hub: Hub | None = hub
         self.fd = fd
         # Unknown yet: true means "ask the kernel".
@@ -78,8 +87,9 @@ class Registration:
         self.crowd: list[tuple[int, Any]] | None = None
         # Level-triggered pollers report only what they were armed for; edge-triggered ones need no arming.
         self.arm = hub.poller.arm
-        # Of a bare number that nobody tells us the end of: unregistered when its last wait ends.
-        self.temporary = temporary
+        # The Descriptors that use it.  Without any it is that of a bare number, of which nobody tells us the
+        # end, and unregistered when its last wait ends.
+        self.owners = owners
 
     def __repr__(self) -> str:
         return f"<Registration of descriptor {self.fd}>"
@@ -118,9 +128,10 @@ class Registration:
         return self._park(greenlet, OUT, timeout)
 
     def _join_crowd(self, bits: int, greenlet: Any) -> None:
-        if self.crowd is None:
-            self.crowd = []
-        self.crowd.append((bits, greenlet))
+        crowd = self.crowd
+        if crowd is None:
+            crowd = self.crowd = []
+        crowd.append((bits, greenlet))
 
     def _park(self, greenlet: Any, bits: int, timeout: float | None) -> bool:
         hub = self.hub
@@ -163,12 +174,11 @@ class Registration:
         elif self.writer is greenlet:
             self.writer = None
         else:
-            for entry in self.crowd or ():
+            crowd = self.crowd or []
+            for entry in crowd[:]:
                 if entry[1] is greenlet:
-                    self.crowd.remove(entry)  # type: ignore[union-attr]
-                    break
-            else:
-                return False
+                    return _taken_out(entry, crowd)
+            return False
         return True
 
     def throw(self, greenlet: Any, exception: BaseException) -> bool:
@@ -183,9 +193,31 @@ class Registration:
 
     def wake_crowd(self, mask: int) -> None:
         """Wake all who wait for what *mask* reports; each tries its call again, and most may park again."""
-        crowd = self.crowd or []
-        self.crowd = [entry for entry in crowd if not entry[0] & mask] or None
-        self.hub.ready.extend(greenlet for bits, greenlet in crowd if bits & mask)  # type: ignore[union-attr]
+        hub = self.hub
+        crowd = self.crowd
+        if hub is None or crowd is None:
+            return  # closed by a signal handler since the event was looked at
+        reported = [entry for entry in crowd if entry[0] & mask]
+        for entry in reported:
+            if _taken_out(entry, crowd):
+                hub.ready.append(entry[1])
+        if reported and not crowd:
+            self.crowd = None
+
+    def wake_all(self) -> None:
+        """Have everyone who waits try again; on the hub's thread."""
+        hub = self.hub
+        if hub is None:
+            return
+        self.readable = True
+        reader, self.reader = self.reader, None
+        if reader is not None:
+            hub.ready.append(reader)
+        writer, self.writer = self.writer, None
+        if writer is not None:
+            hub.ready.append(writer)
+        self.wake_crowd(READ | WRITE)
+        hub.look_again()
 
     def close(self) -> None:
         """Wake everyone with EBADF; on the hub's thread, after the poller has forgotten the number."""
@@ -195,9 +227,7 @@ class Registration:
         self.closed = True
         if hub.registrations.get(self.fd) is self:
             del hub.registrations[self.fd]
-        waiting = [self.reader, self.writer, *(greenlet for _, greenlet in self.crowd or ())]
-        hub.ready.extend(greenlet for greenlet in waiting if greenlet is not None)
-        hub.look_again()
+        self.wake_all()
         self.forget()
 
     def forget(self) -> None:
@@ -205,6 +235,14 @@ class Registration:
         self.hub = None
         self.closed = True
         self.reader = self.writer = self.crowd = None
+
+
+def _taken_out(entry: tuple[int, Any], crowd: list[tuple[int, Any]]) -> bool:
+    try:
+        crowd.remove(entry)
+    except ValueError:
+        return False  # by a signal handler, just now
+    return True
 
 
 class _Expired(BaseException):
@@ -248,17 +286,17 @@ class Descriptor:
             for registration in live:
                 if registration.hub is hub:
                     return registration
-            existing = hub.registrations.get(self.fd)
-            if existing is not None and existing.temporary:
-                # Somebody waits for the bare number right now.
+            existing = _still_used(hub, self.fd)
+            if existing is not None:
                 registration = existing
-                registration.temporary = False
                 if registration.arm is None:
                     # The number may have been closed behind our back and used anew; the kernel has
-                    # then forgotten it.
+                    # then forgotten it.  (Others are armed at each wait; this would disarm them.)
                     hub.poller.register(self.fd)
+                registration.readable = True
+                registration.owners += 1
             else:
-                registration = Registration(hub, self.fd)
+                registration = Registration(hub, self.fd, owners=1)
                 hub.poller.register(self.fd)
                 hub.registrations[self.fd] = registration
             live.append(registration)
@@ -268,6 +306,8 @@ class Descriptor:
     def close(self) -> None:
         """Unregister everywhere and wake all who wait, with EBADF; any thread, before the real close.
 
+        Where somebody else uses the number, too, it stays registered, and those who wait try again.
+
         The pollers forget the number here and now, because the kernel may give it out again as soon as it
         is closed; the waiters of other hubs are woken by those hubs.
         """
@@ -275,6 +315,9 @@ class Descriptor:
             self.closed = True
             registrations, self.registrations = self.registrations, []
             for registration in registrations:
+                registration.owners -= 1
+                if registration.owners > 0:
+                    continue
                 # Also for who asks before its hub has carried this out, and maybe for another file.
                 registration.closed = True
                 hub = registration.hub
@@ -284,10 +327,27 @@ class Descriptor:
             own = thread_hub()
             for registration in registrations:
                 other = registration.hub
+                wake = registration.close if registration.closed else registration.wake_all
                 if other is own:
-                    registration.close()
+                    wake()
                 elif other is not None:
-                    other.inbox.post(Call(registration.close))
+                    other.inbox.post(Call(wake))
+
+
+def _still_used(hub: Hub, fd: int) -> Registration | None:
+    """The registration of *fd* on the calling thread's *hub*, unless its owners were dropped, not closed."""
+    table = hub.registrations
+    registration = table.get(fd)
+    if registration is None or registration.closed:
+        return None
+    if registration.owners:
+        # Nothing but the table refers to one whose owners were dropped.
+        used = ref(registration)
+        del registration, table[fd]
+        registration = used()
+        if registration is not None:
+            table[fd] = registration
+    return registration
 
 
 def wait_descriptor(fd: int, bits: int, timeout: float | None) -> bool:
@@ -307,7 +367,8 @@ def wait_descriptor(fd: int, bits: int, timeout: float | None) -> bool:
         wait = registration.wait_read if bits & IN else registration.wait_write
         try:
             if not wait(greenlet, None if deadline is None else deadline - monotonic()):
-                return False
+                # Maybe it came in time, and the hub was too busy to look.
+                return ready_now(fd, bits)
         finally:
             _let_go(registration)
         if ready_now(fd, bits):
@@ -319,7 +380,7 @@ def _registration_of_number(hub: Hub, fd: int) -> Registration:
     registration = hub.registrations.get(fd)
     if registration is None or registration.closed:
         hub.poller.register(fd)
-        registration = hub.registrations[fd] = Registration(hub, fd, temporary=True)
+        registration = hub.registrations[fd] = Registration(hub, fd, owners=0)
     elif registration.arm is None:
         # As in Descriptor.registration; also where it is that of a socket which was dropped, not closed.
         hub.poller.register(fd)
@@ -371,7 +432,7 @@ def _let_go(registration: Registration) -> None:
     hub = registration.hub
     if (
         hub is not None
-        and registration.temporary
+        and not registration.owners
         and registration.reader is registration.writer is None
         and not registration.crowd
         and hub.registrations.get(registration.fd) is registration

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator
+import time
+import weakref
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -22,9 +24,12 @@ from greenpool._core.descriptor import (
     READ,
     WRITE,
     Descriptor,
+    Registration,
     wait_any,
     wait_descriptor,
 )
+from greenpool._core.pollers import Poller, make_poller
+from greenpool._core.pollers.selector import SelectorPoller
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
@@ -250,6 +255,171 @@ def test_a_bare_number_is_forgotten_when_its_last_wait_ends(pipe: Pipe) -> None:
     os.write(pipe[1], b"x")
     waiting[1].get()
     assert pipe[0] not in hub.registrations
+
+
+# Several owners of one number.
+
+
+@pytest.fixture(params=["epoll or kqueue", "selector"])
+def runtime(request: pytest.FixtureRequest) -> Iterator[greenpool.Runtime]:
+    """A pool of one hub, edge- or level-triggered."""
+    poller: Callable[[], Poller] = SelectorPoller if request.param == "selector" else make_poller
+    with greenpool.Runtime(pool_size=1, poller=poller) as made:
+        yield made
+
+
+def parked(wait: Callable[..., bool]) -> greenpool.Greenlet:
+    """A greenlet that waits, for 20 seconds at most."""
+    waiting = greenpool.spawn(lambda: wait(current_greenlet(), 20))
+    greenpool.sleep(0)
+    return waiting
+
+
+def test_a_reader_and_a_writer_share_what_the_hub_knows(runtime: greenpool.Runtime) -> None:
+    """One file object each, say, of one terminal or socket."""
+
+    def both_wait() -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            fill(ours.fileno())
+            reading, writing = Descriptor(ours.fileno()), Descriptor(ours.fileno())
+            reader = parked(reading.registration().wait_read)
+            writer = parked(writing.registration().wait_write)
+            theirs.recv(1_000_000)
+            assert writer.get() is True
+            theirs.send(b"x")
+            assert reader.get() is True
+            reading.close()
+            writing.close()
+            assert ours.fileno() not in current_hub().registrations
+
+    runtime.spawn(both_wait).get()
+
+
+def test_one_of_several_owners_is_closed(runtime: greenpool.Runtime) -> None:
+    """Who waits is woken, as the file may have been closed with it; and then waits for the same file."""
+
+    def the_other_waits() -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            one, other = Descriptor(ours.fileno()), Descriptor(ours.fileno())
+            one.registration()
+            reader = parked(other.registration().wait_read)
+            one.close()
+            assert reader.get() is True
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                one.registration()
+            reader = parked(other.registration().wait_read)
+            assert not reader.ready()
+            theirs.send(b"x")
+            assert reader.get() is True
+            other.close()
+            assert ours.fileno() not in current_hub().registrations
+
+    runtime.spawn(the_other_waits).get()
+
+
+def test_one_of_several_owners_is_closed_on_another_thread(
+    runtime: greenpool.Runtime, on_new_thread: Callable[..., None]
+) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        one, other = Descriptor(ours.fileno()), Descriptor(ours.fileno())
+        runtime.spawn(one.registration).get()
+        registration = runtime.spawn(other.registration).get()
+        for wake in (lambda: on_new_thread(one.close), lambda: theirs.send(b"x")):
+            reader = runtime.spawn(lambda: registration.wait_read(current_greenlet(), 20))
+            while registration.reader is None:
+                greenpool.sleep(0)
+            wake()
+            assert reader.get() is True
+        runtime.spawn(other.close).get()
+
+
+def test_an_owner_that_was_dropped_is_none(runtime: greenpool.Runtime) -> None:
+    """It was never told that its number was closed, which another file has by now."""
+
+    def replace() -> None:
+        ours, theirs = socket.socketpair()
+        number = ours.detach()
+        dropped = Descriptor(number)
+        stale = weakref.ref(dropped.registration())
+        del dropped
+        with theirs:
+            os.dup2(theirs.fileno(), number)
+        owner = Descriptor(number)
+        registration = owner.registration()
+        assert stale() is None and registration.owners == 1
+        owner.close()
+        os.close(number)
+
+    runtime.spawn(replace).get()
+
+
+def test_a_number_used_anew_behind_its_owner_s_back(runtime: greenpool.Runtime) -> None:
+    """The owner lives; but the kernel knows nothing of the new file until it is told."""
+
+    def replace() -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            number = ours.detach()
+            before = Descriptor(number)
+            before.registration()
+            other, peer = socket.socketpair()
+            os.dup2(other.fileno(), number)
+            other.close()
+            owner = Descriptor(number)
+            reader = parked(owner.registration().wait_read)
+            with peer:
+                peer.send(b"x")
+                assert reader.get() is True
+            before.close()
+            owner.close()
+            os.close(number)
+
+    runtime.spawn(replace).get()
+
+
+# Signal handlers.
+
+
+def test_closed_by_a_signal_handler_while_a_crowd_is_woken(pipe: Pipe) -> None:
+    """Everyone is woken, once, and no event of the batch is lost."""
+    descriptor = Descriptor(pipe[0])
+    registration = descriptor.registration()
+    waiting = [greenpool.spawn(wait_in_crowd, registration) for _ in range(4)]
+    greenpool.sleep(0)
+
+    class ClosingMask(int):
+        """Closes the descriptor when it is first looked at."""
+
+        def __rand__(self, bits: int) -> int:
+            descriptor.close()
+            return bits & int(self)
+
+    registration.wake_crowd(ClosingMask(IN))
+    greenpool.joinall(waiting)
+    assert [each.value for each in waiting] == [errno.EBADF] * 4
+
+
+def wait_in_crowd(registration: Registration) -> int | None:
+    try:
+        registration.wait_read(current_greenlet())
+    except OSError as error:
+        # Who is woken twice would come through here.
+        greenpool.sleep(0.001)
+        return error.errno
+    return None
+
+
+def test_the_last_look_at_a_wait_s_end(pipe: Pipe) -> None:
+    """What came while the hub was busy came in time."""
+    waiting = greenpool.spawn(wait_descriptor, pipe[0], IN, 0.1)
+    greenpool.sleep(0)
+    os.write(pipe[1], b"x")
+    # Keeps the whole hub, timers and poller, until the time is over.
+    time.sleep(0.11)
+    assert waiting.get() is True
 
 
 # Several at once.
