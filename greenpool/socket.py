@@ -11,9 +11,12 @@ descriptor ready; see ``_core/descriptor.py``, also for the short-read rule that
 last.  It is only a cache that another hub may replace at any time: so it is read once, and compared with
 the calling greenlet's hub.
 
-*Fairness.*  A greenlet whose sockets never say EAGAIN yields after ``CREDIT`` operations in a row.  It does so
-before an operation, never after one: the yield may raise what is pending, a Timeout or a kill, and what an
-operation has received, or the count of what it has sent, would be lost.
+*Fairness.*  A greenlet whose sockets never say EAGAIN yields after ``CREDIT`` operations in a row.  It does
+so before an operation, never after one: the yield may raise what is pending, a Timeout or a kill, and then
+what an operation has received, or the count of what it has sent, would be lost.
+
+*Timeouts.*  Once its time is over an operation tries its system call a last time: what came in time counts
+also if the hub was too busy to look.
 
 *The standard module's own functions* (create_connection, create_server, ...) run here over this module's
 names, so that they are those of the running Python version, on green sockets.
@@ -26,7 +29,9 @@ import io as _io
 import os as _os
 import socket as _standard
 from collections.abc import Callable as _Callable
+from operator import index as _index
 from sys import maxsize as _maxsize
+from sys import version_info as _version_info
 from time import monotonic as _monotonic
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
@@ -42,6 +47,7 @@ if _TYPE_CHECKING:
 _take_names(_standard, globals())
 
 # After the names of the standard module, so that none of them can take the place of these.
+from ._core.current import current_greenlet as _current_greenlet  # noqa: E402
 from ._core.current import getcurrent as _getcurrent  # noqa: E402
 from ._core.descriptor import IN as _IN  # noqa: E402
 from ._core.descriptor import OUT as _OUT  # noqa: E402
@@ -54,6 +60,7 @@ from ._core.native import RLock as _RLock  # noqa: E402
 from ._core.speedups import replace_twins as _replace_twins  # noqa: E402
 from ._core.speedups import speedups as _speedups  # noqa: E402
 from ._core.timeout import check_seconds as _check_seconds  # noqa: E402
+from ._core.waiter import interrupt as _interrupt  # noqa: E402
 
 __all__ = [*_standard.__all__, "wait_read", "wait_write"]
 
@@ -70,16 +77,33 @@ _base_send = _base.send
 _IN_PROGRESS = (_errno.EINPROGRESS, _errno.EALREADY)
 _NON_BLOCKING = getattr(_standard, "SOCK_NONBLOCK", 0)
 _DONT_WAIT = getattr(_standard, "MSG_DONTWAIT", 0)
+_WAIT_ALL = getattr(_standard, "MSG_WAITALL", 0)
+# With one of these the kernel does not wait for all; or nothing is taken out, so that it cannot be collected.
+_ALL_OR_LESS = _WAIT_ALL | _DONT_WAIT | _standard.MSG_PEEK | _standard.MSG_OOB
+_ALL_OR_LESS |= getattr(_standard, "MSG_ERRQUEUE", 0)
+# Seconds that fit into CPython's 64-bit nanoseconds.
+_LONGEST_TIMEOUT = 2**63 / 1e9
+# Not the number of an error.
+_TIMED_OUT = -1
 _INTERNET = (_standard.AF_INET, _standard.AF_INET6)
 # Those whose addresses the C extension can make.
 _ACCEPTED_IN_C = (*_INTERNET, getattr(_standard, "AF_UNIX", None))
 # How often to ask again where the kernel reports no event: a Unix socket whose listener's backlog is full.
 _BACKLOG_RETRY = 0.005
-# Guards the making of a socket's Descriptor, which happens once per socket.  Reentrant, because a signal
-# handler or a finalizer may use a socket between any two bytecodes.
+# Guards the making of a socket's Descriptor, which happens once per socket, against the socket's close: the
+# number may be another's afterwards.  Reentrant, because a signal handler or a finalizer may use a socket
+# between any two bytecodes.
 _descriptor_lock = _RLock()
+
+
+def _replace_descriptor_lock() -> None:
+    # Another one: a signal handler may fork while the thread that goes on in the child holds this.
+    global _descriptor_lock
+    _descriptor_lock = _RLock()
+
+
 if hasattr(_os, "register_at_fork"):
-    _os.register_at_fork(after_in_child=_descriptor_lock._at_fork_reinit)  # type: ignore[attr-defined]
+    _os.register_at_fork(after_in_child=_replace_descriptor_lock)
 
 
 class socket(_base):  # type: ignore[no-redef]
@@ -96,7 +120,7 @@ class socket(_base):  # type: ignore[no-redef]
     ) -> None:
         _base.__init__(self, family, type, proto, fileno)
         self._timeout: float | None = _base.gettimeout(self)
-        # For the C extension, and -1 before the descriptor is closed: its number may be another's then.
+        # -1 from before the descriptor is closed, as its number may be another's then.
         self._fd = _base.fileno(self)
         self._descriptor: _Descriptor | None = None
         self._registration: _Registration | None = None
@@ -111,15 +135,29 @@ class socket(_base):  # type: ignore[no-redef]
         """This socket on the calling greenlet's hub, for one that has to wait."""
         descriptor = self._descriptor
         if descriptor is None:
-            fd = self.fileno()
-            if fd < 0:
-                raise OSError(_errno.EBADF, _os.strerror(_errno.EBADF))
             with _descriptor_lock:
                 descriptor = self._descriptor
                 if descriptor is None:
-                    descriptor = self._descriptor = _Descriptor(fd)
+                    descriptor = self._descriptor = _Descriptor(self._fd)
+                    # Looked at afterwards: a signal handler's close finds the descriptor, or is found out.
+                    if self._fd < 0:
+                        self._descriptor = None
+                        raise OSError(_errno.EBADF, _os.strerror(_errno.EBADF))
         self._registration = registration = descriptor.registration()
+        if self._fd < 0:
+            # Closed in between.  Whoever shares the number may keep the registration alive.
+            self._registration = None
+            raise OSError(_errno.EBADF, _os.strerror(_errno.EBADF))
         return registration
+
+    def _give_number_up(self) -> None:
+        """Have all who wait learn that the socket is closed, and no hub register its number any more."""
+        with _descriptor_lock:
+            self._fd = -1
+            descriptor, self._descriptor = self._descriptor, None
+            self._registration = None
+        if descriptor is not None:
+            descriptor.close()
 
     def _current_registration(self) -> _Registration | None:
         """The cached registration, if it is of the calling greenlet's hub."""
@@ -133,18 +171,19 @@ class socket(_base):  # type: ignore[no-redef]
         timeout = self._timeout
         return None if timeout is None else _monotonic() + timeout
 
-    def _park_read(self, registration: _Registration, deadline: float | None) -> None:
-        if deadline is None:
-            registration.wait_read(_getcurrent())
-        elif not registration.wait_read(_getcurrent(), deadline - _monotonic()):
-            raise TimeoutError("timed out")
+    # These return False when the time is over, and raise no TimeoutError: callers must be able to tell it
+    # from one that somebody has thrown into the greenlet.
 
-    def _park_write(self, deadline: float | None) -> None:
+    def _park_read(self, registration: _Registration, deadline: float | None) -> bool:
+        if deadline is None:
+            return registration.wait_read(_getcurrent())
+        return registration.wait_read(_getcurrent(), deadline - _monotonic())
+
+    def _park_write(self, deadline: float | None) -> bool:
         registration = self._current_registration() or self._register()
         if deadline is None:
-            registration.wait_write(_getcurrent())
-        elif not registration.wait_write(_getcurrent(), deadline - _monotonic()):
-            raise TimeoutError("timed out")
+            return registration.wait_write(_getcurrent())
+        return registration.wait_write(_getcurrent(), deadline - _monotonic())
 
     def _receive(
         self, asked: int, flags: int, operation: _Callable[..., _Any], *args: _Any
@@ -157,6 +196,7 @@ class socket(_base):  # type: ignore[no-redef]
             return operation(self, *args)
         registration = self._current_registration()
         deadline = self._deadline()
+        in_time = True
         if registration is None:
             pass
         elif registration.readable:
@@ -164,7 +204,7 @@ class socket(_base):  # type: ignore[no-redef]
         elif args and _is_no_size(args[0]):
             return operation(self, *args)
         else:
-            self._park_read(registration, deadline)
+            in_time = self._park_read(registration, deadline)
         while True:
             try:
                 result = operation(self, *args)
@@ -176,24 +216,29 @@ class socket(_base):  # type: ignore[no-redef]
                     if size < asked and self._drains:
                         registration.readable = False
                 return result
+            if not in_time:
+                raise TimeoutError("timed out")
             registration = self._current_registration() or self._register()
             # This EAGAIN is the proof that nothing is left, whatever was reported before.
             registration.readable = False
             registration.hung_up = False
-            self._park_read(registration, deadline)
+            in_time = self._park_read(registration, deadline)
 
     def _transmit(self, flags: int, operation: _Callable[..., _Any], *args: _Any) -> _Any:
         """Carry out *operation*, which writes with these *flags*."""
         if self._timeout == 0.0 or flags & _DONT_WAIT:
             return operation(self, *args)
         deadline = self._deadline()
+        in_time = True
         _spend()
         while True:
             try:
                 return operation(self, *args)
             except BlockingIOError:
                 pass  # wait below, where no exception is being handled
-            self._park_write(deadline)
+            if not in_time:
+                raise TimeoutError("timed out")
+            in_time = self._park_write(deadline)
 
     # Receiving.
 
@@ -207,6 +252,9 @@ class socket(_base):  # type: ignore[no-redef]
         if registration is None or flags or not usual:
             if bufsize == 0:
                 return _base_recv(self, bufsize, flags)
+            if flags and self._wants_all(flags) and isinstance(bufsize, int) and bufsize > 0:
+                buffer = bytearray(bufsize)
+                return bytes(buffer[: self._receive_all(memoryview(buffer), flags)])
             return self._receive(0 if flags else bufsize, flags, _base_recv, bufsize, flags)  # type: ignore[no-any-return]
         # The same as _receive, without its general parts: this is the hot path of every server.
         if not registration.readable:
@@ -228,6 +276,9 @@ class socket(_base):  # type: ignore[no-redef]
                 if len(data) < bufsize and self._drains and not registration.hung_up:
                     registration.readable = False
                 return data
+            if self._fd < 0:
+                # Closed, though somebody who shares the number may keep the registration alive.
+                raise OSError(_errno.EBADF, _os.strerror(_errno.EBADF))
             registration.readable = False
             registration.hung_up = False
             registration.wait_read(greenlet)
@@ -238,8 +289,35 @@ class socket(_base):  # type: ignore[no-redef]
         if view.readonly or not 0 <= nbytes <= size:
             # It says what is wrong with them; where it would have to wait, it would do so afterwards.
             return _base_recv_into(self, buffer, nbytes, flags)
+        if flags and self._wants_all(flags):
+            return self._receive_all(view.cast("B")[: nbytes or size], flags)
         asked = 0 if flags else nbytes or size
         return self._receive(asked, flags, _base_recv_into, buffer, nbytes, flags)  # type: ignore[no-any-return]
+
+    def _wants_all(self, flags: int) -> bool:
+        """Whether the standard recv would wait for all that was asked for: not if it has a timeout."""
+        if self._timeout is not None or self._type != _standard.SOCK_STREAM:
+            return False
+        return flags & _ALL_OR_LESS == _WAIT_ALL != 0
+
+    def _receive_all(self, view: memoryview, flags: int) -> int:
+        """Fill *view*, or up to the end of the stream; the kernel does it only if the descriptor blocks."""
+        filled = 0
+        while filled < len(view):
+            try:
+                count = self._receive(0, flags, _base_recv_into, view[filled:], 0, flags)
+            except BaseException as exception:
+                if not filled:
+                    raise
+                # What has come counts, as in the kernel.  An error will be found again by the next call; what
+                # was thrown is raised where the greenlet parks next.
+                if not isinstance(exception, OSError):
+                    _interrupt(_current_greenlet(), exception)
+                break
+            if not count:
+                break
+            filled += count
+        return filled
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, _Any]:
         return self._receive(0, flags, _base.recvfrom, bufsize, flags)  # type: ignore[no-any-return]
@@ -253,6 +331,7 @@ class socket(_base):  # type: ignore[no-redef]
             return self._receive(0, flags, _base.recvmsg, bufsize, ancbufsize, flags)
 
         def recvmsg_into(self, buffers: _Any, ancbufsize: int = 0, flags: int = 0, /) -> _Any:
+            buffers = _kept(buffers)
             return self._receive(0, flags, _base.recvmsg_into, buffers, ancbufsize, flags)
 
     def accept(self) -> tuple[socket, _Any]:
@@ -311,6 +390,7 @@ class socket(_base):  # type: ignore[no-redef]
             size = len(octets)
             # The timeout is for the whole, as in the standard sendall.
             deadline = self._deadline()
+            in_time = True
             while sent < size:
                 begin = max(sent, 0)
                 _spend()
@@ -322,7 +402,9 @@ class socket(_base):  # type: ignore[no-redef]
                     if deadline is not None and sent < size and deadline <= _monotonic():
                         raise TimeoutError("timed out")
                     continue
-                self._park_write(deadline)
+                if not in_time:
+                    raise TimeoutError("timed out")
+                in_time = self._park_write(deadline)
 
     def sendto(self, data: _Buffer, *args: _Any) -> int:
         if args and self._family in _INTERNET:
@@ -335,11 +417,14 @@ class socket(_base):  # type: ignore[no-redef]
         def sendmsg(
             self, buffers: _Any, ancdata: _Any = (), flags: int = 0, address: _Any = None, /
         ) -> int:
+            buffers, ancdata = _kept(buffers), _kept(ancdata)
             return self._transmit(flags, _base.sendmsg, buffers, ancdata, flags, address)  # type: ignore[no-any-return]
 
     if hasattr(_base, "sendmsg_afalg"):
 
         def sendmsg_afalg(self, *args: _Any, **kwargs: _Any) -> int:
+            args = tuple(map(_kept, args))
+
             def send(sock: _Any) -> int:
                 return _base.sendmsg_afalg(sock, *args, **kwargs)
 
@@ -358,7 +443,11 @@ class socket(_base):  # type: ignore[no-redef]
             return 0
         if self._timeout == 0.0:
             raise ValueError("non-blocking sockets are not supported")
+        if self._fd < 0:
+            raise ValueError(f"Invalid file descriptor: {self._fd}")
+        # The timeout is for each wait, as in the standard sendfile.
         deadline = self._deadline()
+        in_time = True
         start = offset
         try:
             while True:
@@ -377,9 +466,13 @@ class socket(_base):  # type: ignore[no-redef]
                         raise _standard._GiveupOnSendfile(error) from error  # type: ignore[attr-defined]
                     raise
                 if sent < 0:
-                    self._park_write(deadline)
+                    if not in_time:
+                        raise TimeoutError("timed out")
+                    in_time = self._park_write(deadline)
                 elif sent:
                     offset += sent
+                    deadline = self._deadline()
+                    in_time = True
                 else:
                     break
         finally:
@@ -393,32 +486,36 @@ class socket(_base):  # type: ignore[no-redef]
         if self._timeout == 0.0:
             return _base.connect(self, address)
         error = self._connect(self._resolved(address))
+        if error == _TIMED_OUT:
+            raise TimeoutError("timed out")
         if error:
             raise OSError(error, _os.strerror(error))
 
     def connect_ex(self, address: _Any, /) -> int:
         if self._timeout == 0.0:
             return _base.connect_ex(self, address)
-        try:
-            return self._connect(self._resolved(address))
-        except TimeoutError:
-            # What the standard connect_ex returns when its timeout ends.
-            return _errno.EAGAIN
+        error = self._connect(self._resolved(address))
+        # What the standard connect_ex returns when its timeout ends.
+        return _errno.EAGAIN if error == _TIMED_OUT else error
 
     def _connect(self, address: _Any) -> int:
+        """The error's number, 0 or _TIMED_OUT."""
         deadline = self._deadline()
         begun = False
+        in_time = True
         while True:
             error = _base.connect_ex(self, address)
             if error in _IN_PROGRESS:
+                if not in_time:
+                    return _TIMED_OUT
                 begun = True
-                self._park_write(deadline)
+                in_time = self._park_write(deadline)
                 error = self.getsockopt(_standard.SOL_SOCKET, _standard.SO_ERROR)
                 if error:
                     return error
             elif error == _errno.EAGAIN and not begun:
                 if deadline is not None and deadline <= _monotonic():
-                    raise TimeoutError("timed out")
+                    return _TIMED_OUT
                 _sleep(_BACKLOG_RETRY)
             elif error == _errno.EISCONN and begun:
                 return 0
@@ -430,7 +527,7 @@ class socket(_base):  # type: ignore[no-redef]
         if self._family not in _INTERNET or not isinstance(address, tuple) or not address:
             return address
         host = address[0]
-        if not isinstance(host, str) or not host or host == "<broadcast>" or _is_numeric(host):
+        if not isinstance(host, str) or host in ("", "<broadcast>") or "\0" in host or _is_numeric(host):
             return address
         found = getaddrinfo(host, None, self.family, self.type, self.proto)  # noqa: F405
         return (found[0][4][0], *address[1:])
@@ -438,18 +535,16 @@ class socket(_base):  # type: ignore[no-redef]
     # Closing.
 
     def _real_close(self, _ss: _Any = _base) -> None:
-        self._fd = -1
-        descriptor = self._descriptor
-        if descriptor is not None:
-            descriptor.close()
+        self._give_number_up()
         _base._real_close(self)  # type: ignore[attr-defined]
 
     def detach(self) -> int:
-        self._fd = -1
-        descriptor = self._descriptor
-        if descriptor is not None:
-            descriptor.close()
-            self._descriptor = self._registration = None
+        """As ``socket.detach``: the number is the caller's, and blocking if the socket has no timeout.
+
+        So are then all duplicates of it, also those of ``dup``; a green one needs ``settimeout(None)`` before
+        it is used again, or it blocks its hub.
+        """
+        self._give_number_up()
         fd = _base.detach(self)
         if self._timeout is None and fd >= 0:
             try:
@@ -477,6 +572,8 @@ class socket(_base):  # type: ignore[no-redef]
                 value = value.__index__()
             if not value >= 0:
                 raise ValueError("Timeout value out of range")
+            if value > _LONGEST_TIMEOUT:
+                raise OverflowError("timestamp out of range for platform time_t")
             value = float(value)
         # Non-blocking again, if somebody has made it blocking (``detach``, while ssl wraps a socket); and a
         # closed descriptor is reported here, as by the standard one.
@@ -491,6 +588,8 @@ class socket(_base):  # type: ignore[no-redef]
         return self._timeout
 
     def setblocking(self, flag: bool, /) -> None:
+        if _version_info < (3, 12):
+            flag = bool(_index(flag))
         self.settimeout(None if flag else 0.0)
 
     def getblocking(self) -> bool:
@@ -516,7 +615,7 @@ def _accept(sock: _Any) -> tuple[int, _Any]:
 
 
 def _spend() -> None:
-    """Count one operation, which may not have to wait, before it is carried out; may raise what is pending."""
+    """Count one operation, which may not have to wait, before it is carried out; raises what is pending."""
     greenlet = _getcurrent()
     try:
         greenlet.credit -= 1
@@ -525,6 +624,11 @@ def _spend() -> None:
         return
     if greenlet.credit < 0:
         _yield_now()
+
+
+def _kept(values: _Any) -> _Any:
+    """*values* to be looked through at each attempt; an iterator would be empty at the second."""
+    return list(values) if hasattr(values, "__next__") else values
 
 
 def _is_no_size(size: object) -> bool:
@@ -597,7 +701,8 @@ def getaddrinfo(  # type: ignore[no-redef]
 ) -> _Any:
     """As ``socket.getaddrinfo``; parks the greenlet unless host and port are numeric."""
     numeric_port = port is None or isinstance(port, int) or str(port).isdecimal()
-    if numeric_port and (host is None or _is_numeric(host)):
+    # What is no host is refused at once.
+    if numeric_port and (not isinstance(host, (str, bytes)) or _is_numeric(host)):
         return _native_getaddrinfo(host, port, family, type, proto, flags)
     return _off_thread(_native_getaddrinfo, host, port, family, type, proto, flags)
 

@@ -12,7 +12,12 @@ go by ``super(SSLContext, SSLContext)``, which looks the module's global name up
 they would call themselves for ever.)
 
 *Who guards what.*  OpenSSL's connection object must not be entered by two threads at the same time, so
-handshake, read, write and unwrap hold the socket's lock while they are in it, and no longer.
+handshake, read, write and unwrap hold the socket's lock while they are in it, and no longer.  That is a green
+lock: a callback (``sni_callback``) may park in the midst of a handshake, and who comes then has to park too.
+It is reentrant, as a finalizer or a signal handler may use the socket that its greenlet is just using.
+
+*Writers* take turns.  A write that has to wait leaves half a record in OpenSSL, which takes the next write
+for its rest, whatever is in it.  So a second lock is held for a whole write.
 
 *Threads*: any; a greenlet of one hub may read while one of another writes.
 """
@@ -36,7 +41,7 @@ if _TYPE_CHECKING:
 
 _take_names(_standard, globals())
 
-from ._core.native import Lock as _Lock  # noqa: E402
+from .lock import RLock as _RLock  # noqa: E402
 from .socket import _spend  # noqa: E402
 from .socket import create_connection as _create_connection  # noqa: E402
 from .socket import socket as _green_socket  # noqa: E402
@@ -51,28 +56,42 @@ _base: _Any = _standard.SSLSocket
 _create_over_originals: _Any = classmethod(_rebound(_base._create.__func__, dict(vars(_standard))))
 
 
+def _seconds_until(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - _monotonic())
+
+
 class SSLSocket(_base, _green_socket):  # type: ignore[misc]
     """An ``ssl.SSLSocket`` whose operations park the calling greenlet; made by ``SSLContext.wrap_socket``."""
 
     _sslobj: _Any
     _timeout: float | None
+    _half_written: bool
 
     def __new__(cls, *args: _Any, **kwargs: _Any) -> _Any:
         made = super().__new__(cls, *args, **kwargs)
-        made._tls_lock = _Lock()
+        made._tls_lock = _RLock()
+        made._write_lock = _RLock()
+        # Whether the owner of the latter has left half a record in OpenSSL.
+        made._half_written = False
         return made
 
     _create = _create_over_originals
 
-    def _until_done(self, what: str, operation: _Callable[..., _Any], *args: _Any) -> _Any:
+    def _until_done(
+        self, what: str, deadline: float | None, operation: _Callable[..., _Any], *args: _Any
+    ) -> _Any:
         """Carry out *operation*, which enters OpenSSL, and park while OpenSSL waits for the network."""
         timeout = self._timeout
-        deadline = None if timeout is None else _monotonic() + timeout
+        lock = self._tls_lock
+        in_time = True
         _spend()
         while True:
+            # Non-blocking it waits, too, if not for the network: for who is inside OpenSSL just now.
+            limit = _seconds_until(deadline) if timeout else None
+            if not (lock.acquire(False) or lock.acquire(timeout=limit)):
+                raise TimeoutError(f"The {what} operation timed out")
             try:
-                with self._tls_lock:
-                    return operation(*args)
+                return operation(*args)
             except _standard.SSLWantReadError:
                 if timeout == 0.0:
                     raise
@@ -81,15 +100,13 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]
                 if timeout == 0.0:
                     raise
                 reading = False
-            # Not in the ``except`` clause: another greenlet must not find this exception being handled.
+            finally:
+                lock.release()
+            # Not in an ``except`` clause: another greenlet must not find this exception being handled.
+            if not in_time:
+                raise TimeoutError(f"The {what} operation timed out")
             registration = self._current_registration() or self._register()
-            try:
-                if reading:
-                    self._park_read(registration, deadline)
-                else:
-                    self._park_write(deadline)
-            except TimeoutError:
-                raise TimeoutError(f"The {what} operation timed out") from None
+            in_time = self._park_read(registration, deadline) if reading else self._park_write(deadline)
 
     def do_handshake(self, block: bool = False) -> None:
         self._check_connected()
@@ -97,7 +114,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]
         try:
             if timeout == 0.0 and block:
                 self._timeout = None
-            self._until_done("handshake", self._sslobj.do_handshake)
+            self._until_done("handshake", self._deadline(), self._sslobj.do_handshake)
         finally:
             self._timeout = timeout
 
@@ -110,7 +127,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]
             raise ValueError("Read on closed or unwrapped SSL socket.")
         args = (len,) if buffer is None else (len, buffer)
         try:
-            return self._until_done("read", self._sslobj.read, *args)
+            return self._until_done("read", self._deadline(), self._sslobj.read, *args)
         except _standard.SSLError as error:
             if error.args[0] == _standard.SSL_ERROR_EOF and self.suppress_ragged_eofs:
                 return b"" if buffer is None else 0
@@ -120,7 +137,31 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]
         self._checkClosed()
         if self._sslobj is None:
             raise ValueError("Write on closed or unwrapped SSL socket.")
-        return self._until_done("write", self._sslobj.write, data)  # type: ignore[no-any-return]
+        lock = self._write_lock
+        deadline = self._deadline()
+        if not lock.acquire(False):
+            if self._timeout == 0.0:
+                raise _standard.SSLWantWriteError("another write has not ended")
+            if not lock.acquire(timeout=_seconds_until(deadline)):
+                raise TimeoutError("The write operation timed out")
+        try:
+            if self._half_written:
+                # A finalizer or signal handler, in the greenlet that it would have to wait for.
+                raise _standard.SSLWantWriteError("the write that this one has interrupted has not ended")
+            try:
+                return self._until_done(  # type: ignore[no-any-return]
+                    "write", deadline, self._write_once, self._sslobj, data
+                )
+            finally:
+                self._half_written = False
+        finally:
+            lock.release()
+
+    def _write_once(self, connection: _Any, data: _Any) -> int:
+        self._half_written = True
+        written: int = connection.write(data)
+        self._half_written = False
+        return written
 
     def send(self, data: _Any, flags: int = 0) -> int:
         if self._sslobj is None or flags:
@@ -131,7 +172,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]
     def unwrap(self) -> _Any:
         if not self._sslobj:
             raise ValueError("No SSL wrapper around " + str(self))
-        plain = self._until_done("read", self._sslobj.shutdown)
+        plain = self._until_done("read", self._deadline(), self._sslobj.shutdown)
         self._sslobj = None
         return plain
 

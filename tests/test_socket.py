@@ -9,6 +9,7 @@ import socket as standard
 import subprocess
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -179,11 +180,55 @@ def test_all_ways_to_receive(pair: Pair) -> None:
     ]
 
 
-def test_waitall(pair: Pair) -> None:
-    """Non-blocking below, so the kernel gives what is there; as much as a standard one with a timeout."""
+def receive_into(sock: Any, size: int, flags: int) -> bytes:
+    buffer = bytearray(size)
+    return bytes(buffer[: sock.recv_into(buffer, 0, flags)])
+
+
+@pytest.mark.parametrize("receive", [socket.socket.recv, receive_into])
+def test_waitall(receive: Callable[..., bytes], pair: Pair) -> None:
+    ours, theirs = pair
+    for end in (b"def", b""):
+        receiving = greenpool.spawn(receive, ours, 6, socket.MSG_WAITALL)
+        theirs.sendall(b"abc")
+        greenpool.sleep(0.001)
+        assert not receiving.ready()
+        theirs.sendall(end) if end else theirs.shutdown(socket.SHUT_WR)
+        assert receiving.get() == b"abc" + end
+
+
+def test_waitall_with_a_timeout_is_what_is_there(pair: Pair) -> None:
+    """As of a standard socket, which is non-blocking then."""
+    ours, theirs = pair
+    ours.settimeout(30)
+    theirs.sendall(b"abc")
+    assert ours.recv(6, socket.MSG_WAITALL) == b"abc"
+
+
+def test_waitall_loses_nothing_when_it_is_interrupted(pair: Pair) -> None:
     ours, theirs = pair
     theirs.sendall(b"abc")
-    assert ours.recv(3, socket.MSG_WAITALL) == b"abc"
+    with greenpool.Timeout(0.01):
+        assert ours.recv(6, socket.MSG_WAITALL) == b"abc"
+    with pytest.raises(greenpool.Timeout), greenpool.Timeout(0.01):
+        ours.recv(6, socket.MSG_WAITALL)
+
+
+def test_iterators_of_buffers_are_used_up_once(unix: Pair) -> None:
+    """Though the call is tried again after the wait."""
+    ours, theirs = unix
+    buffer = bytearray(5)
+    receiving = greenpool.spawn(ours.recvmsg_into, iter([buffer]))
+    greenpool.sleep(0)
+    theirs.send(b"hello")
+    assert receiving.get()[0] == 5 and buffer == b"hello"
+    fill(ours)
+    ours.setblocking(True)
+    sending = greenpool.spawn(ours.sendmsg, iter([b"hello"]))
+    sending.rawlink(lambda _: ours.close())
+    greenpool.sleep(0)
+    assert theirs.makefile("rb").read().endswith(b"xhello")
+    assert sending.get() == 5
 
 
 @pytest.mark.parametrize("timeout", [None, 30])
@@ -354,8 +399,36 @@ def test_sendfile_refuses(module: Any, tmp_path: Path) -> None:
         ours.settimeout(0)
         with pytest.raises(ValueError, match="non-blocking"):
             ours.sendfile(file)
+        ours.settimeout(5)
+        ours.close()
+        with pytest.raises(ValueError, match="Invalid file descriptor: -1"):
+            ours.sendfile(file)
     with open(tmp_path / "file") as text, pytest.raises(ValueError, match="binary"):
         ours.sendfile(text)
+
+
+def test_the_timeout_of_sendfile_is_for_each_wait(
+    unix: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that is slow but steady prolongs it, as that of the standard sendfile."""
+    ours, theirs = unix
+    ours.settimeout(30)
+    (tmp_path / "file").write_bytes(BIG)
+    now = 0.0
+    monkeypatch.setattr(socket, "_monotonic", lambda: now)
+
+    def read_slowly() -> bytes:
+        nonlocal now
+        got = bytearray()
+        while len(got) < len(BIG):
+            got += theirs.recv(500_000)
+            now += 20
+        return bytes(got)
+
+    reading = greenpool.spawn(read_slowly)
+    with open(tmp_path / "file", "rb") as file:
+        assert ours.sendfile(file) == len(BIG)
+    assert reading.get() == BIG
 
 
 # Connecting and accepting.
@@ -497,6 +570,8 @@ def test_connect_to_nonsense(module: Any) -> None:
         for address in (None, "no tuple", ("127.0.0.1",), ("127.0.0.1", "port"), ()):
             with pytest.raises(TypeError):
                 sock.connect(address)
+        with pytest.raises(TypeError, match="null character"):
+            sock.connect(("a\0b", 80))
         with pytest.raises(OverflowError):
             sock.connect(("127.0.0.1", 100_000))
         with pytest.raises(standard.gaierror):
@@ -639,6 +714,12 @@ def test_settimeout(module: Any) -> None:
         for wrong in ("1", b"1", [], object(), 1j):
             with pytest.raises(TypeError):
                 sock.settimeout(wrong)
+        for wrong in (float("inf"), 1e20, 10**30):
+            with pytest.raises(OverflowError):
+                sock.settimeout(wrong)
+        if sys.version_info < (3, 12):
+            with pytest.raises(TypeError):
+                sock.setblocking("no")
         assert sock.gettimeout() is None
 
 
@@ -657,6 +738,50 @@ def test_the_default_timeout(module: Any) -> None:
 def test_a_timeout_of_greenpool_around_a_socket_operation(pair: Pair) -> None:
     with pytest.raises(greenpool.Timeout), greenpool.Timeout(0.001):
         pair[0].recv(1)
+
+
+def test_the_timeout_error_of_somebody_else(tmp_path: Path) -> None:
+    """It is not taken for the socket's own, of which connect_ex would return the number."""
+    deadline = TimeoutError("the request's deadline")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(str(tmp_path / "listener"))
+        listener.listen(0)
+        first.connect(str(tmp_path / "listener"))
+        with socket.socket(socket.AF_UNIX) as sock, pytest.raises(TimeoutError) as raised:
+            with greenpool.Timeout(0.01, deadline):
+                sock.connect_ex(str(tmp_path / "listener"))
+    assert raised.value is deadline
+
+
+OVERDUE = [
+    pytest.param(lambda sock: sock.recv(1), id="recv"),
+    pytest.param(lambda sock: sock.recv_into(bytearray(1)), id="recv_into"),
+    pytest.param(lambda sock: sock.recvfrom(1), id="recvfrom"),
+    pytest.param(lambda sock: socket.wait_read(sock, 0.1), id="wait_read"),
+]
+
+
+@pytest.mark.parametrize("receive", OVERDUE)
+def test_what_came_while_the_hub_was_busy_came_in_time(receive: Callable[[Any], Any], unix: Pair) -> None:
+    ours, theirs = unix
+    ours.settimeout(0.1)
+    receiving = greenpool.spawn(receive, ours)
+    greenpool.sleep(0)
+    theirs.send(b"x")
+    # Keeps the whole hub, timers and poller, until the time is over.
+    time.sleep(0.11)
+    receiving.get()
+
+
+def test_room_that_came_while_the_hub_was_busy_came_in_time(unix: Pair) -> None:
+    ours, theirs = unix
+    fill(ours)
+    ours.settimeout(0.1)
+    sending = [greenpool.spawn(send, b"x") for send in (ours.send, ours.sendall)]
+    greenpool.sleep(0)
+    theirs.recv(1_000_000)
+    time.sleep(0.11)
+    greenpool.joinall(sending, raise_error=True)
 
 
 # Files of sockets.
@@ -849,6 +974,55 @@ def test_a_socket_that_was_used_and_closed() -> None:
     theirs.close()
 
 
+def test_closed_when_it_is_about_to_be_registered(unix: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a signal handler, or on another thread: nobody waits for the number, which is another's by then."""
+    ours, theirs = unix
+    number = ours.fileno()
+    make = socket._Descriptor
+
+    def closed_meanwhile(fd: int) -> Any:
+        ours.close()
+        return make(fd)
+
+    monkeypatch.setattr(socket, "_Descriptor", closed_meanwhile)
+    with standard.socket() as other:
+        taking_the_number = ours._real_close
+
+        def close() -> None:
+            taking_the_number()
+            os.dup2(other.fileno(), number)
+
+        monkeypatch.setattr(socket.socket, "_real_close", lambda self: close() if self is ours else None)
+        with greenpool.Timeout(5):
+            assert errno_of(ours.recv, 1) == errno.EBADF
+        monkeypatch.undo()
+        os.close(number)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_fork_when_it_is_about_to_be_registered(unix: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a signal handler: both go on with what it has interrupted."""
+    ours, _ = unix
+    ours.settimeout(0.001)
+    make = socket._Descriptor
+    children = []
+
+    def forked_meanwhile(fd: int) -> Any:
+        children.append(os.fork())
+        return make(fd)
+
+    monkeypatch.setattr(socket, "_Descriptor", forked_meanwhile)
+    status = 1
+    try:
+        ours.recv(1)
+    except TimeoutError:
+        status = 0
+    finally:
+        if children == [0]:
+            os._exit(status)
+    assert os.waitpid(children[0], 0)[1] == status == 0
+
+
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("how", [standard.SHUT_RD, standard.SHUT_WR, standard.SHUT_RDWR])
 def test_shutdown(module: Any, how: int) -> None:
@@ -893,6 +1067,12 @@ def test_numeric_addresses_are_looked_up_at_once(monkeypatch: pytest.MonkeyPatch
     assert socket.gethostbyname("127.0.0.1") == "127.0.0.1"
     numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
     assert socket.getnameinfo(("127.0.0.1", 80), numeric) == ("127.0.0.1", "80")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_what_is_no_name(module: Any) -> None:
+    with pytest.raises(TypeError, match="must be string or None"):
+        module.getaddrinfo(3, 80)
 
 
 def test_names_are_looked_up_off_the_hub_s_thread(monkeypatch: pytest.MonkeyPatch) -> None:

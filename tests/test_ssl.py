@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import ssl as standard
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 
 import greenpool
-from greenpool import socket, ssl
+from greenpool import signal, socket, ssl
 from greenpool.event import Event
 
 pytestmark = pytest.mark.usefixtures("leak_check")
@@ -382,6 +384,144 @@ def test_a_pending_timeout_loses_no_count(pair: tuple[Any, Any]) -> None:
         greenpool.spawn(send_on).get()
     server.close()
     assert len(client.makefile("rb").read()) == sum(counts)
+
+
+@pytest.mark.parametrize("operation", ["read", "write", "handshake"])
+def test_the_timeout_error_of_somebody_else(
+    operation: str, client_context: ssl.SSLContext, pair: tuple[Any, Any]
+) -> None:
+    """It is not taken for the socket's own."""
+    server, client = pair
+    deadline = TimeoutError("the request's deadline")
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(TimeoutError) as raised, greenpool.Timeout(0.01, deadline):
+        if operation == "read":
+            client.recv(1)
+        elif operation == "write":
+            while True:
+                client.send(b"x" * 65536)
+        else:
+            client_context.wrap_socket(ours, server_hostname="localhost")
+    assert raised.value is deadline
+
+
+def test_what_came_while_the_hub_was_busy_came_in_time(pair: tuple[Any, Any]) -> None:
+    server, client = pair
+    client.settimeout(0.1)
+    receiving = greenpool.spawn(client.recv, 1)
+    greenpool.sleep(0)
+    server.send(b"x")
+    # Keeps the whole hub, timers and poller, until the time is over.
+    time.sleep(0.11)
+    assert receiving.get() == b"x"
+
+
+# Several greenlets on one connection.
+
+
+def test_writers_take_turns(pair: tuple[Any, Any]) -> None:
+    """OpenSSL takes a second write for the rest of a first one that waits, whatever is in it."""
+    server, client = pair
+    big = b"1" * 16_000
+    sent = []
+
+    def fill() -> None:
+        while True:
+            sent.append(server.send(big))
+
+    filling = greenpool.spawn(fill)
+    greenpool.sleep(0.01)
+    # Room for the second write before the first one has been woken.
+    client.settimeout(0)
+    got = bytearray()
+    with pytest.raises(ssl.SSLWantReadError):
+        while True:
+            got += client.recv(65536)
+    server.settimeout(0)
+    with pytest.raises(ssl.SSLWantWriteError):
+        server.send(b"2" * 16_000)
+    server.settimeout(None)
+    assert server.send(b"2" * 16_000) == 16_000
+    filling.kill()
+    server.close()
+    client.settimeout(None)
+    got += client.makefile("rb").read()
+    assert got.count(b"2") == 16_000
+    assert len(got) - 16_000 == sum(sent)
+
+
+def test_a_callback_that_waits_in_a_handshake(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """Who uses the connection meanwhile parks, too; its hub goes on."""
+    asked, found = Event(), Event()
+
+    def look_certificate_up(*_: object) -> None:
+        asked.set()
+        found.wait()
+
+    server_context.sni_callback = look_certificate_up
+    near, far = socket.socketpair()
+    server = server_context.wrap_socket(far, server_side=True, do_handshake_on_connect=False)
+    with server:
+        shaking_hands = greenpool.spawn(server.do_handshake)
+        connecting = greenpool.spawn(client_context.wrap_socket, near, server_hostname="localhost")
+        asked.wait()
+        server.settimeout(0.01)
+        with pytest.raises(TimeoutError):
+            server.write(b"goodbye")
+        found.set()
+        shaking_hands.get()
+        with connecting.get() as client:
+            assert client.version() == server.version()
+
+
+class Interrupted:
+    """The connection object of OpenSSL, in the midst of which *interrupt* is called once."""
+
+    def __init__(self, connection: Any, interrupt: Callable[[], object]) -> None:
+        self._connection = connection
+        self._interrupt: Callable[[], object] | None = interrupt
+
+    def __getattr__(self, name: str) -> Any:
+        interrupt, self._interrupt = self._interrupt, None
+        if interrupt is not None:
+            interrupt()
+        return getattr(self._connection, name)
+
+    def read(self, *args: Any) -> Any:
+        return self.__getattr__("read")(*args)
+
+    def write(self, *args: Any) -> Any:
+        return self.__getattr__("write")(*args)
+
+
+def test_a_finalizer_uses_the_connection_that_it_interrupts(pair: tuple[Any, Any]) -> None:
+    server, client = pair
+    client.send(b"question")
+    server._sslobj = Interrupted(server._sslobj, lambda: server.send(b"goodbye"))
+    assert server.recv(100) == b"question"
+    assert client.recv(100) == b"goodbye"
+
+
+def test_a_signal_handler_uses_the_connection_that_it_interrupts(pair: tuple[Any, Any]) -> None:
+    """It waits until what it has interrupted has left OpenSSL."""
+    server, client = pair
+    handled = Event()
+
+    def handler(*_: object) -> None:
+        server.send(b"goodbye")
+        handled.set()
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        client.send(b"question")
+        server._sslobj = Interrupted(server._sslobj, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+        assert greenpool.spawn(server.recv, 100).get() == b"question"
+        handled.wait()
+        assert client.recv(100) == b"goodbye"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 # Features of the standard module.
