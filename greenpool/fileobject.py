@@ -48,6 +48,8 @@ class _Owning:
     """Closes the file object that it was made of, too."""
 
     owner: Any = None
+    # For what is finalized at the interpreter's end: the global names may be gone by then.
+    _is_finalizing = staticmethod(sys.is_finalizing)
 
     def close(self) -> None:
         try:
@@ -66,7 +68,6 @@ class FileIO(_Owning, io.FileIO):
     """
 
     always_park = False
-    _is_finalizing = staticmethod(sys.is_finalizing)
     _descriptor: Descriptor | None = None
     # What a readall had read when it was ended by an exception: the next read begins with it.  In a deque, so
     # that of two threads only one takes it.
@@ -93,7 +94,7 @@ class FileIO(_Owning, io.FileIO):
         return kept[:size]
 
     def _receive(self, size: Any, function: Callable[..., Any], argument: Any) -> Any:
-        if not self.readable() or not _asks_for_bytes(size) or sys.is_finalizing():
+        if not self.readable() or self._is_finalizing() or not _asks_for_bytes(size):
             return function(argument)
         while True:
             result = _unless_it_blocks(self.fileno(), IN, function, argument)
@@ -131,7 +132,7 @@ class FileIO(_Owning, io.FileIO):
         return None if chunk is None and not chunks else b"".join(chunks)
 
     def write(self, data: Any, /) -> int | None:  # type: ignore[override]
-        if not self.writable():
+        if not self.writable() or self._is_finalizing():
             return super().write(data)
         mode = os.fstat(self.fileno()).st_mode
         if not self.always_park and not _may_fill_up(self.fileno(), mode):
@@ -140,7 +141,6 @@ class FileIO(_Owning, io.FileIO):
 
     def close(self) -> None:
         """Close the descriptor; greenlets that wait for it get OSError(EBADF)."""
-        # At the interpreter's end nobody waits any more, and the names that a module needs may be gone.
         if self._descriptor is not None and not self._is_finalizing():
             self._descriptor.close()
         super().close()
@@ -165,7 +165,7 @@ class ThreadFileIO(_Owning, io.FileIO):
         return _blocking(super().readall)  # type: ignore[no-any-return]
 
     def write(self, data: Any, /) -> int | None:  # type: ignore[override]
-        if _cannot_park():
+        if self._is_finalizing() or _cannot_park():
             # A file that was not closed writes what it still has when it is collected, wherever that is.
             return super().write(data)
         return _blocking(super().write, bytes(data))  # type: ignore[no-any-return]
@@ -189,11 +189,16 @@ def _blocking(function: Callable[..., Any], *args: Any) -> Any:
 def _one_at_a_time(base: Any, *methods: str) -> Any:
     """A subclass of *base*, a standard buffer, whose *methods* park the greenlet while another is inside."""
 
+    is_finalizing = sys.is_finalizing
+
     def locked(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
         def call(self: Any, *args: Any) -> Any:
             # Not by ``with``, which takes half as long again; without a lock, a line takes 0.3 microseconds.
             lock = self._green_lock
+            if is_finalizing():
+                # No other greenlet runs any more, and the names that the lock needs may be gone.
+                return method(self, *args)
             lock.acquire()
             try:
                 return method(self, *args)

@@ -350,16 +350,23 @@ def test_closed_between_two_pieces(
 # Where a finalizer may not park.
 
 
-def test_what_is_still_buffered_at_the_interpreters_end(tmp_path: Path) -> None:
-    """As with ``open``; a pipe that is full is waited for."""
+@pytest.mark.parametrize("keep", ["", "sys.kept = file, pipe, both"])
+def test_what_is_still_buffered_at_the_interpreters_end(keep: str, tmp_path: Path) -> None:
+    """As with ``open``; a pipe that is full is waited for.  What ``sys`` keeps ends after all the modules."""
     path = tmp_path / "file"
     script = f"""
+import socket, sys
 import greenpool
 from greenpool.fileobject import FileObject
 file = FileObject({str(path)!r}, "w")
 file.write("hello")
 pipe = FileObject(1, "w", 1_000_000, closefd=False)
 pipe.write("y" * 300_000)
+near, far = socket.socketpair()
+both = FileObject(near.detach(), "r+b")
+both.write(b"hello")
+{keep}
+far.detach()
 greenpool.sleep(0)
 """
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
