@@ -984,15 +984,16 @@ def test_closed_when_it_is_about_to_be_registered(unix: Pair, monkeypatch: pytes
         ours.close()
         return make(fd)
 
+    close = socket.socket._real_close
+
+    def close_and_use_anew(sock: Any) -> None:
+        close(sock)
+        os.dup2(other.fileno(), number)
+
     monkeypatch.setattr(socket, "_Descriptor", closed_meanwhile)
-    with standard.socket() as other:
-        taking_the_number = ours._real_close
-
-        def close() -> None:
-            taking_the_number()
-            os.dup2(other.fileno(), number)
-
-        monkeypatch.setattr(socket.socket, "_real_close", lambda self: close() if self is ours else None)
+    other, peer = standard.socketpair()
+    with other, peer:
+        monkeypatch.setattr(socket.socket, "_real_close", close_and_use_anew)
         with greenpool.Timeout(5):
             assert errno_of(ours.recv, 1) == errno.EBADF
         monkeypatch.undo()
