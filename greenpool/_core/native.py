@@ -8,6 +8,7 @@ before it patches anything.
 
 from __future__ import annotations
 
+import _thread
 import importlib.util
 import os
 import select as _select
@@ -37,6 +38,8 @@ __all__ = [
 # Python 3.13 and later can be without.
 HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
+_set_sentinel: Any = getattr(_thread, "_set_sentinel", None)
+
 close = os.close
 pipe = os.pipe
 read = os.read
@@ -56,7 +59,16 @@ def fresh_copy(name: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    if _set_sentinel is None:
+        spec.loader.exec_module(module)
+        return module
+    # Up to Python 3.12 a copy of threading takes the thread that makes it for the main one, and would take
+    # away the lock at which that thread is joined.
+    _thread._set_sentinel = Lock  # type: ignore[attr-defined]
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        _thread._set_sentinel = _set_sentinel  # type: ignore[attr-defined]
     return module
 
 
