@@ -320,19 +320,3 @@ def test_the_end_of_a_pool_ends_its_daemons_silently(capfd: pytest.CaptureFixtur
         runtime.block_on(main)
     assert ended == [True]
     assert capfd.readouterr() == ("", "")
-
-
-def test_an_os_thread_that_imports_it_is_joined_as_ever(run_script: Callable[[str], str]) -> None:
-    """The second instance of the standard module takes the thread that makes it for the main one."""
-    output = run_script("""
-import threading
-
-def work():
-    import greenpool.threading
-
-thread = threading.Thread(target=work)
-thread.start()
-thread.join()
-print(thread.is_alive())
-""")
-    assert output == "False\n"

@@ -1,0 +1,23 @@
+"""The originals, and copies of standard modules made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+def test_an_os_thread_that_makes_a_copy_of_threading_is_joined_as_ever(
+    run_script: Callable[[str], str],
+) -> None:
+    """The copy takes that thread for the main one, and up to Python 3.12 the lock at which it is joined."""
+    output = run_script("""
+import threading
+
+def work():
+    import greenpool.threading
+
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+print(thread.is_alive())
+""")
+    assert output == "False\n"
