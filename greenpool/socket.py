@@ -36,6 +36,7 @@ from time import monotonic as _monotonic
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from ._rebound import rebound as _rebound
 from ._rebound import take_names as _take_names
 
 if _TYPE_CHECKING:
@@ -61,6 +62,7 @@ from ._core.speedups import replace_twins as _replace_twins  # noqa: E402
 from ._core.speedups import speedups as _speedups  # noqa: E402
 from ._core.timeout import check_seconds as _check_seconds  # noqa: E402
 from ._core.waiter import interrupt as _interrupt  # noqa: E402
+from .fileobject import green_io as _green_io  # noqa: E402
 
 __all__ = [*_standard.__all__, "wait_read", "wait_write"]
 
@@ -128,6 +130,9 @@ class socket(_base):  # type: ignore[no-redef]
         self._drains = self._family in _INTERNET and self._type == _standard.SOCK_STREAM
         if self._timeout != 0.0:
             _base.settimeout(self, 0.0)
+
+    # With the standard buffers, greenlets could not share the file.
+    makefile = _rebound(_base.makefile, vars(_standard) | {"io": _green_io})
 
     # Waiting.
 

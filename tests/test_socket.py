@@ -1210,3 +1210,25 @@ def test_functions_of_the_module_know_its_own_names() -> None:
     for name, value in vars(socket).items():
         if isinstance(value, types.FunctionType) and not name.startswith("_"):
             assert value.__globals__ is vars(socket), name
+
+
+def test_greenlets_take_turns_at_a_file() -> None:
+    """The standard buffers call the second one "reentrant"."""
+    near, far = socket.socketpair()
+    with near, far, near.makefile("rb") as reading, far.makefile("rwb") as both:
+        readers = [greenpool.spawn(reading.readline) for _ in range(3)]
+        greenpool.sleep(0)
+        both.write(b"one\ntwo\nthree\n")
+        both.flush()
+        assert [reader.get() for reader in readers] == [b"one\n", b"two\n", b"three\n"]
+
+
+def test_a_file_that_another_hub_reads_from_leaves_the_hub_free() -> None:
+    near, far = socket.socketpair()
+    with near, far, near.makefile("rb") as file, greenpool.Runtime(pool_size=2) as runtime:
+        handle = runtime.handle()
+        readers = [handle.spawn_on(hub, file.readline) for hub in (0, 1)]
+        # Both wait by then: what is spawned later runs later.
+        assert [handle.spawn_on(hub, lambda: 7).get() for hub in (0, 1)] == [7, 7]
+        far.send(b"one\ntwo\n")
+        assert sorted(reader.get() for reader in readers) == [b"one\n", b"two\n"]

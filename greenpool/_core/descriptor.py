@@ -396,9 +396,11 @@ class _AnyReady(Waiter):
     __slots__ = ()
 
     def switch(self) -> Any:
-        if self.claim():
-            return self.greenlet.switch()
-        return self.hub.ready.popleft().switch()
+        # In a loop: there may be as many turns in a row as there are descriptors.
+        entry: Any = self
+        while type(entry) is _AnyReady:
+            entry = entry.greenlet if entry.claim() else entry.hub.ready.popleft()
+        return entry.switch()
 
 
 def wait_any(wanted: Iterable[tuple[int, int]], timeout: float | None) -> bool:

@@ -447,3 +447,20 @@ def test_wait_any_times_out(pipe: Pipe) -> None:
     assert wait_any([(pipe[0], READ)], 0.001) is False
     assert wait_any([], 0.001) is False
     assert pipe[0] not in current_hub().registrations
+
+
+def test_many_descriptors_of_one_wait_become_ready_together(pipe: Pipe) -> None:
+    """As many turns of one waiter then stand in the ready queue; who parks next steps over all but one."""
+    pairs = [socket.socketpair() for _ in range(200)]
+    # Each of them five times.
+    wanted = [(near.fileno(), READ) for near, _ in pairs] * 5
+    waiting = greenpool.spawn(wait_any, wanted, None)
+    greenpool.sleep(0)
+    for _, far in pairs:
+        far.send(b"x")
+    passing = greenpool.spawn(lambda: [greenpool.sleep(0) for _ in range(50)])
+    assert waiting.get()
+    assert len(passing.get()) == 50
+    for pair in pairs:
+        for end in pair:
+            end.close()
