@@ -540,8 +540,10 @@ class socket(_base):  # type: ignore[no-redef]
     # Closing.
 
     def _real_close(self, _ss: _Any = _base) -> None:
-        self._give_number_up()
-        _base._real_close(self)  # type: ignore[attr-defined]
+        # At the interpreter's end a socket may be closed when the names of this module are gone.
+        if _descriptor_lock is not None:
+            self._give_number_up()
+        _ss._real_close(self)
 
     def detach(self) -> int:
         """As ``socket.detach``: the number is the caller's, and blocking if the socket has no timeout.
