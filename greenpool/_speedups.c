@@ -486,9 +486,10 @@ static PyMethodDef speedups_methods[] = {
 #ifdef __linux__
     {"epoll_poll", FASTCALL(speedups_epoll_poll), METH_FASTCALL, epoll_poll_doc},
 #endif
+    {"leave_sections", speedups_leave_sections, METH_NOARGS, leave_sections_doc},
+    {"return_to_sections", speedups_return_to_sections, METH_O, return_to_sections_doc},
     {"connect_carrier", FASTCALL(connect_carrier), METH_FASTCALL, connect_carrier_doc},
     {"connect_core", FASTCALL(connect_core), METH_FASTCALL, connect_core_doc},
-    {"connect_sections", FASTCALL(connect_sections), METH_FASTCALL, connect_sections_doc},
     {"connect_socket", FASTCALL(connect_socket), METH_FASTCALL, connect_socket_doc},
     {"connect_task", FASTCALL(connect_task), METH_FASTCALL, connect_task_doc},
     {"connect_spawn", FASTCALL(connect_spawn), METH_FASTCALL, connect_spawn_doc},

@@ -81,16 +81,18 @@ return_to_sections(uintptr_t Py_UNUSED(held))
 {
 }
 #endif
+PyObject *speedups_leave_sections(PyObject *module, PyObject *no_argument);
+PyObject *speedups_return_to_sections(PyObject *module, PyObject *held);
+extern const char leave_sections_doc[], return_to_sections_doc[];
 
 /* The other files: what they offer to the Python modules. */
 PyObject *connect_carrier(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_core(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
-PyObject *connect_sections(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_socket(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_task(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_spawn(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
-extern const char connect_carrier_doc[], connect_core_doc[], connect_sections_doc[], connect_socket_doc[], connect_task_doc[],
+extern const char connect_carrier_doc[], connect_core_doc[], connect_socket_doc[], connect_task_doc[],
     connect_spawn_doc[], connect_queue_doc[];
 
 #endif

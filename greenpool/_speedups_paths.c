@@ -175,10 +175,7 @@ spend_credit(PyObject *greenlet)
         return -1;
     }
     if (credit <= 0) {
-        uintptr_t held = leave_sections();
-        PyObject *result = PyObject_CallNoArgs(yield_now);
-        return_to_sections(held);
-        return done(result);
+        return done(PyObject_CallNoArgs(yield_now));
     }
     PyObject *left = PyLong_FromLong(credit - 1);
     int result = left ? set(greenlet, &carrier.credit, left) : -1;

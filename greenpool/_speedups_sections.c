@@ -5,8 +5,8 @@ read, of a functools.cache whose function runs. CPython lets all of a thread's g
 that parks is no thread that waits: it would keep its own, and the next greenlet to touch the object would stop the
 whole hub, for ever. So they are let go of here, and taken again when it goes on.
 
-That is what C code has to expect of any call that may run Python code. Twins in Python: Waiter.park in
-_core/waiter.py, Registration's waits in _core/descriptor.py, yield_now in _core/hub.py. With a GIL they stay. */
+That is what C code has to expect of any call that may run Python code. What parks in Python is in
+_core/sections.py; with a GIL there are no sections. */
 
 #include "_speedups.h"
 
@@ -41,86 +41,29 @@ return_to_sections(uintptr_t held)
     }
 }
 
-static PyObject *park_twin, *wait_read_twin, *wait_write_twin, *yield_now_twin;
-
-static PyObject *
-call_without_sections(PyObject *twin, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
-{
-    uintptr_t held = leave_sections();
-    PyObject *result = self ? call_twin(twin, self, args, nargs, names) : PyObject_CallNoArgs(twin);
-    return_to_sections(held);
-    return result;
-}
-
-static PyObject *
-waiter_park(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
-{
-    return call_without_sections(park_twin, self, args, nargs, names);
-}
-
-static PyObject *
-registration_wait_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
-{
-    return call_without_sections(wait_read_twin, self, args, nargs, names);
-}
-
-static PyObject *
-registration_wait_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
-{
-    return call_without_sections(wait_write_twin, self, args, nargs, names);
-}
-
-static PyObject *
-yield_without_sections(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(no_argument))
-{
-    return call_without_sections(yield_now_twin, NULL, NULL, 0, NULL);
-}
-
-static Method waiter_methods[] = {
-    {{"park", FASTCALL(waiter_park), METH_FASTCALL | METH_KEYWORDS, NULL}, "($self, timeout=None)", &park_twin},
-};
-
-static Method registration_methods[] = {
-    {{"wait_read", FASTCALL(registration_wait_read), METH_FASTCALL | METH_KEYWORDS, NULL},
-     "($self, greenlet, timeout=None)",
-     &wait_read_twin},
-    {{"wait_write", FASTCALL(registration_wait_write), METH_FASTCALL | METH_KEYWORDS, NULL},
-     "($self, greenlet, timeout=None)",
-     &wait_write_twin},
-};
-
-static PyMethodDef yield_now_definition = {"yield_now", yield_without_sections, METH_NOARGS, NULL};
-
 #endif
 
-const char connect_sections_doc[] = PyDoc_STR(
-"connect_sections($module, Waiter, Registration, yield_now, /)\n--\n\n"
-"Return the methods for Waiter and Registration and the function, with a GIL none and the same one. Called once.");
+const char leave_sections_doc[] = PyDoc_STR(
+"leave_sections($module, /)\n--\n\n"
+"Let go of the critical sections that this greenlet is in; returns what return_to_sections takes, 0 if there are none.");
 
 PyObject *
-connect_sections(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+speedups_leave_sections(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(no_argument))
 {
-    if (check_types("connect_sections", args, nargs, 3, 2) < 0) {
+    return PyLong_FromSize_t(leave_sections());
+}
+
+const char return_to_sections_doc[] = PyDoc_STR(
+"return_to_sections($module, held, /)\n--\n\n"
+"Take them again: in the same greenlet, and as deep in the calls of C functions.");
+
+PyObject *
+speedups_return_to_sections(PyObject *Py_UNUSED(module), PyObject *argument)
+{
+    size_t held = PyLong_AsSize_t(argument);
+    if (held == (size_t)-1 && PyErr_Occurred()) {
         return NULL;
     }
-#ifdef Py_GIL_DISABLED
-    if (take_documentation(&yield_now_definition, "($module)", args[2]) < 0) {
-        return NULL;
-    }
-    keep(&yield_now_twin, args[2]);
-    PyObject *of_waiter = make_methods((PyTypeObject *)args[0], waiter_methods, LENGTH(waiter_methods));
-    PyObject *of_registration =
-        of_waiter
-            ? make_methods((PyTypeObject *)args[1], registration_methods, LENGTH(registration_methods))
-            : NULL;
-    PyObject *function = of_registration ? PyCFunction_New(&yield_now_definition, module) : NULL;
-    PyObject *result = function ? PyTuple_Pack(3, of_waiter, of_registration, function) : NULL;
-    Py_XDECREF(of_waiter);
-    Py_XDECREF(of_registration);
-    Py_XDECREF(function);
-    return result;
-#else
-    (void)module;
-    return Py_BuildValue("{}{}O", args[2]);
-#endif
+    return_to_sections(held);
+    Py_RETURN_NONE;
 }

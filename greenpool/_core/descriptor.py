@@ -38,6 +38,7 @@ from weakref import ref
 from .current import CREDIT, current_greenlet, thread_hub
 from .inbox import Call
 from .native import RLock, poll, select
+from .sections import without_sections
 from .waiter import Waiter
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Registration:
     def __repr__(self) -> str:
         return f"<Registration of descriptor {self.fd}>"
 
+    @without_sections
     def wait_read(self, greenlet: Any, timeout: float | None = None) -> bool:
         """Park *greenlet*, the calling one, until the descriptor may be readable.
 
@@ -117,6 +119,7 @@ class Registration:
             self._join_crowd(READ, greenlet)
         return self._park(greenlet, IN, timeout)
 
+    @without_sections
     def wait_write(self, greenlet: Any, timeout: float | None = None) -> bool:
         """As ``wait_read``, until it may be writable."""
         if greenlet.interrupts:

@@ -46,6 +46,7 @@ from .errors import LoopExit
 from .inbox import Call, Inbox, make_waker
 from .native import HAS_GIL, get_ident, original_threading
 from .pollers import Poller, make_poller
+from .sections import without_sections
 from .speedups import replace_twins, speedups
 from .task import MainTask, Task
 from .timeout import check_seconds
@@ -727,6 +728,7 @@ def sleep(seconds: float = 0) -> None:
     Sleep().park_for(seconds)
 
 
+@without_sections
 def yield_now() -> None:
     """Let every other ready greenlet of this hub run before the calling one goes on."""
     greenlet = current_greenlet()
@@ -747,6 +749,3 @@ if speedups is not None:
         Hub, speedups.connect_core(Carrier, Registration, Hub, Task, _switch_to_next, yield_now)
     )
     replace_twins(Task, speedups.connect_task(Task, Hub, Inbox, deque))
-    _of_waiter, _of_registration, yield_now = speedups.connect_sections(Waiter, Registration, yield_now)
-    replace_twins(Waiter, _of_waiter)
-    replace_twins(Registration, _of_registration)

@@ -38,7 +38,7 @@ __all__ = [
 # Python 3.13 and later can be without.
 HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
-_set_sentinel: Any = getattr(_thread, "_set_sentinel", None)
+_copying = Lock()
 
 close = os.close
 pipe = os.pipe
@@ -59,16 +59,20 @@ def fresh_copy(name: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     module = importlib.util.module_from_spec(spec)
-    if _set_sentinel is None:
+    if threading.current_thread() is threading.main_thread() or not hasattr(_thread, "_set_sentinel"):
         spec.loader.exec_module(module)
         return module
     # Up to Python 3.12 a copy of threading takes the thread that makes it for the main one, and would take
     # away the lock at which that thread is joined.
-    _thread._set_sentinel = Lock  # type: ignore[attr-defined]
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        _thread._set_sentinel = _set_sentinel  # type: ignore[attr-defined]
+    with _copying:
+        original = _thread._set_sentinel
+        _thread._set_sentinel = Lock
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            _thread._set_sentinel = original
+        if hasattr(module, "_set_sentinel"):
+            module._set_sentinel = original  # type: ignore[attr-defined]
     return module
 
 

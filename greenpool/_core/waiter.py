@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from .current import adopt, getcurrent
 from .native import get_ident
+from .sections import without_sections
 
 if TYPE_CHECKING:
     from .hub import Hub
@@ -118,6 +119,7 @@ class Waiter:
 
     # The greenlet itself.
 
+    @without_sections
     def park(self, timeout: float | None = None) -> bool:
         """Wait until woken: True (``value`` holds what came), or False when *timeout* seconds passed.
 
