@@ -21,3 +21,23 @@ thread.join()
 print(thread.is_alive())
 """)
     assert output == "False\n"
+
+
+def test_threads_of_such_a_copy_are_joined(run_script: Callable[[str], str]) -> None:
+    output = run_script("""
+import threading
+from greenpool._core import native
+
+def work():
+    copies.append(native.fresh_copy("threading"))
+
+copies = []
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+another = copies[0].Thread(target=print, args=("ran",))
+another.start()
+another.join()
+print(another.is_alive())
+""")
+    assert output == "ran\nFalse\n"
