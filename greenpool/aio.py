@@ -10,9 +10,9 @@ fork starts a new loop when it needs one.
 *The loop's end*, at the interpreter's exit: it accepts no more coroutines, its tasks are cancelled, and when
 the last has ended it is closed.  No greenlet is left waiting:
 
-    a greenlet:  enter its waiter in ``waiters``, *then* look whether the loop is ``accepting``, then post
-    the loop:    set ``accepting`` to false, run until no task is left, close, *then* empty ``waiters``,
-                 waking all that are in it
+- a greenlet enters its waiter in ``waiters``, *then* looks whether the loop is ``accepting``, then posts;
+- the loop sets ``accepting`` to false, runs until no task is left, closes, *then* empties ``waiters``, waking
+  all that are in it.
 
 Each change of the set is one step for all other threads.  A waiter that is entered before it is emptied is
 woken; one that is entered after that finds the loop not accepting.  There is no lock for all of this: without

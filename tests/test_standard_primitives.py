@@ -7,13 +7,11 @@ of the module, in which ``threading``, ``_thread`` and ``time`` are the green on
 
 from __future__ import annotations
 
-import gc
 import importlib
 import importlib.util
 import sys
 import types
 import unittest
-from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -120,15 +118,6 @@ green = green_copies()
 globals().update(cases("WithThreads", standard, EXCUSED))
 globals().update(cases("OnOneHub", green, EXCUSED | EXCUSED_IN_GREENLETS))
 globals().update(cases("OnFourHubs", green, EXCUSED | EXCUSED_IN_GREENLETS, OnFourHubs))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fast_collections() -> Iterator[None]:
-    """They collect all garbage again and again; what is there before them is none."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def test_nothing_is_left_out() -> None:

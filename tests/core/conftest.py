@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from documents import ROOT
-
-
-@pytest.fixture(scope="session", autouse=True)
-def fast_collections() -> Iterator[None]:
-    """What is there before the tests (pytest, hypothesis) is no garbage: leak_check need not look at it."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture
