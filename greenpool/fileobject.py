@@ -33,10 +33,10 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from ._core.current import current_greenlet
+from ._core.current import cannot_park, current_greenlet
 from ._core.descriptor import IN, OUT, Descriptor
 from .lock import RLock
-from .os import _WOULD_BLOCK, _asks_for_bytes, _cannot_park, _may_fill_up, _unless_it_blocks, _write_all
+from .os import _WOULD_BLOCK, _asks_for_bytes, _may_fill_up, _unless_it_blocks, _write_all
 
 __all__ = ["FileObject", "FileObjectBlock", "FileObjectPosix", "FileObjectThread"]
 
@@ -165,7 +165,7 @@ class ThreadFileIO(_Owning, io.FileIO):
         return _blocking(super().readall)  # type: ignore[no-any-return]
 
     def write(self, data: Any, /) -> int | None:  # type: ignore[override]
-        if self._is_finalizing() or _cannot_park():
+        if self._is_finalizing() or cannot_park():
             # A file that was not closed writes what it still has when it is collected, wherever that is.
             return super().write(data)
         return _blocking(super().write, bytes(data))  # type: ignore[no-any-return]

@@ -60,7 +60,7 @@ if _TYPE_CHECKING:
 _take_names(_standard, globals())
 
 from ._core import native as _native  # noqa: E402
-from ._core.current import getcurrent as _getcurrent  # noqa: E402
+from ._core.current import cannot_park as _cannot_park  # noqa: E402
 from ._core.current import thread_hub as _thread_hub  # noqa: E402
 from ._core.descriptor import IN as _IN  # noqa: E402
 from ._core.descriptor import OUT as _OUT  # noqa: E402
@@ -264,14 +264,6 @@ class _Borrowed(_socket.socket):
 
     def __del__(self) -> None:
         """In the place of the finalizer that closes; no exception can come in before it, as with detach."""
-
-
-def _cannot_park() -> bool:
-    """Whether this is a finalizer at the interpreter's end, or one in the hub's loop."""
-    if _is_finalizing():
-        return True
-    hub = _thread_hub()
-    return hub is not None and _getcurrent() is hub.loop
 
 
 def _block_until_room(fd: int) -> None:

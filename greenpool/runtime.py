@@ -182,6 +182,8 @@ class _Hubs:
         try:
             hub.run_until_stopped(before_stop)
         finally:
+            # Also where an exception has ended the loop: this thread's identifier will be another's.
+            set_thread_hub(None)
             with self.lock:
                 self._running -= 1
                 waiters = self._claim(self._end_waiters) if not self._running else []

@@ -63,6 +63,7 @@ from ._core.speedups import speedups as _speedups  # noqa: E402
 from ._core.timeout import check_seconds as _check_seconds  # noqa: E402
 from ._core.waiter import interrupt as _interrupt  # noqa: E402
 from .fileobject import green_io as _green_io  # noqa: E402
+from .time import _LONGEST  # noqa: E402
 
 __all__ = [*_standard.__all__, "wait_read", "wait_write"]
 
@@ -83,8 +84,6 @@ _WAIT_ALL = getattr(_standard, "MSG_WAITALL", 0)
 # With one of these the kernel does not wait for all; or nothing is taken out, so that it cannot be collected.
 _ALL_OR_LESS = _WAIT_ALL | _DONT_WAIT | _standard.MSG_PEEK | _standard.MSG_OOB
 _ALL_OR_LESS |= getattr(_standard, "MSG_ERRQUEUE", 0)
-# Seconds that fit into CPython's 64-bit nanoseconds.
-_LONGEST_TIMEOUT = 2**63 / 1e9
 # Not the number of an error.
 _TIMED_OUT = -1
 _INTERNET = (_standard.AF_INET, _standard.AF_INET6)
@@ -340,17 +339,17 @@ class socket(_base):  # type: ignore[no-redef]
             return self._receive(0, flags, _base.recvmsg_into, buffers, ancbufsize, flags)
 
     def accept(self) -> tuple[socket, _Any]:
-        fd, address = self._receive(0, 0, _accept)
-        # Made as one that is non-blocking already, which the extension's are, it keeps the GIL.
-        non_blocking = _NON_BLOCKING if self._accepts_in_c else 0
-        accepted = socket(self._family, self._type | non_blocking, self.proto, fileno=fd)
+        kind = self._type
+        if _speedups is not None and self._family in _ACCEPTED_IN_C:
+            fd, address = self._receive(0, 0, _accept_in_c)
+            # Made as one that is non-blocking already, which it is, it keeps the GIL.
+            kind |= _NON_BLOCKING
+        else:
+            fd, address = self._receive(0, 0, _base._accept)  # type: ignore[attr-defined]
+        accepted = socket(self._family, kind, self.proto, fileno=fd)
         # As the standard accept: a listener's timeout is not handed down.
         accepted._timeout = _standard.getdefaulttimeout()  # type: ignore[attr-defined]
         return accepted, address
-
-    @property
-    def _accepts_in_c(self) -> bool:
-        return _speedups is not None and self._family in _ACCEPTED_IN_C
 
     # Sending.
 
@@ -579,7 +578,7 @@ class socket(_base):  # type: ignore[no-redef]
                 value = value.__index__()
             if not value >= 0:
                 raise ValueError("Timeout value out of range")
-            if value > _LONGEST_TIMEOUT:
+            if value > _LONGEST:
                 raise OverflowError("timestamp out of range for platform time_t")
             value = float(value)
         # Non-blocking again, if somebody has made it blocking (``detach``, while ssl wraps a socket); and a
@@ -606,10 +605,8 @@ class socket(_base):  # type: ignore[no-redef]
 SocketType = socket  # type: ignore[misc,assignment]
 
 
-def _accept(sock: _Any) -> tuple[int, _Any]:
-    """Take one connection: its descriptor and address, or BlockingIOError; the extension keeps the GIL."""
-    if not sock._accepts_in_c:
-        return _base._accept(sock)  # type: ignore[attr-defined,no-any-return]
+def _accept_in_c(sock: _Any) -> tuple[int, _Any]:
+    """As ``_socket.socket._accept``, keeping the GIL."""
     try:
         accepted = _speedups.accept(sock._fd)
     except ValueError:

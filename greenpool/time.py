@@ -8,7 +8,6 @@ from __future__ import annotations
 import time as _standard
 from math import isnan as _isnan
 from operator import index as _index
-from sys import is_finalizing as _is_finalizing
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from ._rebound import take_names as _take_names
@@ -20,8 +19,7 @@ if _TYPE_CHECKING:
 
 _take_names(_standard, globals())
 
-from ._core.current import getcurrent as _getcurrent  # noqa: E402
-from ._core.current import thread_hub as _thread_hub  # noqa: E402
+from ._core.current import cannot_park as _cannot_park  # noqa: E402
 from ._core.hub import sleep as _sleep  # noqa: E402
 
 __all__ = [name for name in vars(_standard) if not name.startswith("_")]
@@ -50,9 +48,8 @@ def sleep(seconds: _SupportsFloat | _SupportsIndex, /) -> None:
     duration = _seconds(seconds)
     if duration < 0:
         raise ValueError("sleep length must be non-negative")
-    hub = _thread_hub()
-    if _is_finalizing() or (hub is not None and _getcurrent() is hub.loop):
-        # A finalizer at the interpreter's end, or in the loop: nothing else can run meanwhile anyway.
+    if _cannot_park():
+        # Nothing else can run meanwhile anyway.
         _native_sleep(duration)
     else:
         _sleep(duration)

@@ -549,15 +549,19 @@ def unread() -> Iterator[standard_socket.socket]:
         yield near
 
 
-@needs_epoll
-def test_select_for_exceptional_conditions_does_not_spin(
-    unread: standard_socket.socket, waits: list[float | None]
-) -> None:
-    waiting = greenpool.spawn(select.select, [], [], [unread])
+def check_that_it_sleeps(waits: list[float | None], wait: Callable[..., object], *args: object) -> None:
+    waiting = greenpool.spawn(wait, *args)
     for _ in range(200):
         greenpool.sleep(0)
     assert waits == [None]
     waiting.kill()
+
+
+@needs_epoll
+def test_select_for_exceptional_conditions_does_not_spin(
+    unread: standard_socket.socket, waits: list[float | None]
+) -> None:
+    check_that_it_sleeps(waits, select.select, [], [], [unread])
 
 
 @needs_epoll
@@ -568,11 +572,7 @@ def test_poll_for_anything_but_data_does_not_spin(
 ) -> None:
     poller = select.poll()
     poller.register(unread, mask)
-    waiting = greenpool.spawn(poller.poll)
-    for _ in range(200):
-        greenpool.sleep(0)
-    assert waits == [None]
-    waiting.kill()
+    check_that_it_sleeps(waits, poller.poll)
 
 
 @needs_epoll

@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import textwrap
 
 import pytest
+from test_monkey import PATCH, run
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
-PATCH = "from greenpool import monkey; monkey.patch_all()"
-
-
-def run(script: str) -> str:
-    """Run *script* and return what it prints, warnings and errors included."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=50,
-    )
-    assert not done.returncode, done.stdout
-    return done.stdout
-
 
 def run_patched(script: str) -> str:
-    return run(f"{PATCH}\n{textwrap.dedent(script)}")
+    return run(PATCH + textwrap.dedent(script))
 
 
 @needs_fork
@@ -215,7 +199,7 @@ def test_an_exception_that_ends_a_thread_is_reported_as_ever() -> None:
         while not started or _thread._count():
             time.sleep(0.001)
         """
-    reports = [run(f"{first}\n{textwrap.dedent(script)}") for first in ("", PATCH)]
+    reports = [run(first + textwrap.dedent(script)) for first in ("\n", PATCH)]
     standard, green = (re.sub("at 0x[0-9a-fA-F]+", "at ...", report) for report in reports)
     assert "ValueError: broken" in standard
     assert green == standard

@@ -116,6 +116,14 @@ def current_hub() -> Hub:
     return hub
 
 
+def cannot_park(is_finalizing: Callable[[], bool] = sys.is_finalizing) -> bool:
+    """Whether the caller has to block: a finalizer at the interpreter's end, or what runs in a hub's loop."""
+    if is_finalizing():
+        return True
+    hub = thread_hub()
+    return hub is not None and getcurrent() is hub.loop
+
+
 def forget_other_threads() -> None:
     """In the child of a fork, where the identifiers of the threads that are gone may be given out anew."""
     own = get_ident()
