@@ -49,6 +49,8 @@ from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
 from ._core.hub import sleep as _sleep  # noqa: E402
 from ._core.inbox import Call as _Call  # noqa: E402
 from ._core.waiter import Waiter as _Waiter  # noqa: E402
+from ._core.wakeup import in_main_thread as _in_main_thread  # noqa: E402
+from ._core.wakeup import pass_on as _pass_on  # noqa: E402
 from .socket import _spend  # noqa: E402
 from .time import _seconds  # noqa: E402
 
@@ -149,7 +151,7 @@ if hasattr(_standard, "pause"):
 
     def pause() -> None:
         """Park the calling greenlet until a signal comes in and its handler, if any, has run."""
-        if _native.get_ident() != _native.original_threading().main_thread().ident:
+        if not _in_main_thread():
             from .threadpool import blocking
 
             blocking(_native_pause)
@@ -192,14 +194,8 @@ if hasattr(_standard, "pause"):
                 if pause.previous == ended.writing:
                     pause.previous = ended.previous
         if ended.previous != -1:
+            _os.set_blocking(ended.reading, False)
             _pass_on(ended.reading, ended.previous)
-
-    def _pass_on(reading: int, wakeup_fd: int) -> None:
-        _os.set_blocking(reading, False)
-        try:
-            _native.write(wakeup_fd, _native.read(reading, 4096))
-        except OSError:
-            pass  # none came in, or the other end is full, and knows thereby
 
 
 if hasattr(_standard, "sigtimedwait"):

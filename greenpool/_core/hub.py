@@ -8,8 +8,8 @@ began: neither a greenlet that always re-queues itself nor a flood of spawns kee
 
 *A pass*: run what is ready up to the mark, take in the inbox, fire the timers that are due, poll (without
 blocking when something is ready).  A hub with nothing to do first asks without blocking, where that keeps the
-GIL; then it sleeps in the poll, and takes in at once what woke it.  Hubs that keep the GIL offer it to each
-other (see ``_offer_gil``).
+GIL; then it sleeps in the poll, which in the main thread any signal ends (see wakeup.py), and takes in at
+once what woke it.  Hubs that keep the GIL offer it to each other (see ``_offer_gil``).
 
 *What comes back to the loop*, as the result of a switch: the mark (its turn has come), the hub (no carrier
 was free for ``starting``, and only the loop starts new ones), or anything else (a greenlet has ended).
@@ -43,7 +43,7 @@ from .current import (
 from .deadlock import FIRST_LOOK, LONGEST_LOOK, describe, nothing_can_wake, remember, remembered
 from .descriptor import IN, OUT, RARE, READ, WRITE, Registration
 from .errors import LoopExit
-from .inbox import Call, Inbox, make_waker
+from .inbox import Call, Inbox, Waker, make_waker
 from .native import HAS_GIL, get_ident, original_threading
 from .pollers import Poller, make_poller
 from .sections import without_sections
@@ -52,6 +52,7 @@ from .task import MainTask, Task
 from .timeout import check_seconds
 from .timers import Timers
 from .waiter import FAILED, WAITING, Sleep, Waiter, interrupt
+from .wakeup import SignalWaker, in_main_thread
 
 # Free carriers kept for the next tasks.  Each holds about 6 KiB; beyond this a burst's carriers end.
 MAX_FREE_CARRIERS = 16_384
@@ -124,6 +125,7 @@ class Hub:
         "inbox",
         "timers",
         "poller",
+        "signals",
         "registrations",
         "carriers",
         "free_carriers",
@@ -186,18 +188,7 @@ class Hub:
         self.turn_end = 0.0
         # How long to sleep before looking whether anything can still wake the main program.
         self.patience = FIRST_LOOK
-        waker = make_waker()
-        try:
-            self.poller = poller()
-            try:
-                self.poller.register_waker(waker)
-            except BaseException:
-                self.poller.close()
-                raise
-        except BaseException:
-            waker.close()
-            raise
-        self.inbox = Inbox(waker)
+        self.inbox = Inbox(self._open_descriptors(poller))
         self.mark = Mark(self.loop, self.ready, self.inbox)
         if not in_main_greenlet:
             # The loop is due first: it has not begun its first pass.
@@ -206,6 +197,23 @@ class Hub:
 
     def __repr__(self) -> str:
         return f"<Hub {self.name}: {self.live} live, {len(self.ready)} ready>"
+
+    def _open_descriptors(self, make_poller: Callable[[], Poller]) -> Waker:
+        opened: list[Any] = []
+        try:
+            opened.append(waker := make_waker())
+            self.poller = make_poller()
+            opened.append(self.poller)
+            self.poller.register_waker(waker)
+            self.signals = SignalWaker() if in_main_thread() else None
+            if self.signals is not None:
+                opened.append(self.signals)
+                self.poller.register_waker(self.signals)
+        except BaseException:
+            for descriptor in opened:
+                descriptor.close()
+            raise
+        return waker
 
     # The loop.
 
@@ -309,8 +317,9 @@ class Hub:
                 # A signal handler came just before it would have found the hub asleep.
                 inbox.awake()
                 return
+            signals = self.signals
             try:
-                events = self.poller.poll(timeout)
+                events = self.poller.poll(timeout) if signals is None else signals.poll(self.poller, timeout)
             finally:
                 inbox.awake()
             if events or not watchful:
@@ -588,12 +597,8 @@ class Hub:
             survivor.placement = None
         elif hasattr(survivor, "placement"):
             survivor.placement = None
-        self.poller.close()
-        self.inbox.waker.close()
-        waker = make_waker()
-        self.poller = make_poller()
-        self.poller.register_waker(waker)
-        self.inbox.after_fork(waker)
+        self._close_own_descriptors()
+        self.inbox.after_fork(self._open_descriptors(make_poller))
         self.on_system_error = self._throw_into_main if self.main is not None else _exit
         if self.main is None:
             # A pool's thread: as any thread that forked, it ends when what it does has ended.
@@ -615,8 +620,13 @@ class Hub:
         for registration in list(self.registrations.values()):
             registration.forget()
         self.registrations.clear()
+        self._close_own_descriptors()
+
+    def _close_own_descriptors(self) -> None:
         self.poller.close()
         self.inbox.waker.close()
+        if self.signals is not None:
+            self.signals.close()
 
     # Errors.
 

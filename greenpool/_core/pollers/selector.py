@@ -27,7 +27,7 @@ except ImportError:
 
 
 class SelectorPoller:
-    __slots__ = ("_selector", "_lock", "_waker")
+    __slots__ = ("_selector", "_lock", "_wakers")
 
     keeps_gil = False
 
@@ -35,7 +35,7 @@ class SelectorPoller:
         self._selector = (make_selector or _default_selector)()
         # The selector's table is changed by other threads too (unregister).
         self._lock = Lock()
-        self._waker: Waker | None = None
+        self._wakers: dict[int, Waker] = {}
 
     def register(self, fd: int) -> None:
         # Selectors cannot hold a descriptor with no direction, so there is nothing to do until it is
@@ -72,7 +72,7 @@ class SelectorPoller:
             self._selector.unregister(fd)
 
     def register_waker(self, waker: Waker) -> None:
-        self._waker = waker
+        self._wakers[waker.fd] = waker
         self._selector.register(waker.fd, selectors.EVENT_READ)
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
@@ -85,8 +85,8 @@ class SelectorPoller:
                 raise
             return self._forget_closed()
         for key, events in selected:
-            if self._waker is not None and key.fd == self._waker.fd:
-                self._waker.drain()
+            if key.fd in self._wakers:
+                self._wakers[key.fd].drain()
                 continue
             with self._lock:
                 self._disarm(key.fd, events)
