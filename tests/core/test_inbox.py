@@ -7,6 +7,7 @@ import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from time import monotonic
 from types import FrameType
 from typing import Any
 
@@ -261,6 +262,57 @@ def test_one_write_for_a_burst_of_spawns(monkeypatch: pytest.MonkeyPatch) -> Non
         go_on.set()
         for greenlet in greenlets:
             greenlet.join()
+
+
+# Spinning.
+
+
+def sleep_until_a_post(inbox: Inbox, seconds: float) -> None:
+    """A sleep that a post ends after *seconds*, without the spinning before it."""
+    inbox._short_sleeps = min(inbox._short_sleeps, inbox._spin_after - 1)
+    assert inbox.may_sleep()
+    inbox.post("an answer")
+    inbox._lay_down = monotonic() - seconds
+    inbox.awake()
+    inbox.queue.clear()
+
+
+def spins(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the hub would spin before its next sleep."""
+    spun: list[bool] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Inbox, "_comes_soon", lambda _self: spun.append(True))
+        inbox.may_sleep()
+    return bool(spun)
+
+
+@pytest.mark.parametrize("has_gil", [False, True])
+def test_without_the_gil_a_hub_spins_after_a_short_sleep(
+    monkeypatch: pytest.MonkeyPatch, has_gil: bool
+) -> None:
+    monkeypatch.setattr("greenpool._core.inbox.HAS_GIL", has_gil)
+    inbox = Inbox(CountingWaker())  # type: ignore[arg-type]
+    assert not spins(inbox, monkeypatch)
+    sleep_until_a_post(inbox, 0)
+    assert spins(inbox, monkeypatch) is not has_gil
+    sleep_until_a_post(inbox, 1)
+    assert not spins(inbox, monkeypatch)
+
+
+def test_who_spun_in_vain_spins_less_and_less_until_it_pays_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("greenpool._core.inbox.HAS_GIL", False)
+    inbox = Inbox(CountingWaker())  # type: ignore[arg-type]
+    for short_sleeps in (1, 2, 4, 8, 16, 32, 64, 128, 256, 256):
+        for _ in range(short_sleeps):
+            assert not spins(inbox, monkeypatch)
+            sleep_until_a_post(inbox, 0)
+        assert spins(inbox, monkeypatch)
+        assert not inbox._comes_soon()
+    inbox.post("an answer")
+    assert inbox._comes_soon()
+    inbox.queue.clear()
+    sleep_until_a_post(inbox, 0)
+    assert spins(inbox, monkeypatch)
 
 
 # From a signal handler.
