@@ -14,6 +14,7 @@ SOURCES = [
     "greenpool/_speedups_paths.c",
     "greenpool/_speedups_queue.c",
     "greenpool/_speedups_sections.c",
+    "greenpool/_speedups_spin.c",
     "greenpool/_speedups_task.c",
     "greenpool/_speedups_stack.c",
 ]

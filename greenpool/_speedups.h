@@ -85,6 +85,10 @@ PyObject *speedups_leave_sections(PyObject *module, PyObject *no_argument);
 PyObject *speedups_return_to_sections(PyObject *module, PyObject *held);
 extern const char leave_sections_doc[], return_to_sections_doc[];
 
+/* _speedups_spin.c. */
+PyObject *speedups_await_post(PyObject *module, PyObject *args);
+extern const char await_post_doc[];
+
 /* The other files: what they offer to the Python modules. */
 PyObject *connect_carrier(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_core(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

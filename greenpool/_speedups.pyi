@@ -4,6 +4,7 @@ Any thread may call them. `None` means that the call would have had to wait.
 """
 
 import sys
+from collections import deque
 from types import FunctionType
 from typing import Any
 
@@ -20,6 +21,9 @@ def accept(fd: int, /) -> tuple[int, _Address] | None: ...
 
 if sys.platform == "linux":
     def epoll_poll(epfd: int, maxevents: int, /) -> list[tuple[int, int]]: ...
+
+# Before a hub sleeps; see _core/inbox.py.
+def await_post(queue: deque[Any], seconds: float, /) -> bool: ...
 
 # Around a switch to another greenlet, without the GIL; see _core/sections.py.
 def leave_sections() -> int: ...

@@ -34,6 +34,7 @@ from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ._core.native import RLock as Guard
+from ._core.native import get_ident
 from ._core.speedups import replace_twins, speedups
 from ._core.waiter import FAILED, WOKEN, Waiter
 from .event import WaitLine, seconds
@@ -342,12 +343,19 @@ class SimpleQueue(Generic[T]):
                 # No call between the look at the first getter and its leaving the line: see WaitLine.
                 if self._gate is gate and not self.queue and gate and gate[0].value is not PEEK:
                     getter = gate.popleft()
-                    if getter.claim(item):
-                        self._counted += 1
-                    else:
+                    # As claim and resume; two calls less, in the path that every hand-over takes.
+                    if getter.state:
                         getter = None
+                    else:
+                        getter.value = item
+                        getter.state = WOKEN
+                        self._counted += 1
             if getter is not None:
-                getter.resume()
+                hub = getter.hub
+                if get_ident() == hub.thread_id and not hub.inbox.asleep:
+                    hub.ready.append(getter.greenlet)
+                else:
+                    hub.inbox.post(getter.greenlet)
                 return
         self._put_guarded(item, block, timeout)
 

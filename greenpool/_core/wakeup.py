@@ -14,6 +14,7 @@ in.  (It cannot know whether the program's is to warn when it is full; afterward
 
 from __future__ import annotations
 
+import sys
 from signal import set_wakeup_fd
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,11 @@ from .native import read, write
 
 if TYPE_CHECKING:
     from .pollers import Poller
+
+# Up to Python 3.12 the main thread learns that another one was given a signal when it next takes the GIL
+# (bpo-40010).  If that was just before the pipe was set, nothing else says so; to write nothing lets go of
+# the GIL.
+NEEDS_GIL_TO_SEE_SIGNALS = sys.version_info < (3, 13)
 
 
 class SignalWaker(PipeWaker):
@@ -59,6 +65,8 @@ class SignalWaker(PipeWaker):
         previous = set_wakeup_fd(self._write_fd)
         if previous != self._write_fd:
             self._previous = previous
+        if NEEDS_GIL_TO_SEE_SIGNALS:
+            write(self._write_fd, b"")
 
     def _stop_listening(self) -> None:
         current = set_wakeup_fd(self._previous, warn_on_full_buffer=False)

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from time import monotonic
 from types import FrameType
@@ -17,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 import greenpool
 from greenpool import SpawnError
-from greenpool._core.inbox import EventWaker, Inbox, PipeWaker, Waker, make_waker
+from greenpool._core.inbox import EventWaker, Inbox, PipeWaker, Waker, _await_post, make_waker
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
@@ -286,21 +287,16 @@ def spins(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> bool:
     return bool(spun)
 
 
-@pytest.mark.parametrize("has_gil", [False, True])
-def test_without_the_gil_a_hub_spins_after_a_short_sleep(
-    monkeypatch: pytest.MonkeyPatch, has_gil: bool
-) -> None:
-    monkeypatch.setattr("greenpool._core.inbox.HAS_GIL", has_gil)
+def test_a_hub_spins_after_a_short_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     inbox = Inbox(CountingWaker())  # type: ignore[arg-type]
     assert not spins(inbox, monkeypatch)
     sleep_until_a_post(inbox, 0)
-    assert spins(inbox, monkeypatch) is not has_gil
+    assert spins(inbox, monkeypatch)
     sleep_until_a_post(inbox, 1)
     assert not spins(inbox, monkeypatch)
 
 
 def test_who_spun_in_vain_spins_less_and_less_until_it_pays_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("greenpool._core.inbox.HAS_GIL", False)
     inbox = Inbox(CountingWaker())  # type: ignore[arg-type]
     for short_sleeps in (1, 2, 4, 8, 16, 32, 64, 128, 256, 256):
         for _ in range(short_sleeps):
@@ -313,6 +309,45 @@ def test_who_spun_in_vain_spins_less_and_less_until_it_pays_again(monkeypatch: p
     inbox.queue.clear()
     sleep_until_a_post(inbox, 0)
     assert spins(inbox, monkeypatch)
+
+
+Spin = Callable[[deque[Any], float], bool]
+
+
+@pytest.fixture(params=["twin", "extension"])
+def await_post(request: pytest.FixtureRequest) -> Spin:
+    if request.param == "twin":
+        return _await_post
+    return pytest.importorskip("greenpool._speedups").await_post  # type: ignore[no-any-return]
+
+
+def test_a_spin_in_vain_ends(await_post: Spin) -> None:
+    before = monotonic()
+    assert not await_post(deque(), 0.001)
+    assert monotonic() - before >= 0.001
+
+
+def test_another_thread_posts_while_a_hub_spins(await_post: Spin) -> None:
+    """So it does not keep the GIL."""
+    queue: deque[str] = deque()
+    about_to_spin = threading.Event()
+
+    def post() -> None:
+        about_to_spin.wait()
+        queue.append("an answer")
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    about_to_spin.set()
+    assert await_post(queue, 20)
+    thread.join()
+    assert await_post(queue, 20)
+
+
+def test_only_a_deque_is_spun_at() -> None:
+    speedups = pytest.importorskip("greenpool._speedups")
+    with pytest.raises(TypeError, match=r"queue must be a deque, not \[1\]"):
+        speedups.await_post([1], 0)
 
 
 # From a signal handler.

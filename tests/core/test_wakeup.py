@@ -72,13 +72,18 @@ def soon(callback: Callable[[], object]) -> threading.Thread:
 
 
 def test_signals_that_come_just_before_the_sleep(handle: Handle) -> None:
-    """The kernel interrupts a wait that has begun, not one that is about to."""
+    """The kernel interrupts a wait that has begun, not one that is about to, and maybe in another thread."""
+    another_ends = threading.Event()
+    another = threading.Thread(target=another_ends.wait)
+    another.start()
     event = Event()
     handle(lambda: event.set())
-    for i in range(1500):
+    for i in range(3000):
         event.clear()
         signal.setitimer(signal.ITIMER_REAL, (5 + i % 100) / 1e6)
         assert event.wait(20)
+    another_ends.set()
+    another.join()
 
 
 def test_a_signal_that_another_thread_gets_ends_the_sleep(handle: Handle) -> None:
