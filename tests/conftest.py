@@ -177,6 +177,17 @@ def leak_check() -> Iterator[None]:
 
 
 @pytest.fixture
+def handlers_as_before() -> Iterator[None]:
+    """The test may set handlers of SIGALRM and SIGUSR1, and the interval timer."""
+    numbers = (signal.SIGALRM, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture
 def fast_switching() -> Iterator[None]:
     """Threads take turns as often as they can: with a GIL, this is what finds races."""
     before = sys.getswitchinterval()

@@ -23,16 +23,6 @@ from greenpool.lock import Lock
 pytestmark = pytest.mark.usefixtures("leak_check", "handlers_as_before")
 
 
-@pytest.fixture
-def handlers_as_before() -> Iterator[None]:
-    numbers = (signal.SIGALRM, signal.SIGUSR1)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
-
-
 def nothing(signum: int, frame: object) -> None:
     pass
 

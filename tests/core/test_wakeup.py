@@ -24,19 +24,14 @@ Handle = Callable[[Callable[[], object]], None]
 
 
 @pytest.fixture
-def handle() -> Iterator[Handle]:
+def handle(handlers_as_before: None) -> Handle:
     """Have SIGALRM and SIGUSR1 call what the test gives."""
-    numbers = (signal.SIGALRM, signal.SIGUSR1)
-    before = [signal.getsignal(number) for number in numbers]
 
     def handle(callback: Callable[[], object]) -> None:
-        for number in numbers:
+        for number in (signal.SIGALRM, signal.SIGUSR1):
             signal.signal(number, lambda signalnum, frame: callback())
 
-    yield handle
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+    return handle
 
 
 @pytest.fixture
@@ -77,13 +72,16 @@ def test_signals_that_come_just_before_the_sleep(handle: Handle) -> None:
     another = threading.Thread(target=another_ends.wait)
     another.start()
     event = Event()
-    handle(lambda: event.set())
-    for i in range(3000):
-        event.clear()
-        signal.setitimer(signal.ITIMER_REAL, (5 + i % 100) / 1e6)
-        assert event.wait(20)
-    another_ends.set()
-    another.join()
+    handle(event.set)
+    try:
+        for i in range(3000):
+            event.clear()
+            signal.setitimer(signal.ITIMER_REAL, (5 + i % 100) / 1e6)
+            assert event.wait(20)
+    finally:
+        # Or it would keep the whole run from its end.
+        another_ends.set()
+        another.join()
 
 
 def test_a_signal_that_another_thread_gets_ends_the_sleep(handle: Handle) -> None:
