@@ -313,7 +313,10 @@ class _Hubs:
         self._accepting = False
         self._running = self._outstanding = 0
         self.threads = []
-        self._main_programs = []
+        hub = thread_hub()
+        self._main_programs = [greenlet for greenlet in self._main_programs if greenlet.hub is hub]
+        for waiter in self._claim(self._idle_waiters) + self._claim(self._end_waiters):
+            waiter.resume()
 
 
 class Handle(Executor):

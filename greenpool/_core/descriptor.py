@@ -39,7 +39,7 @@ from .current import CREDIT, current_greenlet, thread_hub
 from .inbox import Call
 from .native import RLock, poll, select
 from .sections import without_sections
-from .waiter import Waiter
+from .waiter import Waiter, greenlet_of
 
 if TYPE_CHECKING:
     from .hub import Hub
@@ -139,8 +139,10 @@ class Registration:
     def _park(self, greenlet: Any, bits: int, timeout: float | None) -> bool:
         hub = self.hub
         if hub is None:
+            # Since the caller has got hold of this, it was closed or, in the child of a fork, forgotten: who
+            # tries again will see.
             self._leave(greenlet)
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            return True
         if self.arm is not None:
             self.arm(self.fd, bits)
         greenlet.waiter = self
@@ -229,15 +231,40 @@ class Registration:
             return
         self.closed = True
         if hub.registrations.get(self.fd) is self:
-            del hub.registrations[self.fd]
+            hub.registrations.pop(self.fd, None)
         self.wake_all()
         self.forget()
 
     def forget(self) -> None:
-        """The hub has ended, or this is the child of a fork: whoever uses the socket next registers anew."""
+        """The hub has ended, or nobody waits in the child of a fork: who uses it next registers anew."""
         self.hub = None
         self.closed = True
         self.reader = self.writer = self.crowd = None
+
+    def after_fork(self, survivors: list[Any]) -> None:
+        """In the child: of those who wait here only *survivors* are left, and try again."""
+        hub = self.hub
+        if hub is None:
+            return
+        if self.reader not in survivors:
+            self.reader = None
+        if self.writer not in survivors:
+            self.writer = None
+        self.crowd = [entry for entry in self.crowd or () if greenlet_of(entry[1]) in survivors] or None
+        # Who was woken before the fork has not gone on yet.
+        woken = any(getattr(survivor, "waiter", None) is self for survivor in survivors)
+        if not (woken or self.reader or self.writer or self.crowd):
+            del hub.registrations[self.fd]
+            self.forget()
+            return
+        try:
+            hub.poller.register(self.fd)
+        except OSError:
+            self.close()  # its number was closed behind our back
+            return
+        self.arm = hub.poller.arm
+        self.hung_up = False
+        self.wake_all()
 
 
 def _taken_out(entry: tuple[int, Any], crowd: list[tuple[int, Any]]) -> bool:
@@ -299,9 +326,7 @@ class Descriptor:
                 registration.readable = True
                 registration.owners += 1
             else:
-                registration = Registration(hub, self.fd, owners=1)
-                hub.poller.register(self.fd)
-                hub.registrations[self.fd] = registration
+                registration = _register(hub, self.fd, owners=1)
             live.append(registration)
             self.registrations = live
             return registration
@@ -335,6 +360,17 @@ class Descriptor:
                     wake()
                 elif other is not None:
                     other.inbox.post(Call(wake))
+
+
+def _register(hub: Hub, fd: int, owners: int) -> Registration:
+    # Known to the hub first: if a signal handler forks before the poller knows it, the child forgets it.
+    registration = hub.registrations[fd] = Registration(hub, fd, owners)
+    try:
+        hub.poller.register(fd)
+    except BaseException:
+        hub.registrations.pop(fd, None)
+        raise
+    return registration
 
 
 def _still_used(hub: Hub, fd: int) -> Registration | None:
@@ -382,8 +418,7 @@ def _registration_of_number(hub: Hub, fd: int) -> Registration:
     """The registration of a bare number on the calling thread's *hub*; ``_let_go`` ends it."""
     registration = hub.registrations.get(fd)
     if registration is None or registration.closed:
-        hub.poller.register(fd)
-        registration = hub.registrations[fd] = Registration(hub, fd, owners=0)
+        registration = _register(hub, fd, owners=0)
     elif registration.arm is None:
         # As in Descriptor.registration; also where it is that of a socket which was dropped, not closed.
         hub.poller.register(fd)
@@ -442,7 +477,7 @@ def _let_go(registration: Registration) -> None:
         and not registration.crowd
         and hub.registrations.get(registration.fd) is registration
     ):
-        del hub.registrations[registration.fd]
+        hub.registrations.pop(registration.fd, None)
         hub.poller.unregister(registration.fd)
 
 

@@ -51,7 +51,7 @@ from .speedups import replace_twins, speedups
 from .task import MainTask, Task
 from .timeout import check_seconds
 from .timers import Timers
-from .waiter import FAILED, WAITING, Sleep, Waiter, interrupt
+from .waiter import FAILED, WAITING, Sleep, Waiter, greenlet_of, interrupt
 from .wakeup import SignalWaker, in_main_thread
 
 # Free carriers kept for the next tasks.  Each holds about 6 KiB; beyond this a burst's carriers end.
@@ -75,6 +75,8 @@ MAX_PASSED_OVER = 32
 # How often a task may yield in its ``finally`` blocks when its thread ends.
 MAX_LAST_TURNS = 1000
 
+
+_CORE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 # The thread of the hub that was the last to keep the GIL, which guards this.
 _gil_keeper = 0
@@ -188,7 +190,13 @@ class Hub:
         self.turn_end = 0.0
         # How long to sleep before looking whether anything can still wake the main program.
         self.patience = FIRST_LOOK
-        self.inbox = Inbox(self._open_descriptors(poller))
+        self.poller = poller()
+        self.signals: SignalWaker | None = None
+        try:
+            self.inbox = Inbox(self._open_wakers())
+        except BaseException:
+            self.poller.close()
+            raise
         self.mark = Mark(self.loop, self.ready, self.inbox)
         if not in_main_greenlet:
             # The loop is due first: it has not begun its first pass.
@@ -198,20 +206,18 @@ class Hub:
     def __repr__(self) -> str:
         return f"<Hub {self.name}: {self.live} live, {len(self.ready)} ready>"
 
-    def _open_descriptors(self, make_poller: Callable[[], Poller]) -> Waker:
-        opened: list[Any] = []
+    def _open_wakers(self) -> Waker:
+        self.signals = None
+        waker = make_waker()
         try:
-            opened.append(waker := make_waker())
-            self.poller = make_poller()
-            opened.append(self.poller)
             self.poller.register_waker(waker)
-            self.signals = SignalWaker() if in_main_thread() else None
-            if self.signals is not None:
-                opened.append(self.signals)
+            if in_main_thread():
+                self.signals = SignalWaker()
                 self.poller.register_waker(self.signals)
         except BaseException:
-            for descriptor in opened:
-                descriptor.close()
+            waker.close()
+            if self.signals is not None:
+                self.signals.close()
             raise
         return waker
 
@@ -247,6 +253,7 @@ class Hub:
             self._guarded_pass()
 
     def _guarded_pass(self) -> None:
+        waker = self.inbox.waker
         try:
             self._pass()
         except GreenletExit:
@@ -254,6 +261,7 @@ class Hub:
             raise
         except BaseException as exception:
             # A signal handler raised while the loop itself was running; the pass may be unfinished.
+            # Or it forked, and in the child the loop has come upon what was closed there.
             if self.mark in self.ready:
                 self.ready.remove(self.mark)
             if self.starting is not None:
@@ -261,7 +269,8 @@ class Hub:
                 self.starting = None
             # What the poller had to say may be lost: everyone asks the kernel once more.
             self._dispatch([(fd, IN | OUT) for fd in self.registrations])
-            self.on_system_error(exception)
+            if self.inbox.waker is waker or not _raised_here(exception):
+                self.on_system_error(exception)
 
     def _pass(self) -> None:
         ready = self.ready
@@ -568,42 +577,57 @@ class Hub:
     def after_fork(self) -> None:
         """In the child of a fork, on the one thread that is left: only the forking greenlet goes on.
 
-        The epoll is shared with the parent, whose registrations an unregister here would remove: so the
-        child closes its copy and makes new ones.
+        If that is a signal handler, so does the main program, as which it runs.
         """
-        survivor = getcurrent()
+        survivors = self._survivors_of_fork()
         # Letting a suspended greenlet go would raise GreenletExit in it, and its ``finally`` blocks belong
         # to the parent.
-        _left_behind.append([self.ready.copy(), self.carriers.copy(), self.registrations, self.timers.heap])
+        _left_behind.append([[*self.ready], [*self.carriers], {**self.registrations}, [*self.timers.heap]])
         for other in (self.main, *self.carriers):
-            if other is not survivor:
+            if other not in survivors:
                 _abandon(other)
+        # The mark stays if it is there: else the loop runs, or who was struck is just about to switch to it.
+        going_on = [*survivors, self.mark]
+        turns = [item for item in (*self.ready, *self.inbox.queue) if greenlet_of(item) in going_on]
+        # All in place, as the loop may be in the midst of a pass.
         self.ready.clear()
-        if survivor is not self.loop:
-            self.ready.append(self.mark)
-        timers = Timers()
-        for deadline, _, entry in self.timers.heap:
-            if getattr(entry.owner, "greenlet", None) is survivor:
-                timers.enter(deadline, entry)
-        self.timers = timers
-        for registration in self.registrations.values():
-            registration.forget()
-        self.registrations = {}
-        self.carriers = {*self.free_carriers}
-        self.live = self.daemons = 0
-        if isinstance(survivor, Carrier):
-            self.carriers.add(survivor)
-            self.live = 1
-            survivor.placement = None
-        elif hasattr(survivor, "placement"):
-            survivor.placement = None
-        self._close_own_descriptors()
-        self.inbox.after_fork(self._open_descriptors(make_poller))
+        self.ready.extend(turns)
+        self.timers.keep(lambda entry: getattr(entry.owner, "greenlet", None) in survivors)
+        self.carriers.intersection_update([*self.free_carriers, *survivors])
+        self.live = len(self.carriers) - len(self.free_carriers)
+        self.daemons = 0
+        for survivor in survivors:
+            if hasattr(survivor, "placement"):
+                survivor.placement = None
+                if getattr(survivor.waiter, "state", WAITING) != WAITING:
+                    # The resume after the claim may be another thread's; and a second one does no harm.
+                    self.ready.append(survivor)
+        self._close_wakers()
+        self.poller.reopen()
+        self.inbox.after_fork(self._open_wakers())
+        for registration in list(self.registrations.values()):
+            registration.after_fork(survivors)
         self.on_system_error = self._throw_into_main if self.main is not None else _exit
         if self.main is None:
             # A pool's thread: as any thread that forked, it ends when what it does has ended.
             self.on_rest = self.stop
             self.received = 1
+
+    def _survivors_of_fork(self) -> list[Any]:
+        """The forking greenlet and, if that is a signal handler, the main program and what it returns to."""
+        survivor = getcurrent()
+        survivors = [survivor]
+        while hasattr(survivor, "signalnum"):
+            # A handler of the green module, in a greenlet of its own above the one that it has struck.
+            if isinstance(survivor.parent, Carrier):
+                survivor.parent = self.loop
+                # The one that stays behind may have taken them from the queue just before it was struck.
+                self.ready.extend(turn for turn in (self.mark, self.main) if turn not in self.ready)
+            survivor = survivor.parent
+            survivors.append(survivor)
+        if self.main is not None and (survivor is self.loop or len(survivors) > 1):
+            survivors.append(self.main)
+        return survivors
 
     def abandon(self) -> None:
         """In the child of a fork: this is the hub of a thread that does not exist here."""
@@ -620,10 +644,10 @@ class Hub:
         for registration in list(self.registrations.values()):
             registration.forget()
         self.registrations.clear()
-        self._close_own_descriptors()
-
-    def _close_own_descriptors(self) -> None:
         self.poller.close()
+        self._close_wakers()
+
+    def _close_wakers(self) -> None:
         self.inbox.waker.close()
         if self.signals is not None:
             self.signals.close()
@@ -703,6 +727,17 @@ def _abandon(greenlet: Any) -> None:
     waiter = getattr(greenlet, "waiter", None)
     if isinstance(waiter, Waiter):
         waiter.state = FAILED
+        waiter.value = None
+
+
+def _raised_here(error: BaseException) -> bool:
+    """Whether the core itself has raised *error*, and not a signal handler that has struck it."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        if not traceback.tb_frame.f_code.co_filename.startswith(_CORE):
+            return False
+        traceback = traceback.tb_next
+    return True
 
 
 def _after_fork_in_child() -> None:

@@ -196,8 +196,12 @@ class Inbox:
         """In the child: the lock may be held by a thread that does not exist here."""
         self.lock = RLock()
         self.queue.clear()
-        self.asleep = False
         self.waker = waker
+        if self.asleep:
+            # A signal handler has forked inside the poll.  What that asks the kernel for is closed; but the
+            # number may have been given out anew, for this.
+            waker.wake()
+        self.asleep = False
 
 
 # Some 20 us of work for crc32, which lets go of the GIL for it: all that can spin without it in Python.

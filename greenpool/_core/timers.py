@@ -141,6 +141,16 @@ class Timers:
                     self.enter(now, entry)
             raise
 
+    def keep(self, wanted: Callable[[Entry], bool]) -> None:
+        """Drop every entry but those that are *wanted*."""
+        for _, _, entry in self.heap:
+            if not wanted(entry):
+                entry.timers = None
+        # Another list, as a method that a signal handler has struck may be about to pop from this one.
+        self.heap = [item for item in self.heap if item[2].timers is not None]
+        heapify(self.heap)
+        self._cancelled = sum(not entry.pending for _, _, entry in self.heap)
+
     def clear(self) -> None:
         self.heap.clear()
         self._cancelled = 0

@@ -161,11 +161,19 @@ class Waiter:
 
     def _outcome(self) -> bool:
         if self.state == FAILED:
+            if self.value is None:
+                self._stay_behind()
             try:
                 raise self.value
             finally:
                 self.value = None  # breaks the cycle through the traceback's frame
         return self.state == WOKEN
+
+
+    def _stay_behind(self) -> None:
+        """The child of a fork in a signal handler, which has struck whoever was to switch to the greenlet."""
+        while True:
+            self.hub.ready.popleft().switch()
 
 
 class Sleep(Waiter):
@@ -197,6 +205,11 @@ class Sleep(Waiter):
             self.park()
         finally:
             self.cancel()
+
+
+def greenlet_of(turn: Any) -> Any:
+    """The greenlet that goes on when *turn* is taken from a ready queue, where it may stand for one."""
+    return turn.greenlet if isinstance(turn, Waiter) else turn
 
 
 def interrupt(greenlet: Any, exception: BaseException) -> None:

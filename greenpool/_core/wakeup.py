@@ -47,9 +47,11 @@ class SignalWaker(PipeWaker):
             events = poller.poll(timeout)
             return events
         finally:
-            self._stop_listening()
-            if events is None or self._previous != -1 or (self.fd, IN) in events:
-                self.drain()
+            # Else it is closed: a handler has forked meanwhile, and this is the child.
+            if self.fd != -1:
+                self._stop_listening()
+                if events is None or self._previous != -1 or (self.fd, IN) in events:
+                    self.drain()
 
     def drain(self) -> None:
         if self._previous == -1:
@@ -60,12 +62,13 @@ class SignalWaker(PipeWaker):
     def close(self) -> None:
         self._stop_listening()
         super().close()
+        self.fd = -1
 
     def _listen(self) -> None:
         previous = set_wakeup_fd(self._write_fd)
         if previous != self._write_fd:
             self._previous = previous
-        if NEEDS_GIL_TO_SEE_SIGNALS:
+        if NEEDS_GIL_TO_SEE_SIGNALS and self.fd != -1:
             write(self._write_fd, b"")
 
     def _stop_listening(self) -> None:

@@ -269,11 +269,11 @@ def test_events_of_the_child_do_not_reach_the_parent_s_hub(run: Run) -> None:
     """Its epoll and its waker are its own: a wake in one process does not wake the other."""
     output = run("""
 hub = greenpool.get_hub()
-before = os.fstat(hub.inbox.waker.fd).st_ino, hub.poller, hub.inbox.waker
+waker = hub.inbox.waker
 
 def work():
     assert hub is greenpool.get_hub()
-    assert hub.poller is not before[1] and hub.inbox.waker is not before[2]
+    assert hub.inbox.waker is not waker
     event = Event()
     thread = threading.Thread(target=event.set)
     greenpool.spawn_later(0.01, thread.start)
@@ -282,7 +282,7 @@ def work():
     say("woken")
 
 child(work)
-assert (hub.poller, hub.inbox.waker) == before[1:]
+assert hub.inbox.waker is waker
 """)
     assert output == "woken\n"
 
@@ -471,3 +471,347 @@ with greenpool.Runtime(pool_size=2) as runtime:
 say("done")
 """)
     assert output == "done\n"
+
+
+# In a signal handler.
+
+HANDLER = """
+from greenpool import select
+from greenpool import signal as green_signal
+
+def fork_in_handler(then=lambda: None, number=signal.SIGALRM, seconds=0.03):
+    # The process gets a signal in some *seconds*; its handler forks, and calls *then* in the child.
+    def handle(*arguments):
+        global forked
+        forked = os.fork()
+        if not forked:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(20)
+            then()
+
+    module.signal(number, handle)
+    if seconds:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+def tell(*words):
+    say(*words, "in the", "parent" if os.getpid() == parent else "child")
+
+def end(*words):
+    # The child ends, and the parent waits for it.
+    tell(*words)
+    if not forked:
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1])
+    assert status == 0, f"the child ended with {status}"
+"""
+
+# Gives what both processes say, sorted.
+RunBoth = Callable[[str], list[str]]
+
+
+@pytest.fixture(params=["signal", "green_signal"])
+def run_both(run: Run, request: pytest.FixtureRequest) -> RunBoth:
+    """With a handler of the standard module and with one of greenpool's."""
+    return lambda script: sorted(run(f"{HANDLER}module = {request.param}\n{script}").splitlines())
+
+
+def test_in_a_handler_while_the_main_greenlet_sleeps(run_both: RunBoth) -> None:
+    """It goes on in the child, as any main program would; the other one stays behind."""
+    output = run_both("""
+other = greenpool.spawn(lambda: (greenpool.sleep(0.05), tell("other")))
+fork_in_handler()
+greenpool.sleep(0.1)
+end("main")
+other.join()
+""")
+    assert output == ["main in the child", "main in the parent", "other in the parent"]
+
+
+@pytest.mark.parametrize(
+    "poller", ["make_poller", "SelectorPoller", "lambda: SelectorPoller(SelectSelector)"]
+)
+@pytest.mark.parametrize("timeout", [None, 10])
+def test_in_a_handler_while_the_main_greenlet_reads(
+    run_both: RunBoth, timeout: float | None, poller: str
+) -> None:
+    """Two bytes come when both wait, one for each."""
+    output = run_both(f"""
+from selectors import SelectSelector
+from greenpool._core import current, hub
+from greenpool._core.pollers import make_poller
+from greenpool._core.pollers.selector import SelectorPoller
+
+current.Factories.hub = lambda: hub.Hub("main", poller={poller})
+ours, theirs = socket.socketpair()
+ours.settimeout({timeout})
+fork_in_handler(lambda: theirs.send(b"xx"))
+ours.recv(1)
+end("read")
+ours.close()
+theirs.close()
+""")
+    assert output == ["read in the child", "read in the parent"]
+
+
+def test_in_a_handler_while_the_main_greenlet_waits_for_several_descriptors(run_both: RunBoth) -> None:
+    output = run_both("""
+pairs = [socket.socketpair() for _ in range(2)]
+fork_in_handler(lambda: pairs[1][1].send(b"xx"))
+readers, _, _ = select.select([pair[0] for pair in pairs], [], [])
+readers[0].recv(1)
+end(len(readers), "ready")
+for pair in pairs:
+    pair[0].close()
+    pair[1].close()
+""")
+    assert output == ["1 ready in the child", "1 ready in the parent"]
+
+
+def test_in_a_handler_while_the_main_greenlet_waits_for_an_event(run_both: RunBoth) -> None:
+    """A timeout of its own and one around it are still due; and the handler may set the event."""
+    output = run_both("""
+event = Event()
+fork_in_handler()
+with greenpool.Timeout(0.1, False):
+    event.wait(10)
+assert not event.wait(0.01)
+end("both timeouts")
+fork_in_handler(event.set)
+event.wait(0.1)
+end("set" if event.is_set() else "not set")
+""")
+    assert output == [
+        "both timeouts in the child",
+        "both timeouts in the parent",
+        "not set in the parent",
+        "set in the child",
+    ]
+
+
+def test_in_a_handler_while_the_main_greenlet_waits_for_the_pool_s_end(run_both: RunBoth) -> None:
+    """In the child there is no pool to wait for."""
+    output = run_both("""
+def main():
+    greenpool.spawn(greenpool.sleep, 0.1)
+
+fork_in_handler()
+greenpool.run(main)
+end("run has returned")
+with greenpool.Runtime(pool_size=1) as runtime:
+    assert runtime.spawn(int).get() == 0
+""")
+    assert output == ["run has returned in the child", "run has returned in the parent"]
+
+
+def test_what_the_handler_raises_in_the_child_comes_out_of_the_main_greenlet(run_both: RunBoth) -> None:
+    """Also where it is an error that the poller might have raised."""
+    output = run_both("""
+def fail():
+    raise OSError(9, "raised by the handler")
+
+fork_in_handler(fail)
+try:
+    greenpool.sleep(0.1)
+except OSError as error:
+    tell(error)
+else:
+    tell("nothing raised")
+end("end")
+""")
+    assert output == [
+        "[Errno 9] raised by the handler in the child",
+        "end in the child",
+        "end in the parent",
+        "nothing raised in the parent",
+    ]
+
+
+def test_the_program_s_wakeup_descriptor_stays_in_place(run_both: RunBoth) -> None:
+    output = run_both("""
+ours, theirs = socket.socketpair()
+ours.setblocking(False)
+signal.set_wakeup_fd(ours.fileno())
+fork_in_handler()
+greenpool.sleep(0.1)
+assert signal.set_wakeup_fd(-1) == ours.fileno()
+end("main")
+ours.close()
+theirs.close()
+""")
+    assert output == ["main in the child", "main in the parent"]
+
+
+def test_a_green_handler_may_wait_in_the_child(run: Run) -> None:
+    output = run(f"""{HANDLER}
+module = green_signal
+event = Event()
+
+def wait_and_set():
+    greenpool.sleep(0.01)
+    event.set()
+
+fork_in_handler(wait_and_set)
+event.wait(0.1)
+end("set" if event.is_set() else "not set")
+""")
+    assert sorted(output.splitlines()) == ["not set in the parent", "set in the child"]
+
+
+@pytest.mark.parametrize("wait", ["", "greenpool.sleep(0.01)"])
+def test_a_green_handler_that_strikes_a_green_thread(run: Run, wait: str) -> None:
+    """It runs as the main program, which goes on in the child; the green thread does not."""
+    output = run(f"""{HANDLER}
+module = green_signal
+
+def green_thread():
+    try:
+        green_signal.raise_signal(signal.SIGUSR1)
+        tell("green thread")
+    finally:
+        tell("finally")
+
+def handled():
+    {wait}
+    tell("handled")
+
+fork_in_handler(handled, signal.SIGUSR1, seconds=None)
+other = greenpool.spawn(green_thread)
+greenpool.sleep(0.05)
+end("main")
+""")
+    assert sorted(output.splitlines()) == [
+        "finally in the parent",
+        "green thread in the parent",
+        "handled in the child",
+        "main in the child",
+        "main in the parent",
+    ]
+
+
+def test_a_green_handler_that_has_waited_forks(run: Run) -> None:
+    output = run(f"""{HANDLER}
+module = green_signal
+forked = None
+
+def handle(*arguments):
+    global forked
+    greenpool.sleep(0.01)
+    forked = os.fork()
+    tell("forked")
+    greenpool.sleep(0.01)
+    tell("handler")
+
+module.signal(signal.SIGALRM, handle)
+signal.setitimer(signal.ITIMER_REAL, 0.01)
+greenpool.sleep(0.1)
+end("main")
+""")
+    assert sorted(output.splitlines()) == [
+        "forked in the child",
+        "forked in the parent",
+        "handler in the child",
+        "handler in the parent",
+        "main in the child",
+        "main in the parent",
+    ]
+
+
+def test_a_green_handler_that_has_struck_another_one_forks(run: Run) -> None:
+    output = run(f"""{HANDLER}
+module = green_signal
+
+def outer(*arguments):
+    green_signal.raise_signal(signal.SIGUSR1)
+    tell("outer")
+
+fork_in_handler(lambda: tell("inner"), signal.SIGUSR1, seconds=None)
+green_signal.signal(signal.SIGALRM, outer)
+signal.setitimer(signal.ITIMER_REAL, 0.01)
+greenpool.sleep(0.05)
+end("main")
+""")
+    assert sorted(output.splitlines()) == [
+        "inner in the child",
+        "main in the child",
+        "main in the parent",
+        "outer in the child",
+        "outer in the parent",
+    ]
+
+
+def test_run_returns_in_the_child(run: Run) -> None:
+    """Of a fork in the function that it runs."""
+    output = run("""
+pid = greenpool.run(os.fork)
+if pid:
+    assert os.waitpid(pid, 0)[1] == 0
+say("parent" if pid else "child")
+""")
+    assert output == "child\nparent\n"
+
+
+def test_a_handler_forks_at_whatever_moment(run: Run) -> None:
+    """Of a main program that sleeps, waits for a green thread, and reads with a timeout, all in turns.
+
+    The handler is a green one: that of the standard module forks the greenlet that it has struck.
+    """
+    output = run("""
+import itertools, random
+from greenpool import signal as green_signal
+from greenpool.queue import Empty, Queue
+
+children = []
+
+def handle(*arguments):
+    pid = os.fork()
+    if pid:
+        children.append(pid)
+    else:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(20)
+
+def serve():
+    for item in questions:
+        answers.put(item)
+
+def tick():
+    while True:
+        greenpool.sleep(0.0005)
+
+def nap():
+    greenpool.sleep(random.random() * 0.001)
+
+def ask():
+    # In the child nobody answers.
+    questions.put(1)
+    try:
+        answers.get(timeout=0.05)
+    except Empty:
+        assert os.getpid() != parent
+
+def read():
+    ours, theirs = socket.socketpair()
+    ours.settimeout(0.001)
+    with ours, theirs:
+        try:
+            ours.recv(1)
+        except TimeoutError:
+            pass
+
+questions, answers = Queue(), Queue()
+others = [greenpool.spawn(serve), greenpool.spawn(tick)]
+green_signal.signal(signal.SIGALRM, handle)
+for turn in itertools.cycle([nap, ask, read]):
+    if len(children) < 150 and not signal.getitimer(signal.ITIMER_REAL)[0]:
+        signal.setitimer(signal.ITIMER_REAL, 0.0001 + random.random() * 0.002)
+    turn()
+    if os.getpid() != parent:
+        os._exit(7)
+    if len(children) == 150:
+        break
+signal.setitimer(signal.ITIMER_REAL, 0)
+statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+say({status: statuses.count(status) for status in statuses})
+greenpool.killall(others)
+""")
+    assert output == "{7: 150}\n"

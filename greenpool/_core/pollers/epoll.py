@@ -21,6 +21,9 @@ class EpollPoller:
     keeps_gil = speedups is not None
 
     def __init__(self) -> None:
+        self._open()
+
+    def _open(self) -> None:
         self._epoll = native.epoll()
         self._fd: int = self._epoll.fileno()
 
@@ -53,6 +56,11 @@ class EpollPoller:
             # Without letting go of the GIL.
             return speedups.epoll_poll(self._fd, MAX_EVENTS)  # type: ignore[no-any-return]
         return self._epoll.poll(timeout, MAX_EVENTS)  # type: ignore[no-any-return]
+
+    def reopen(self) -> None:
+        # Shared with the parent, whose registrations an unregister here would remove.
+        self._epoll.close()
+        self._open()
 
     def close(self) -> None:
         self._fd = -1

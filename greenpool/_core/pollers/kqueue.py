@@ -66,6 +66,13 @@ class KqueuePoller:
             for event in self._kqueue.control(None, MAX_EVENTS, timeout)
         ]
 
+    def reopen(self) -> None:
+        try:
+            self._kqueue.close()
+        except OSError:
+            pass  # a child does not have it; but it must not close the next one of its number at its end
+        self._kqueue = native.kqueue()
+
     def close(self) -> None:
         self._kqueue.close()
 

@@ -36,5 +36,12 @@ class Poller(Protocol):
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         """Wait up to *timeout* seconds (None: for ever) and return (fd, mask) pairs."""
 
+    def reopen(self) -> None:
+        """Watch nothing, and share nothing with the parent; for the child of a fork.
+
+        In place, as a signal handler may have forked in the midst of any call.  One that was waiting in the
+        kernel may then fail.
+        """
+
     def close(self) -> None:
         """Give the poller's own descriptor back."""

@@ -27,12 +27,16 @@ except ImportError:
 
 
 class SelectorPoller:
-    __slots__ = ("_selector", "_lock", "_wakers")
+    __slots__ = ("_make_selector", "_selector", "_lock", "_wakers")
 
     keeps_gil = False
 
     def __init__(self, make_selector: Callable[[], Any] | None = None) -> None:
-        self._selector = (make_selector or _default_selector)()
+        self._make_selector = make_selector or _default_selector
+        self._open()
+
+    def _open(self) -> None:
+        self._selector = self._make_selector()
         # The selector's table is changed by other threads too (unregister).
         self._lock = Lock()
         self._wakers: dict[int, Waker] = {}
@@ -109,6 +113,10 @@ class SelectorPoller:
                     self._selector.unregister(fd)
                     forgotten.append((fd, ERR))
         return forgotten
+
+    def reopen(self) -> None:
+        self._selector.close()
+        self._open()
 
     def close(self) -> None:
         self._selector.close()
