@@ -33,10 +33,12 @@ from heapq import heappop, heappush
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from ._core.current import adopt, getcurrent
 from ._core.native import RLock as Guard
 from ._core.native import get_ident
+from ._core.sections import without_sections
 from ._core.speedups import replace_twins, speedups
-from ._core.waiter import FAILED, WOKEN, Waiter
+from ._core.waiter import FAILED, WAITING, WOKEN, Waiter
 from .event import WaitLine, seconds
 
 __all__ = [
@@ -90,6 +92,14 @@ def _check_timeout(block: bool, timeout: float | None) -> float | None:
 def _resume(waiters: list[Waiter]) -> None:
     for waiter in waiters:
         waiter.resume()
+
+
+class _Getter(Waiter):
+    """A Waiter that is made without a call of Python code."""
+
+    __slots__ = ()
+
+    __init__ = object.__init__
 
 
 class SimpleQueue(Generic[T]):
@@ -405,6 +415,7 @@ class SimpleQueue(Generic[T]):
 
     # Getting.
 
+    @without_sections
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take the next item, waiting at most *timeout* seconds for one (None: for ever).
 
@@ -418,14 +429,35 @@ class SimpleQueue(Generic[T]):
                 except IndexError:
                     pass  # somebody else was quicker
             if block and gate is not True:
-                # As _wait_for_item; one call less, in the path that every hand-over takes.
-                waiter = Waiter(self._guard)
+                # As _wait_for_item with Waiter.park; without their calls, in the path of every hand-over.
+                greenlet: Any = getcurrent()
+                waiter = _Getter()
+                waiter.greenlet = greenlet
+                try:
+                    hub = waiter.hub = greenlet.hub
+                except AttributeError:
+                    hub = waiter.hub = adopt(greenlet).hub
+                waiter.guard = self._guard
+                waiter.state = WAITING
+                waiter.value = None
                 try:
                     gate.append(waiter)
                     self.queue.rotate(0)
                     if self._gate is not gate or self.queue:
                         self._serve_and_resume()
-                    waiter.park()
+                    if greenlet.interrupts:
+                        waiter.park()
+                    else:
+                        ready = hub.ready
+                        greenlet.waiter = waiter
+                        try:
+                            ready.popleft().switch()
+                            while not waiter.state:
+                                ready.popleft().switch()
+                        finally:
+                            greenlet.waiter = None
+                        if waiter.state != WOKEN:
+                            waiter.outcome()
                     return waiter.value  # type: ignore[no-any-return]
                 except BaseException:
                     self._leave(waiter, True)

@@ -137,7 +137,7 @@ class Waiter:
                     ready.popleft().switch()
             finally:
                 greenlet.waiter = None
-            return self.state == WOKEN or self._outcome()
+            return self.state == WOKEN or self.outcome()
         if greenlet.interrupts:
             # Nothing is lost if somebody has claimed us already: then we are resumed, and the
             # interrupt waits for the next park.
@@ -157,9 +157,10 @@ class Waiter:
             greenlet.waiter = None
             if timer is not None:
                 timer.cancel()
-        return self._outcome()
+        return self.outcome()
 
-    def _outcome(self) -> bool:
+    def outcome(self) -> bool:
+        """What ``park`` returns or raises, once the waiter is claimed."""
         if self.state == FAILED:
             if self.value is None:
                 self._stay_behind()
