@@ -168,15 +168,24 @@ if hasattr(_standard, "pause"):
                 waiter.hub.inbox.post(_Call(waiter.wake))
                 waiter.park()
             finally:
-                _pauses.remove(own)
-                _restore(own)
+                if own in _pauses:
+                    _pauses.remove(own)
+                    _restore(own)
         finally:
             _native.close(own.reading)
             _native.close(own.writing)
 
     def _after_fork_in_child() -> None:
-        """The greenlets that paused are the parent's, and so is what is written to their pipes."""
+        """The greenlets that paused are the parent's, and so is what is written to their pipes.
+
+        But for the main program's, if it is a handler that has forked: that pause is over.
+        """
         if _pauses:
+            always_ready = _os.open(_os.devnull, _os.O_RDWR)
+            for pause in _pauses:
+                _os.dup2(always_ready, pause.reading, inheritable=False)
+                _os.dup2(always_ready, pause.writing, inheritable=False)
+            _os.close(always_ready)
             current = _standard.set_wakeup_fd(_pauses[0].previous)
             if current != _pauses[-1].writing:
                 _standard.set_wakeup_fd(current)

@@ -262,7 +262,6 @@ class Registration:
         except OSError:
             self.close()  # its number was closed behind our back
             return
-        self.arm = hub.poller.arm
         self.hung_up = False
         self.wake_all()
 

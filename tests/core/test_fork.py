@@ -588,6 +588,21 @@ end("set" if event.is_set() else "not set")
     ]
 
 
+def test_in_a_handler_while_the_main_greenlet_pauses(run_both: RunBoth) -> None:
+    """The pause is over in both; the next one in the child waits for the child's next signal."""
+    output = run_both("""
+signal.signal(signal.SIGUSR1, lambda *arguments: say("SIGUSR1"))
+fork_in_handler()
+green_signal.pause()
+if not forked:
+    greenpool.spawn(os.kill, os.getpid(), signal.SIGUSR1)
+    green_signal.pause()
+assert signal.set_wakeup_fd(-1) == -1
+end("pause has returned")
+""")
+    assert output == ["SIGUSR1", "pause has returned in the child", "pause has returned in the parent"]
+
+
 def test_in_a_handler_while_the_main_greenlet_waits_for_the_pool_s_end(run_both: RunBoth) -> None:
     """In the child there is no pool to wait for."""
     output = run_both("""
@@ -756,7 +771,7 @@ def test_a_handler_forks_at_whatever_moment(run: Run) -> None:
     The handler is a green one: that of the standard module forks the greenlet that it has struck.
     """
     output = run("""
-import itertools, random
+import faulthandler, itertools, random
 from greenpool import signal as green_signal
 from greenpool.queue import Empty, Queue
 
@@ -767,8 +782,9 @@ def handle(*arguments):
     if pid:
         children.append(pid)
     else:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(20)
+        # Not alarm(20): the main program may be just about to set that timer.
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        faulthandler.dump_traceback_later(20, exit=True)
 
 def serve():
     for item in questions:
