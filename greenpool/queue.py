@@ -34,9 +34,8 @@ from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ._core.current import adopt, getcurrent
+from ._core.native import HAS_GIL, get_ident
 from ._core.native import RLock as Guard
-from ._core.native import get_ident
-from ._core.sections import without_sections
 from ._core.speedups import replace_twins, speedups
 from ._core.waiter import FAILED, WAITING, WOKEN, Waiter
 from .event import WaitLine, seconds
@@ -415,7 +414,6 @@ class SimpleQueue(Generic[T]):
 
     # Getting.
 
-    @without_sections
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take the next item, waiting at most *timeout* seconds for one (None: for ever).
 
@@ -445,7 +443,8 @@ class SimpleQueue(Generic[T]):
                     self.queue.rotate(0)
                     if self._gate is not gate or self.queue:
                         self._serve_and_resume()
-                    if greenlet.interrupts:
+                    if greenlet.interrupts or not HAS_GIL:
+                        # Without the GIL it also leaves the critical sections.
                         waiter.park()
                     else:
                         ready = hub.ready
