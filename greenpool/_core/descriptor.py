@@ -99,7 +99,8 @@ class Registration:
     def wait_read(self, greenlet: Any, timeout: float | None = None) -> bool:
         """Park *greenlet*, the calling one, until the descriptor may be readable.
 
-        False when *timeout* seconds have passed.  Raises OSError(EBADF) once it is closed.
+        False when *timeout* seconds have passed.  Raises OSError(EBADF) when it is closed meanwhile; where it
+        was closed before, who tries again is told so.
         """
         if greenlet.interrupts:
             raise greenlet.interrupts.popleft()
@@ -231,6 +232,7 @@ class Registration:
             return
         self.closed = True
         if hub.registrations.get(self.fd) is self:
+            # A signal handler that has forked in between has taken it out in the child.
             hub.registrations.pop(self.fd, None)
         self.wake_all()
         self.forget()
@@ -476,7 +478,7 @@ def _let_go(registration: Registration) -> None:
         and not registration.crowd
         and hub.registrations.get(registration.fd) is registration
     ):
-        hub.registrations.pop(registration.fd, None)
+        hub.registrations.pop(registration.fd, None)  # as in Registration.close
         hub.poller.unregister(registration.fd)
 
 

@@ -191,7 +191,6 @@ class Hub:
         # How long to sleep before looking whether anything can still wake the main program.
         self.patience = FIRST_LOOK
         self.poller = poller()
-        self.signals: SignalWaker | None = None
         try:
             self.inbox = Inbox(self._open_wakers())
         except BaseException:
@@ -207,7 +206,7 @@ class Hub:
         return f"<Hub {self.name}: {self.live} live, {len(self.ready)} ready>"
 
     def _open_wakers(self) -> Waker:
-        self.signals = None
+        self.signals: SignalWaker | None = None
         waker = make_waker()
         try:
             self.poller.register_waker(waker)
@@ -269,7 +268,7 @@ class Hub:
                 self.starting = None
             # What the poller had to say may be lost: everyone asks the kernel once more.
             self._dispatch([(fd, IN | OUT) for fd in self.registrations])
-            if self.inbox.waker is waker or not _raised_here(exception):
+            if self.inbox.waker is waker or not _found_closed(exception):
                 self.on_system_error(exception)
 
     def _pass(self) -> None:
@@ -730,8 +729,10 @@ def _abandon(greenlet: Any) -> None:
         waiter.value = None
 
 
-def _raised_here(error: BaseException) -> bool:
-    """Whether the core itself has raised *error*, and not a signal handler that has struck it."""
+def _found_closed(error: BaseException) -> bool:
+    """Whether the core has come upon a closed descriptor, and *error* is not what a signal handler raised."""
+    if not isinstance(error, (OSError, ValueError)):
+        return False  # KeyboardInterrupt, say, whose standard handler has no frame
     traceback = error.__traceback__
     while traceback is not None:
         if not traceback.tb_frame.f_code.co_filename.startswith(_CORE):

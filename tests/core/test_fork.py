@@ -269,11 +269,12 @@ def test_events_of_the_child_do_not_reach_the_parent_s_hub(run: Run) -> None:
     """Its epoll and its waker are its own: a wake in one process does not wake the other."""
     output = run("""
 hub = greenpool.get_hub()
-waker = hub.inbox.waker
+waker, epoll = hub.inbox.waker, getattr(hub.poller, "_epoll", None)
 
 def work():
     assert hub is greenpool.get_hub()
     assert hub.inbox.waker is not waker
+    assert epoll is None or hub.poller._epoll is not epoll
     event = Event()
     thread = threading.Thread(target=event.set)
     greenpool.spawn_later(0.01, thread.start)
@@ -283,6 +284,7 @@ def work():
 
 child(work)
 assert hub.inbox.waker is waker
+assert epoll is None or hub.poller._epoll is epoll
 """)
     assert output == "woken\n"
 
