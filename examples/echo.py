@@ -81,8 +81,7 @@ def main() -> None:
     print(f"{options.clients} client threads, {CONNECTIONS_PER_CLIENT} connections each ...")
 
     threads = [
-        threading.Thread(target=client, args=(address, options.seconds))
-        for _ in range(options.clients)
+        threading.Thread(target=client, args=(address, options.seconds)) for _ in range(options.clients)
     ]
     begin = time.monotonic()
     with server.listener, greenpool.Runtime(pool_size=options.hubs, name_prefix="echo") as runtime:

@@ -194,24 +194,18 @@ def _stand_still() -> None:
     lock.acquire()
 
 
-def _report(
-    kind: type[BaseException], value: BaseException, traceback: TracebackType | None
-) -> None:
+def _report(kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
     """The default hook, without this package's own frames at the traceback's head."""
     package = os.path.dirname(os.path.abspath(__file__)) + os.sep
     own = traceback
-    while own is not None and (
-        own.tb_frame.f_code.co_filename.startswith((package, "<frozen runpy>"))
-    ):
+    while own is not None and (own.tb_frame.f_code.co_filename.startswith((package, "<frozen runpy>"))):
         own = own.tb_next
     if own is None and not isinstance(value, SyntaxError):
         own = traceback
     sys.__excepthook__(kind, value.with_traceback(own), own)
 
 
-def _be_silent(
-    kind: type[BaseException], value: BaseException, traceback: TracebackType | None
-) -> None:
+def _be_silent(kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
     pass
 
 

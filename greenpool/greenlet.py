@@ -69,9 +69,7 @@ if speedups is not None:
     spawn = speedups.connect_spawn(Greenlet, Carrier, Hub, spawn)
 
 
-def spawn_later(
-    seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Greenlet:
+def spawn_later(seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
     """As ``spawn``, but the greenlet starts in *seconds*."""
     if not callable(function):
         raise TypeError(f"function must be callable, not {function!r}")
@@ -144,9 +142,7 @@ class _Completed(Iterator[T]):
         self._items.close()
 
 
-def iwait(
-    objects: Iterable[T], timeout: float | None = None, count: int | None = None
-) -> _Completed[T]:
+def iwait(objects: Iterable[T], timeout: float | None = None, count: int | None = None) -> _Completed[T]:
     """Yield *objects* (greenlets, events and all else that has ``rawlink``) as they become ready.
 
     Ends after *count* of them, or when *timeout* seconds have passed.  Whoever does not take them all

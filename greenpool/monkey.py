@@ -416,9 +416,7 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
             _warn(f"{thread!r} was started before patching and stays an OS thread")
     lock_type, rlock_type = _thread.LockType, _thread.RLock
     names = [
-        name
-        for name in (*_green_names(green, _thread), *_PRIVATE_THREAD_NAMES)
-        if hasattr(_thread, name)
+        name for name in (*_green_names(green, _thread), *_PRIVATE_THREAD_NAMES) if hasattr(_thread, name)
     ]
     # What lists or pickles names goes by their module.
     green.LockType.__module__ = green.RLock.__module__ = "_thread"

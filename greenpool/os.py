@@ -108,9 +108,7 @@ if hasattr(_standard, "register_at_fork"):
 _WOULD_BLOCK: _Any = object()
 
 
-def _unless_it_blocks(
-    fd: _Any, bits: int, function: _Callable[..., _Any], *args: _Any
-) -> _Any:
+def _unless_it_blocks(fd: _Any, bits: int, function: _Callable[..., _Any], *args: _Any) -> _Any:
     """Call *function*, which reads (IN) or writes a little (OUT); ``_WOULD_BLOCK`` where it would block."""
     if not isinstance(fd, int) or fd < 0:
         return function(*args)
@@ -428,9 +426,7 @@ def _wait_for_change(pid: int, options: int) -> None:
         _wait_in_thread(_standard.P_PGID, -pid or _standard.getpgrp(), events)
 
 
-def _reap(
-    function: _Callable[[int], _Any], pid: int, options: int
-) -> _Any:
+def _reap(function: _Callable[[int], _Any], pid: int, options: int) -> _Any:
     """Call *function*, of the waitpid family, with WNOHANG until it finds something."""
     while True:
         result = function(options | _standard.WNOHANG)

@@ -217,9 +217,7 @@ class Group:
         if block:
             self._join(greenlet, None if timeout is None else monotonic() + timeout)
 
-    def _kill_now(
-        self, targets: list[Task], exception: BaseException | type[BaseException]
-    ) -> None:
+    def _kill_now(self, targets: list[Task], exception: BaseException | type[BaseException]) -> None:
         """Kill those that have been noted as dying, and do not wait."""
         for number, greenlet in enumerate(targets):
             try:

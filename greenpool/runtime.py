@@ -192,9 +192,7 @@ class _Hubs:
 
     # Spawning.
 
-    def place(
-        self, task: Task, seconds: float | None = None, index: int | None = None
-    ) -> None:
+    def place(self, task: Task, seconds: float | None = None, index: int | None = None) -> None:
         """Hand *task* to hub *index*, or to the next in turn, to start now or in *seconds*."""
         with self.lock:
             if not self._accepting:
@@ -360,9 +358,7 @@ class Handle(Executor):
             self._check_index(index)
         greenlet.start_once(self._hubs.place, greenlet, None, index)
 
-    def spawn_on(
-        self, index: int, function: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> Greenlet:
+    def spawn_on(self, index: int, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
         """As ``spawn``, on the hub with that *index*, from 0 to ``pool_size - 1``."""
         _check_callable("function", function)
         self._check_index(index)
@@ -407,9 +403,7 @@ class Handle(Executor):
 
     # concurrent.futures.Executor
 
-    def submit(
-        self, function: Callable[..., T], /, *args: Any, **kwargs: Any
-    ) -> Future[T]:
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """As ``spawn``, but returns a Future (``concurrent.futures.Executor.submit``)."""
         _check_callable("function", function)
         greenlet = Greenlet(function, *args, **kwargs)

@@ -50,7 +50,6 @@ if hasattr(_standard, "EpollSelector"):
 
 
 if hasattr(_standard, "KqueueSelector"):
-
     _KqueueSelector: _Any = getattr(_standard, "KqueueSelector")  # noqa: B009
 
     class KqueueSelector(_KqueueSelector):

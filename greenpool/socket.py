@@ -116,9 +116,7 @@ class socket(_base):  # type: ignore[no-redef]
     _family = _standard.SocketType.family
     _type = _standard.SocketType.type
 
-    def __init__(
-        self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
-    ) -> None:
+    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
         _base.__init__(self, family, type, proto, fileno)
         self._timeout: float | None = _base.gettimeout(self)
         # -1 from before the descriptor is closed, as its number may be another's then.
@@ -189,9 +187,7 @@ class socket(_base):  # type: ignore[no-redef]
             return registration.wait_write(_getcurrent())
         return registration.wait_write(_getcurrent(), deadline - _monotonic())
 
-    def _receive(
-        self, asked: int, flags: int, operation: _Callable[..., _Any], *args: _Any
-    ) -> _Any:
+    def _receive(self, asked: int, flags: int, operation: _Callable[..., _Any], *args: _Any) -> _Any:
         """Carry out *operation*, which reads with these *flags*.
 
         *asked*: the bytes it asks for where the short-read rule holds, else 0.
@@ -418,9 +414,7 @@ class socket(_base):  # type: ignore[no-redef]
 
     if hasattr(_base, "sendmsg"):
 
-        def sendmsg(
-            self, buffers: _Any, ancdata: _Any = (), flags: int = 0, address: _Any = None, /
-        ) -> int:
+        def sendmsg(self, buffers: _Any, ancdata: _Any = (), flags: int = 0, address: _Any = None, /) -> int:
             buffers, ancdata = _kept(buffers), _kept(ancdata)
             return self._transmit(flags, _base.sendmsg, buffers, ancdata, flags, address)  # type: ignore[no-any-return]
 
@@ -434,9 +428,7 @@ class socket(_base):  # type: ignore[no-redef]
 
             return self._transmit(0, send)  # type: ignore[no-any-return]
 
-    def _sendfile_use_sendfile(
-        self, file: _IO[bytes], offset: int = 0, count: int | None = None
-    ) -> int:
+    def _sendfile_use_sendfile(self, file: _IO[bytes], offset: int = 0, count: int | None = None) -> int:
         self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]
         try:
             fd = file.fileno()
@@ -669,9 +661,7 @@ def wait_write(
     _wait_for(fileno, _OUT, timeout, timeout_exc)
 
 
-def _wait_for(
-    fileno: _Any, bits: int, timeout: float | None, timeout_exc: BaseException | None
-) -> None:
+def _wait_for(fileno: _Any, bits: int, timeout: float | None, timeout_exc: BaseException | None) -> None:
     _check_seconds("timeout", timeout)
     fd = fileno if isinstance(fileno, int) else fileno.fileno()
     if fd < 0:

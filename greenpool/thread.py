@@ -248,9 +248,7 @@ def _report(function: object, exception: BaseException) -> None:
         message, function = f"{message} {function!r}", None
     # From the thread's function on.
     traceback = exception.__traceback__ and exception.__traceback__.tb_next
-    sys.unraisablehook(
-        _UnraisableHookArgs((type(exception), exception, traceback, message, function))
-    )
+    sys.unraisablehook(_UnraisableHookArgs((type(exception), exception, traceback, message, function)))
 
 
 def _thread_of(function: Callable[..., object]) -> Any:
@@ -465,9 +463,7 @@ def _shutdown() -> None:
     while True:
         with _threads_lock:
             # Oneself is not waited for.
-            handles = [
-                handle for handle in _running if not handle._daemon and handle.ident != get_ident()
-            ]
+            handles = [handle for handle in _running if not handle._daemon and handle.ident != get_ident()]
         if not handles:
             return
         for handle in handles:

@@ -99,8 +99,7 @@ def parked_greenlets() -> str:
         if isinstance(candidate, greenlet.greenlet) and candidate.gr_frame is not None:
             stacks["".join(traceback.format_stack(candidate.gr_frame))] += 1
     return "".join(
-        f"\nParked greenlets with this stack: {count}\n{stack}"
-        for stack, count in stacks.most_common()
+        f"\nParked greenlets with this stack: {count}\n{stack}" for stack, count in stacks.most_common()
     )
 
 
@@ -166,9 +165,7 @@ def leak_check() -> Iterator[None]:
     descriptors = open_descriptors()
     yield
     gc.collect()
-    left = [
-        f"thread {thread.name}" for thread in threading.enumerate() if thread not in threads
-    ] + [
+    left = [f"thread {thread.name}" for thread in threading.enumerate() if thread not in threads] + [
         f"descriptor {number} ({target})"
         for number, target in open_descriptors().items()
         if descriptors.get(number) != target

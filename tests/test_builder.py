@@ -84,9 +84,7 @@ def test_hooks_run_on_every_hub_thread_first_and_last(make: Make) -> None:
         assert happened == {f"hook-{number}": ["after_start"] for number in (1, 2, 3)}
         for _ in range(3):
             runtime.spawn(note, "work")
-    assert happened == {
-        f"hook-{number}": ["after_start", "work", "before_stop"] for number in (1, 2, 3)
-    }
+    assert happened == {f"hook-{number}": ["after_start", "work", "before_stop"] for number in (1, 2, 3)}
 
 
 def test_before_stop_runs_after_the_finally_blocks_of_those_ended(make: Make) -> None:

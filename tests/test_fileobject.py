@@ -54,9 +54,7 @@ def test_a_read_parks(kind: Callable[..., Any], pipe: tuple[int, int]) -> None:
 
 
 @each_kind
-def test_a_write_parks_while_the_pipe_is_full(
-    kind: Callable[..., Any], pipe: tuple[int, int]
-) -> None:
+def test_a_write_parks_while_the_pipe_is_full(kind: Callable[..., Any], pipe: tuple[int, int]) -> None:
     data = bytes(number % 251 for number in range(300_000))
 
     def send(file: Any) -> None:

@@ -411,9 +411,7 @@ def threads_started(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return started
 
 
-@pytest.mark.parametrize(
-    "wait", [wait_wait, wait_waitid_all, wait_waitpid_group, wait_waitpid_with_stops]
-)
+@pytest.mark.parametrize("wait", [wait_wait, wait_waitid_all, wait_waitpid_group, wait_waitpid_with_stops])
 def test_waits_that_are_given_up_leave_one_thread_behind_at_most(
     wait: Callable[[int], int], threads_started: list[object]
 ) -> None:
@@ -646,9 +644,7 @@ def test_a_number_that_another_thread_has_closed_and_the_kernel_given_out_again(
         ("readv", 3),
     ],
 )
-def test_nothing_and_no_size_are_not_waited_for(
-    function: str, argument: Any, pipe: tuple[int, int]
-) -> None:
+def test_nothing_and_no_size_are_not_waited_for(function: str, argument: Any, pipe: tuple[int, int]) -> None:
     """The pipe is empty; but the system call returns nothing, or refuses its argument, at once."""
 
     def outcome(module: Any) -> Any:

@@ -68,10 +68,7 @@ def imports_of(module: str) -> set[str]:
             source = "." * node.level + (node.module or "")
             origin = importlib.util.resolve_name(source, package)
             # What is imported from a package is a module of it or a name in it.
-            names |= {
-                name if (name := f"{origin}.{alias.name}") in KNOWN else origin
-                for alias in node.names
-            }
+            names |= {name if (name := f"{origin}.{alias.name}") in KNOWN else origin for alias in node.names}
     return {name for name in names if name.split(".")[0] == "greenpool"}
 
 
@@ -94,9 +91,7 @@ def test_version_is_the_installed_one() -> None:
 def test_greenlet_is_the_only_dependency() -> None:
     required = importlib.metadata.requires("greenpool") or []
     assert {
-        re.split("[<>=;]", requirement)[0]
-        for requirement in required
-        if "extra ==" not in requirement
+        re.split("[<>=;]", requirement)[0] for requirement in required if "extra ==" not in requirement
     } == {"greenlet"}
 
 
@@ -118,9 +113,7 @@ def test_import_is_light() -> None:
     assert HEAVY.isdisjoint(loaded)
 
 
-@pytest.mark.skipif(
-    not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="needs a free-threaded build"
-)
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="needs a free-threaded build")
 def test_gil_stays_off() -> None:
     modules = sorted(
         f"greenpool.{path.stem}" for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")

@@ -637,9 +637,7 @@ def timed_operations() -> list[Any]:
 
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize(("operation", "writes"), timed_operations())
-def test_every_operation_times_out(
-    module: Any, operation: Callable[[Any], Any], writes: bool
-) -> None:
+def test_every_operation_times_out(module: Any, operation: Callable[[Any], Any], writes: bool) -> None:
     ours, theirs = module.socketpair()
     with ours, theirs:
         if writes:

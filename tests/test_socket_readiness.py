@@ -248,9 +248,7 @@ def test_passed_descriptors_split_reads(unix: Pair) -> None:
     receiver = greenpool.spawn(collect)
     until_parked(receiver)
     theirs.send(b"ab")
-    theirs.sendmsg(
-        [b"cd"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))]
-    )
+    theirs.sendmsg([b"cd"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))])
     theirs.send(b"ef")
     receiver.join(20)
     assert receiver.ready()

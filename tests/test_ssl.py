@@ -64,9 +64,7 @@ def client_context(certificate: str) -> ssl.SSLContext:
 
 
 @pytest.fixture
-def pair(
-    server_context: ssl.SSLContext, client_context: ssl.SSLContext
-) -> Iterator[tuple[Any, Any]]:
+def pair(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> Iterator[tuple[Any, Any]]:
     """The two ends of a TLS connection, the server's first."""
     with connected(server_context, client_context) as ends:
         yield ends
@@ -92,9 +90,7 @@ def test_the_handshake_parks(pair: tuple[Any, Any]) -> None:
     assert client.getpeercert()["subjectAltName"][0] == ("DNS", "localhost")
 
 
-def test_is_a_standard_socket_and_context(
-    pair: tuple[Any, Any], server_context: ssl.SSLContext
-) -> None:
+def test_is_a_standard_socket_and_context(pair: tuple[Any, Any], server_context: ssl.SSLContext) -> None:
     assert isinstance(pair[0], standard.SSLSocket) and isinstance(pair[0], socket.socket)
     assert isinstance(server_context, standard.SSLContext)
     with pytest.raises(TypeError, match="public constructor"):
@@ -179,12 +175,8 @@ def test_on_several_hubs(server_context: ssl.SSLContext, client_context: ssl.SSL
             assert [greenlet.get() for greenlet in receiving] == [data, data]
 
 
-def test_many_connections(
-    server_context: ssl.SSLContext, client_context: ssl.SSLContext
-) -> None:
-    with server_context.wrap_socket(
-        socket.create_server(("127.0.0.1", 0)), server_side=True
-    ) as listener:
+def test_many_connections(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
+    with server_context.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True) as listener:
 
         def serve(connection: Any) -> None:
             with connection:
@@ -208,9 +200,7 @@ def test_many_connections(
         accepting.get()
 
 
-def test_connecting_after_wrapping(
-    server_context: ssl.SSLContext, client_context: ssl.SSLContext
-) -> None:
+def test_connecting_after_wrapping(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -282,16 +272,12 @@ def test_non_blocking(pair: tuple[Any, Any]) -> None:
     assert waiting.get() == b"word"
 
 
-def test_a_non_blocking_handshake(
-    server_context: ssl.SSLContext, client_context: ssl.SSLContext
-) -> None:
+def test_a_non_blocking_handshake(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
     near, far = socket.socketpair()
     near.setblocking(False)
     with pytest.raises(ValueError, match="non-blocking"):
         client_context.wrap_socket(near.dup(), server_hostname="localhost")
-    client = client_context.wrap_socket(
-        near, server_hostname="localhost", do_handshake_on_connect=False
-    )
+    client = client_context.wrap_socket(near, server_hostname="localhost", do_handshake_on_connect=False)
     with client, far:
         with pytest.raises(ssl.SSLWantReadError):
             client.do_handshake()
@@ -606,9 +592,7 @@ def test_a_standard_socket_becomes_green(
             assert waiting.get() == b"word"
 
 
-def test_the_standard_module_is_as_before(
-    server_context: ssl.SSLContext, certificate: str
-) -> None:
+def test_the_standard_module_is_as_before(server_context: ssl.SSLContext, certificate: str) -> None:
     context = standard.create_default_context(cafile=certificate)
     assert type(context) is standard.SSLContext
     assert context.sslsocket_class is standard.SSLSocket
@@ -665,9 +649,7 @@ CONTEXT = "context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)"
 
 
 @pytest.mark.parametrize(("before", "after"), [(CONTEXT, ""), ("", CONTEXT)])
-def test_patching_before_and_after_a_context_is_made(
-    before: str, after: str, certificate: str
-) -> None:
+def test_patching_before_and_after_a_context_is_made(before: str, after: str, certificate: str) -> None:
     script = PATCHED.format(before=before, after=after).replace("CERT_REQUIRED", "CERT_NONE")
     subprocess.run(
         [sys.executable, "-c", script, certificate],

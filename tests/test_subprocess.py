@@ -227,25 +227,19 @@ def test_the_functions_of_the_module() -> None:
 
 
 def test_run_in_many_greenlets() -> None:
-    running = [
-        greenpool.spawn(subprocess.check_output, ["echo", str(number)]) for number in range(20)
-    ]
+    running = [greenpool.spawn(subprocess.check_output, ["echo", str(number)]) for number in range(20)]
     assert [int(greenlet.get()) for greenlet in running] == list(range(20))
 
 
 def test_on_every_hub_of_a_pool() -> None:
     with greenpool.Runtime(pool_size=3) as runtime:
-        running = [
-            runtime.spawn(subprocess.check_output, ["echo", str(number)]) for number in range(12)
-        ]
+        running = [runtime.spawn(subprocess.check_output, ["echo", str(number)]) for number in range(12)]
         assert [int(greenlet.get()) for greenlet in running] == list(range(12))
 
 
 def test_from_a_plain_thread() -> None:
     results: list[bytes] = []
-    thread = threading.Thread(
-        target=lambda: results.append(subprocess.check_output(["echo", "word"]))
-    )
+    thread = threading.Thread(target=lambda: results.append(subprocess.check_output(["echo", "word"])))
     thread.start()
     thread.join()
     assert results == [b"word\n"]

@@ -102,10 +102,7 @@ def _has_signal_handlers() -> bool:
 
 def describe(hub: Hub) -> str:
     """One line for each parked greenlet of *hub*: its name, what it waits for, and where."""
-    lines = [
-        f"  {task.name}: {_what(greenlet.gr_frame)}"
-        for greenlet, task in hub.parked()
-    ]
+    lines = [f"  {task.name}: {_what(greenlet.gr_frame)}" for greenlet, task in hub.parked()]
     return "\n".join(lines)
 
 

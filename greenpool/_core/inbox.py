@@ -219,6 +219,4 @@ def _await_post(queue: deque[Any], seconds: float) -> bool:
     return False
 
 
-await_post: Callable[[deque[Any], float], bool] = (
-    _await_post if speedups is None else speedups.await_post
-)
+await_post: Callable[[deque[Any], float], bool] = _await_post if speedups is None else speedups.await_post

@@ -599,9 +599,7 @@ class SpawnedLink:
 
     __slots__ = ("callback", "on_success", "on_failure")
 
-    def __init__(
-        self, callback: Link, on_success: bool = True, on_failure: bool = True
-    ) -> None:
+    def __init__(self, callback: Link, on_success: bool = True, on_failure: bool = True) -> None:
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r}")
         self.callback = callback

@@ -170,7 +170,6 @@ class Waiter:
                 self.value = None  # breaks the cycle through the traceback's frame
         return self.state == WOKEN
 
-
     def _stay_behind(self) -> None:
         """The child of a fork in a signal handler, which has struck whoever was to switch to the greenlet."""
         while True:

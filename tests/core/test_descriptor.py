@@ -230,9 +230,7 @@ def test_an_event_and_a_timeout_in_one_pass(pipe: Pipe) -> None:
 def test_close_wakes_with_ebadf(pipe: Pipe, from_other_thread: bool) -> None:
     descriptor = Descriptor(pipe[0])
     registration = descriptor.registration()
-    waiting = [
-        greenpool.spawn(lambda: registration.wait_read(current_greenlet())) for _ in range(3)
-    ]
+    waiting = [greenpool.spawn(lambda: registration.wait_read(current_greenlet())) for _ in range(3)]
     for greenlet in waiting:
         greenlet.quiet = True
     greenpool.sleep(0)

@@ -138,9 +138,7 @@ def test_data_is_reported(poller: Poller, pair: tuple[socket.socket, socket.sock
     assert reported(poller, ours.fileno(), 1) & IN
 
 
-def test_each_new_data_is_reported_anew(
-    poller: Poller, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_each_new_data_is_reported_anew(poller: Poller, pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     fd = ours.fileno()
     poller.register(fd)
@@ -187,9 +185,7 @@ def test_registering_again_reports_the_present_readiness_again(
         assert poller.poll(0) == []
 
 
-def test_room_to_write_is_reported(
-    poller: Poller, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_room_to_write_is_reported(poller: Poller, pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     fd = ours.fileno()
     with pytest.raises(BlockingIOError):
@@ -205,9 +201,7 @@ def test_room_to_write_is_reported(
     assert reported(poller, fd, 1) & OUT
 
 
-def test_both_directions_at_once(
-    poller: Poller, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_both_directions_at_once(poller: Poller, pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     theirs.send(b"x")
     poller.register(ours.fileno())
@@ -587,9 +581,7 @@ def test_kqueue_takes_what_can_only_be_read(
 
 
 @pytest.mark.parametrize("which", [READ_FILTER, WRITE_FILTER])
-def test_kqueue_refuses_a_closed_number(
-    which: int, fake_kqueue: tuple[kqueue.KqueuePoller, Kqueue]
-) -> None:
+def test_kqueue_refuses_a_closed_number(which: int, fake_kqueue: tuple[kqueue.KqueuePoller, Kqueue]) -> None:
     poller, queue = fake_kqueue
     queue.refused[which] = OSError(errno.EBADF, os.strerror(errno.EBADF))
     with pytest.raises(OSError):

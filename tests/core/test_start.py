@@ -163,9 +163,7 @@ def test_a_hub_that_stops_while_greenlets_are_placed_on_it() -> None:
         greenlets = [Greenlet(int) for _ in range(30)]
         refused: list[Greenlet] = []
 
-        def place_all(
-            handle: greenpool.Handle, greenlets: list[Greenlet], refused: list[Greenlet]
-        ) -> None:
+        def place_all(handle: greenpool.Handle, greenlets: list[Greenlet], refused: list[Greenlet]) -> None:
             for greenlet in greenlets:
                 try:
                     handle.place(greenlet)

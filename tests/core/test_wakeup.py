@@ -163,7 +163,7 @@ def test_a_descriptor_that_a_handler_sets_stays(handle: Handle) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_the_child_of_another_threads_fork_does_not_write_to_the_parents_pipe(
-    wakeup_pair: tuple[int, socket.socket]
+    wakeup_pair: tuple[int, socket.socket],
 ) -> None:
     """The main hub of the parent sleeps on, and its pipe with it."""
     own, far = wakeup_pair

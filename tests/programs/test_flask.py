@@ -57,7 +57,9 @@ def count_hubs():
 """
 
 # The standard library's server, made threaded as its documentation says.
-WSGIREF = APP + """
+WSGIREF = (
+    APP
+    + """
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -77,9 +79,12 @@ with Server(("127.0.0.1", 0), Handler) as server:
     print("port", server.server_port, flush=True)
     server.serve_forever()
 """
+)
 
 # Werkzeug's own is a ThreadingMixIn over http.server.HTTPServer.
-WERKZEUG = APP + """
+WERKZEUG = (
+    APP
+    + """
 import logging
 from werkzeug.serving import make_server
 
@@ -88,6 +93,7 @@ server = make_server("127.0.0.1", 0, app, threaded=True)
 print("port", server.server_port, flush=True)
 server.serve_forever()
 """
+)
 
 PATCH = "from greenpool import monkey\nmonkey.patch_all()\n"
 

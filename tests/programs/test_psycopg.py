@@ -34,7 +34,9 @@ PROGRAM = """
 
 @pytest.mark.parametrize("size", [10, 50])
 def test_fifty_over_a_pool(postgresql_port: int, size: int, tmp_path: Path) -> None:
-    program = PROGRAM + """
+    program = (
+        PROGRAM
+        + """
     def query(number):
         with pool.connection() as connection:
             return connection.execute("SELECT pg_sleep(0.1), %s", (number,)).fetchone()[1]
@@ -43,11 +45,14 @@ def test_fifty_over_a_pool(postgresql_port: int, size: int, tmp_path: Path) -> N
         pool.wait()
         assert fifty(query) == list(range(50))
     """
+    )
     run_patched(program, postgresql_port, size, directory=tmp_path)
 
 
 def test_notifications(postgresql_port: int, tmp_path: Path) -> None:
-    program = PROGRAM + """
+    program = (
+        PROGRAM
+        + """
     def listen(number):
         with psycopg.connect(address, autocommit=True) as connection:
             connection.execute("LISTEN news")
@@ -67,11 +72,14 @@ def test_notifications(postgresql_port: int, tmp_path: Path) -> None:
         thread.join()
     assert heard == ["hello"] * 10
     """
+    )
     run_patched(program, postgresql_port, directory=tmp_path)
 
 
 def test_copy(postgresql_port: int, tmp_path: Path) -> None:
-    program = PROGRAM + """
+    program = (
+        PROGRAM
+        + """
     def load(number):
         with psycopg.connect(address) as connection:
             connection.execute("CREATE TEMPORARY TABLE numbers (number integer)")
@@ -82,4 +90,5 @@ def test_copy(postgresql_port: int, tmp_path: Path) -> None:
 
     assert [load(number) for number in range(3)] == [499_500] * 3
     """
+    )
     run_patched(program, postgresql_port, directory=tmp_path)

@@ -29,7 +29,9 @@ GREEN = """
 
 
 def test_fifty_over_a_pool(postgresql_port: int, tmp_path: Path) -> None:
-    program = GREEN + """
+    program = (
+        GREEN
+        + """
     def query(number):
         connection = pool.getconn()
         try:
@@ -43,12 +45,15 @@ def test_fifty_over_a_pool(postgresql_port: int, tmp_path: Path) -> None:
     assert fifty(query) == list(range(50))
     pool.closeall()
     """
+    )
     run_patched(program, postgresql_port, directory=tmp_path)
 
 
 def test_fifty_over_ten_connections(postgresql_port: int, tmp_path: Path) -> None:
     pytest.importorskip("sqlalchemy")
-    program = GREEN + """
+    program = (
+        GREEN
+        + """
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(
@@ -63,11 +68,14 @@ def test_fifty_over_ten_connections(postgresql_port: int, tmp_path: Path) -> Non
     assert fifty(query) == list(range(50))
     engine.dispose()
     """
+    )
     run_patched(program, postgresql_port, directory=tmp_path)
 
 
 def test_error_and_large_result(postgresql_port: int, tmp_path: Path) -> None:
-    program = GREEN + """
+    program = (
+        GREEN
+        + """
     def query(number):
         with psycopg2.connect(address) as connection, connection.cursor() as cursor:
             try:
@@ -81,4 +89,5 @@ def test_error_and_large_result(postgresql_port: int, tmp_path: Path) -> None:
 
     assert fifty(query) == [1_000_000] * 50
     """
+    )
     run_patched(program, postgresql_port, directory=tmp_path)

@@ -63,7 +63,9 @@ MULTIPROCESSING = """
 
 
 def test_process(method: str, tmp_path: Path) -> None:
-    program = MULTIPROCESSING + """
+    program = (
+        MULTIPROCESSING
+        + """
         child = context.Process(target=time.sleep, args=(0.1,))
         child.start()
         assert progress_during(child.join) > 5
@@ -77,11 +79,14 @@ def test_process(method: str, tmp_path: Path) -> None:
         sleeper.join()
         assert sleeper.exitcode == -15
     """
+    )
     run_patched(program, method, directory=tmp_path)
 
 
 def test_queues(method: str, tmp_path: Path) -> None:
-    program = MULTIPROCESSING + """
+    program = (
+        MULTIPROCESSING
+        + """
         incoming, outgoing = context.Queue(), context.Queue()
         children = [context.Process(target=echo, args=(incoming, outgoing)) for _ in range(2)]
         for child in children:
@@ -97,11 +102,14 @@ def test_queues(method: str, tmp_path: Path) -> None:
         assert sorted(item for item, _ in got) == list(range(40))
         assert os.getpid() not in {pid for _, pid in got}
     """
+    )
     run_patched(program, method, directory=tmp_path)
 
 
 def test_locks(method: str, tmp_path: Path) -> None:
-    program = MULTIPROCESSING + """
+    program = (
+        MULTIPROCESSING
+        + """
         lock, counter = context.Lock(), context.Value("i", 0, lock=False)
         children = [context.Process(target=count, args=(lock, counter)) for _ in range(3)]
         with lock:
@@ -127,22 +135,28 @@ def test_locks(method: str, tmp_path: Path) -> None:
             thread.join()
         assert got == [False]
     """
+    )
     run_patched(program, method, directory=tmp_path)
 
 
 def test_pool(method: str, tmp_path: Path) -> None:
-    program = MULTIPROCESSING + """
+    program = (
+        MULTIPROCESSING
+        + """
         with context.Pool(2) as pool:
             assert pool.map(square, range(20)) == [number * number for number in range(20)]
             result = pool.apply_async(time.sleep, (0.1,))
             assert progress_during(result.get) > 5
         pool.join()
     """
+    )
     run_patched(program, method, directory=tmp_path)
 
 
 def test_manager(method: str, tmp_path: Path) -> None:
-    program = MULTIPROCESSING + """
+    program = (
+        MULTIPROCESSING
+        + """
         with context.Manager() as manager:
             numbers = manager.dict()
             def fill(number):
@@ -156,16 +170,20 @@ def test_manager(method: str, tmp_path: Path) -> None:
                 thread.join()
             assert dict(numbers) == dict.fromkeys(range(5), 9)
     """
+    )
     run_patched(program, method, directory=tmp_path)
 
 
 def test_process_pool_executor(method: str, tmp_path: Path) -> None:
-    program = MULTIPROCESSING + """
+    program = (
+        MULTIPROCESSING
+        + """
         with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
             assert list(executor.map(square, range(20))) == [number * number for number in range(20)]
             future = executor.submit(time.sleep, 0.1)
             assert progress_during(future.result) > 5
     """
+    )
     run_patched(program, method, directory=tmp_path)
 
 

@@ -50,9 +50,7 @@ class SelectorPoller:
         self.unregister(fd)
 
     def arm(self, fd: int, bits: int) -> None:
-        events = (selectors.EVENT_READ if bits & IN else 0) | (
-            selectors.EVENT_WRITE if bits & OUT else 0
-        )
+        events = (selectors.EVENT_READ if bits & IN else 0) | (selectors.EVENT_WRITE if bits & OUT else 0)
         with self._lock:
             key = self._selector.get_map().get(fd)
             if key is None:
