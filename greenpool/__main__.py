@@ -26,7 +26,6 @@ from typing import Any
 
 from . import monkey, thread
 from ._core import native
-from ._core.inbox import Call
 from .runtime import Runtime
 
 
@@ -182,7 +181,7 @@ def _end(runtime: Runtime) -> None:
     if thread._count() and runtime._open:
         runtime._open = False
         for hub in runtime._hubs.hubs:
-            hub.inbox.post(Call(_stand_still))
+            hub.post(_stand_still)
     else:
         runtime.shutdown()
 

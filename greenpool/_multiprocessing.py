@@ -20,7 +20,7 @@ import importlib
 from time import monotonic
 from typing import Any
 
-from ._core.hub import sleep
+from ._core.waiter import sleep
 from .thread import get_ident
 
 __all__ = ["SemLock"]

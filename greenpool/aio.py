@@ -25,11 +25,12 @@ asyncio is imported when first needed: that takes longer than the import of all 
 from __future__ import annotations
 
 import atexit
-import os
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._core.current import getcurrent
+from ._core.fork import at_fork
+from ._core.interrupts import raise_interrupt
 from ._core.native import Lock, RLock, get_ident, start_new_thread
 from ._core.task import Task
 from ._core.waiter import Waiter
@@ -88,8 +89,7 @@ def run_coroutine(coro: Coroutine[Any, Any, T]) -> T:
                 "await the coroutine instead"
             )
         waiter = _CoroutineWaiter(loop)
-        if waiter.greenlet.interrupts:
-            raise waiter.greenlet.interrupts.popleft()
+        raise_interrupt(waiter.greenlet)
         loop.accept(waiter, coro)
     except BaseException:
         coro.close()
@@ -137,7 +137,7 @@ class _CoroutineWaiter(Waiter):
 
     # In the hub's thread.
 
-    def throw(self, greenlet: object, exception: BaseException) -> bool:
+    def throw(self, exception: BaseException) -> bool:
         if not self.state:
             self.interrupted = True
             self.loop.post(self.cancel)
@@ -146,9 +146,8 @@ class _CoroutineWaiter(Waiter):
     # The greenlet itself.
 
     def raise_interrupt(self) -> None:
-        greenlet = self.greenlet
-        if self.interrupted and greenlet.interrupts:
-            raise greenlet.interrupts.popleft()
+        if self.interrupted:
+            raise_interrupt(self.greenlet)
 
 
 class _Loop:
@@ -284,5 +283,4 @@ def _after_fork_in_child() -> None:
     _Shared.lock = Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork("asyncio", in_child=_after_fork_in_child)

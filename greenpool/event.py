@@ -27,7 +27,6 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from ._core.current import current_hub
-from ._core.inbox import Call
 from ._core.native import HAS_GIL, RLock
 from ._core.timeout import Timeout
 from ._core.waiter import EXPIRED, WOKEN, Waiter
@@ -77,7 +76,7 @@ class Link:
         return True
 
     def resume(self) -> None:
-        self.hub.inbox.post(Call(self.callback, self.source))
+        self.hub.post(self.callback, self.source)
 
 
 def find_link(waiting: Iterable[Any], callback: Callable[[Any], object]) -> Link | None:

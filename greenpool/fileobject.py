@@ -33,8 +33,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from ._core.current import cannot_park, current_greenlet
-from ._core.descriptor import IN, OUT, Descriptor
+from ._core.current import cannot_park
+from ._core.descriptor import Descriptor
+from ._core.pollers.events import IN, OUT
 from .lock import RLock
 from .os import _WOULD_BLOCK, _asks_for_bytes, _may_fill_up, _unless_it_blocks, _write_all
 
@@ -80,9 +81,9 @@ class FileIO(_Owning, io.FileIO):
     def _wait(self, bits: int) -> None:
         registration = self._descriptor.registration()  # type: ignore[union-attr]
         if bits == IN:
-            registration.wait_read(current_greenlet())
+            registration.wait_read()
         else:
-            registration.wait_write(current_greenlet())
+            registration.wait_write()
 
     def _take_kept(self, size: int) -> bytes:
         try:

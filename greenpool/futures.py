@@ -19,8 +19,8 @@ from greenlet import GreenletExit
 
 from ._core.current import getcurrent, thread_hub
 from ._core.native import RLock, original_threading
+from ._core.seconds import check_seconds
 from ._core.task import Task
-from ._core.timeout import check_seconds
 from ._core.waiter import Waiter, interrupt
 
 __all__ = ["Future", "as_future", "wait_future"]

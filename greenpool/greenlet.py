@@ -15,9 +15,10 @@ from ._core.current import getcurrent as _getcurrent
 from ._core.errors import LoopExit, SpawnError
 from ._core.hub import Hub
 from ._core.native import RLock
+from ._core.seconds import check_seconds
 from ._core.speedups import speedups
 from ._core.task import Task
-from ._core.timeout import Timeout, check_seconds
+from ._core.timeout import Timeout
 from ._core.waiter import Waiter
 
 if TYPE_CHECKING:
@@ -198,12 +199,11 @@ def wait(
     check_seconds("timeout", timeout)
     hub = current_hub()
     waiter = Waiter()
-    hub.rest_waiters.append(waiter)
+    hub.wake_at_rest(waiter)
     try:
         return waiter.park(timeout)
     finally:
-        if waiter in hub.rest_waiters:
-            hub.rest_waiters.remove(waiter)
+        hub.forget_waiter(waiter)
 
 
 def joinall(

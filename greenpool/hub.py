@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ._core.current import current_hub
-from ._core.hub import Hub, sleep
-from ._core.waiter import Waiter
+from ._core.hub import Hub
+from ._core.waiter import Waiter, sleep
 
 __all__ = ["Hub", "get_hub", "idle", "sleep"]
 
@@ -20,5 +20,5 @@ def idle(priority: int = 0) -> None:
     *priority* is accepted for gevent's sake; there is one priority.
     """
     waiter = Waiter()
-    waiter.hub.idle_waiters.append(waiter)
+    waiter.hub.wake_when_idle(waiter)
     waiter.park()

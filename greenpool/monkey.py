@@ -492,15 +492,12 @@ def _hold_executors_lock_in_fork() -> None:
 
     Where concurrent.futures was imported before, its hooks for that have kept the lock that was replaced.
     """
-    import os
-
+    from ._core.fork import at_fork
     from .thread import LockType
 
     lock = getattr(sys.modules.get("concurrent.futures.thread"), "_global_shutdown_lock", None)
-    if isinstance(lock, LockType) and hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=lock.acquire, after_in_child=lock._at_fork_reinit, after_in_parent=lock.release
-        )
+    if isinstance(lock, LockType):
+        at_fork("executors", before=lock.acquire, in_child=lock._at_fork_reinit, in_parent=lock.release)
 
 
 def _variables() -> Iterator[tuple[Any, str, Any]]:

@@ -62,10 +62,11 @@ _take_names(_standard, globals())
 from ._core import native as _native  # noqa: E402
 from ._core.current import cannot_park as _cannot_park  # noqa: E402
 from ._core.current import thread_hub as _thread_hub  # noqa: E402
-from ._core.descriptor import IN as _IN  # noqa: E402
-from ._core.descriptor import OUT as _OUT  # noqa: E402
 from ._core.descriptor import ready_now as _ready_now  # noqa: E402
 from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
+from ._core.fork import at_fork as _at_fork  # noqa: E402
+from ._core.pollers.events import IN as _IN  # noqa: E402
+from ._core.pollers.events import OUT as _OUT  # noqa: E402
 from ._core.timeout import Timeout as _Timeout  # noqa: E402
 from ._core.waiter import FAILED as _FAILED  # noqa: E402
 from ._core.waiter import WOKEN as _WOKEN  # noqa: E402
@@ -101,8 +102,7 @@ def _reset_locks() -> None:
     _locks = tuple(_native.RLock() for _ in range(64))
 
 
-if hasattr(_standard, "register_at_fork"):
-    _standard.register_at_fork(after_in_child=_reset_locks)
+_at_fork("descriptors", in_child=_reset_locks)
 
 # What _unless_it_blocks returns in the place of a result.
 _WOULD_BLOCK: _Any = object()
@@ -352,8 +352,7 @@ def _forget_waits() -> None:
     _waits_lock = _native.RLock()
 
 
-if hasattr(_standard, "register_at_fork"):
-    _standard.register_at_fork(after_in_child=_forget_waits)
+_at_fork("children", in_child=_forget_waits)
 
 
 def _wait_in_thread(idtype: int, id: int, events: int) -> None:

@@ -22,8 +22,8 @@ from typing import Any
 
 from ._core.current import current_greenlet, getcurrent
 from ._core.native import RLock
+from ._core.seconds import check_seconds
 from ._core.task import Task
-from ._core.timeout import check_seconds
 from ._core.waiter import Waiter
 from .event import Event
 from .greenlet import Greenlet, GreenletExit

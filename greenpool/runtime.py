@@ -30,11 +30,12 @@ from typing import Any, TypeVar
 
 from ._core.current import current_greenlet, getcurrent, set_thread_hub, thread_hub
 from ._core.errors import SpawnError
+from ._core.fork import at_fork
 from ._core.hub import Hub
-from ._core.inbox import Call
 from ._core.native import RLock, SimpleQueue, get_ident, original_threading
 from ._core.pollers import Poller, make_poller
 from ._core.task import Task
+from ._core.thread_end import ask_to_stop, close
 from ._core.waiter import Waiter, interrupt
 from .greenlet import Greenlet
 
@@ -166,9 +167,7 @@ class _Hubs:
             reports.put(exception)
             return
         set_thread_hub(hub)
-        hub.owner = self
-        hub.on_rest = self._hub_rests
-        hub.on_system_error = self.system_error
+        hub.belong_to(self, self._settle, self.system_error)
         with self.lock:
             accepting = self._accepting
             if accepting:
@@ -176,7 +175,7 @@ class _Hubs:
                 self.hubs.append(hub)
                 self._running += 1
         if not accepting:
-            hub.close()
+            close(hub)
             return
         reports.put(None)
         try:
@@ -204,9 +203,6 @@ class _Hubs:
         if not self.hubs[index].accept(task, seconds):
             self._settle(1)
             raise SpawnError("the runtime is shut down")
-
-    def _hub_rests(self) -> None:
-        self._settle(thread_hub().received)  # type: ignore[union-attr]
 
     def _settle(self, tasks: int) -> None:
         with self.lock:
@@ -244,7 +240,7 @@ class _Hubs:
         if greenlet is None:
             sys.excepthook(type(exception), exception, exception.__traceback__)
         else:
-            greenlet.hub.inbox.post(Call(self._interrupt_main_program, greenlet, exception))
+            greenlet.hub.post(self._interrupt_main_program, greenlet, exception)
 
     def _interrupt_main_program(self, greenlet: Any, exception: BaseException) -> None:
         with self.lock:
@@ -274,9 +270,7 @@ class _Hubs:
         with self.lock:
             self._accepting = False
         for hub in self.hubs:
-            with hub.inbox.lock:
-                hub.inbox.accepting = False
-                hub.inbox.post(Call(hub.stop))
+            ask_to_stop(hub)
 
     def shutdown(self) -> None:
         """Stop, and wait until all threads have ended; inside the pool, without waiting."""
@@ -666,7 +660,7 @@ def _deferred_interrupts(greenlet: Any) -> Iterator[None]:
 
     def on_interrupt(signum: int, frame: FrameType | None) -> None:
         if frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-            greenlet.hub.inbox.post(Call(interrupt, greenlet, KeyboardInterrupt()))
+            greenlet.hub.post(interrupt, greenlet, KeyboardInterrupt())
         else:
             raise KeyboardInterrupt
 
@@ -697,5 +691,4 @@ def _after_fork_in_child() -> None:
         runtime._hubs.after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork("runtimes", in_child=_after_fork_in_child)

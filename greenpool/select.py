@@ -39,15 +39,15 @@ _take_names(_standard, globals())
 
 from ._core import native as _native  # noqa: E402
 from ._core.current import current_greenlet as _current_greenlet  # noqa: E402
-from ._core.descriptor import ERR as _ERR  # noqa: E402
-from ._core.descriptor import HUP as _HUP  # noqa: E402
-from ._core.descriptor import IN as _IN  # noqa: E402
-from ._core.descriptor import OUT as _OUT  # noqa: E402
-from ._core.descriptor import PRI as _PRI  # noqa: E402
-from ._core.descriptor import RDHUP as _RDHUP  # noqa: E402
-from ._core.descriptor import READ as _READ  # noqa: E402
 from ._core.descriptor import Descriptor as _Descriptor  # noqa: E402
 from ._core.descriptor import wait_any as _wait_any  # noqa: E402
+from ._core.pollers.events import ERR as _ERR  # noqa: E402
+from ._core.pollers.events import HUP as _HUP  # noqa: E402
+from ._core.pollers.events import IN as _IN  # noqa: E402
+from ._core.pollers.events import OUT as _OUT  # noqa: E402
+from ._core.pollers.events import PRI as _PRI  # noqa: E402
+from ._core.pollers.events import RDHUP as _RDHUP  # noqa: E402
+from ._core.pollers.events import READ as _READ  # noqa: E402
 from .socket import _spend  # noqa: E402
 from .time import _seconds  # noqa: E402
 
@@ -101,7 +101,7 @@ _EXCEPTIONAL = _PRI
 
 def _wait_for(wanted: list[tuple[_Any, int]], seconds: float | None) -> None:
     """Park until one of the descriptors may have one of its bits, at most *seconds*."""
-    if _native.epoll is None or _current_greenlet().hub.poller.arm is not None:
+    if _native.epoll is None or not _current_greenlet().hub.is_edge_triggered():
         # A poller that knows only reading and writing.
         wanted = [(fd, bits if bits & (_IN | _OUT) else _READ) for fd, bits in wanted]
     _wait_any(wanted, seconds)
@@ -256,7 +256,7 @@ class _Watched:
         return self._kernel.fileno()  # type: ignore[no-any-return]
 
     def _park(self, remaining: float | None) -> None:
-        self._descriptor.registration().wait_read(_current_greenlet(), remaining)
+        self._descriptor.registration().wait_read(remaining)
 
 
 if hasattr(_standard, "epoll"):

@@ -50,18 +50,19 @@ _take_names(_standard, globals())
 # After the names of the standard module, so that none of them can take the place of these.
 from ._core.current import current_greenlet as _current_greenlet  # noqa: E402
 from ._core.current import getcurrent as _getcurrent  # noqa: E402
-from ._core.descriptor import IN as _IN  # noqa: E402
-from ._core.descriptor import OUT as _OUT  # noqa: E402
 from ._core.descriptor import Descriptor as _Descriptor  # noqa: E402
-from ._core.descriptor import Registration as _Registration  # noqa: E402
 from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
-from ._core.hub import sleep as _sleep  # noqa: E402
-from ._core.hub import yield_now as _yield_now  # noqa: E402
+from ._core.fork import at_fork as _at_fork  # noqa: E402
 from ._core.native import RLock as _RLock  # noqa: E402
+from ._core.pollers.events import IN as _IN  # noqa: E402
+from ._core.pollers.events import OUT as _OUT  # noqa: E402
+from ._core.registration import Registration as _Registration  # noqa: E402
+from ._core.seconds import check_seconds as _check_seconds  # noqa: E402
 from ._core.speedups import replace_twins as _replace_twins  # noqa: E402
 from ._core.speedups import speedups as _speedups  # noqa: E402
-from ._core.timeout import check_seconds as _check_seconds  # noqa: E402
 from ._core.waiter import interrupt as _interrupt  # noqa: E402
+from ._core.waiter import sleep as _sleep  # noqa: E402
+from ._core.waiter import yield_now as _yield_now  # noqa: E402
 from .fileobject import green_io as _green_io  # noqa: E402
 from .time import _LONGEST  # noqa: E402
 
@@ -103,8 +104,7 @@ def _replace_descriptor_lock() -> None:
     _descriptor_lock = _RLock()
 
 
-if hasattr(_os, "register_at_fork"):
-    _os.register_at_fork(after_in_child=_replace_descriptor_lock)
+_at_fork("sockets", in_child=_replace_descriptor_lock)
 
 
 class socket(_base):  # type: ignore[no-redef]
@@ -178,14 +178,14 @@ class socket(_base):  # type: ignore[no-redef]
 
     def _park_read(self, registration: _Registration, deadline: float | None) -> bool:
         if deadline is None:
-            return registration.wait_read(_getcurrent())
-        return registration.wait_read(_getcurrent(), deadline - _monotonic())
+            return registration.wait_read()
+        return registration.wait_read(deadline - _monotonic())
 
     def _park_write(self, deadline: float | None) -> bool:
         registration = self._current_registration() or self._register()
         if deadline is None:
-            return registration.wait_write(_getcurrent())
-        return registration.wait_write(_getcurrent(), deadline - _monotonic())
+            return registration.wait_write()
+        return registration.wait_write(deadline - _monotonic())
 
     def _receive(self, asked: int, flags: int, operation: _Callable[..., _Any], *args: _Any) -> _Any:
         """Carry out *operation*, which reads with these *flags*.
@@ -262,7 +262,7 @@ class socket(_base):  # type: ignore[no-redef]
                 pass  # the usual case, without a call
             elif not bufsize or _is_no_size(bufsize):
                 return _base_recv(self, bufsize)
-            registration.wait_read(greenlet)
+            registration.wait_read()
         elif greenlet.credit > 0:
             greenlet.credit -= 1
         else:
@@ -281,7 +281,7 @@ class socket(_base):  # type: ignore[no-redef]
                 raise OSError(_errno.EBADF, _os.strerror(_errno.EBADF))
             registration.readable = False
             registration.hung_up = False
-            registration.wait_read(greenlet)
+            registration.wait_read()
 
     def recv_into(self, buffer: _Buffer, nbytes: int = 0, flags: int = 0) -> int:
         view = memoryview(buffer)

@@ -12,7 +12,6 @@ that is released when the thread has ended); from 3.13 on ``_ThreadHandle``, ``s
 from __future__ import annotations
 
 import _thread
-import os
 import sys
 from _thread import TIMEOUT_MAX, error, exit, interrupt_main, stack_size
 from collections.abc import Callable, Mapping
@@ -23,10 +22,11 @@ from greenlet import GreenletExit
 
 from ._core.carrier import Carrier
 from ._core.current import CREDIT, finalizing_greenlet, getcurrent
-from ._core.hub import yield_now
+from ._core.fork import at_fork
 from ._core.native import RLock as _NativeRLock
 from ._core.native import get_ident as _native_ident
 from ._core.task import Task
+from ._core.waiter import yield_now
 from .event import Event
 from .local import local as _local  # noqa: F401 - part of _thread
 from .lock import Lock as _Lock
@@ -175,7 +175,7 @@ class _GreenThread(Task):
     def _run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         hub: Any = self.hub
         if self.daemon:
-            hub.daemons += 1
+            hub.daemon_started()
         try:
             function(*args, **kwargs)
         except (SystemExit, GreenletExit):
@@ -184,7 +184,7 @@ class _GreenThread(Task):
             _report(function, exception)
         finally:
             if self.daemon:
-                hub.daemons -= 1
+                hub.daemon_ended()
 
     def _finish(self) -> None:
         # Not in _run, which one that ends with its OS thread may never leave, or never have entered.
@@ -228,12 +228,7 @@ def _after_fork_in_child() -> None:
     _forking.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
+at_fork("green threads", before=_before_fork, in_parent=_after_fork_in_parent, in_child=_after_fork_in_child)
 
 
 # The one type that sys.__unraisablehook__ accepts; no module has it.

@@ -15,7 +15,7 @@ from greenlet import GreenletExit as _GreenletExit
 from . import thread as _green
 from ._core import native as _native
 from ._core.current import getcurrent as _getcurrent
-from ._core.hub import sleep as _sleep
+from ._core.waiter import sleep as _sleep
 from .local import local as _local
 
 # Seconds between two looks at the OS threads that the program's end waits for.

@@ -20,7 +20,6 @@ handler may kill a greenlet, and so claim its waiter, between any two bytecodes.
 
 from __future__ import annotations
 
-import os
 import sys
 import weakref
 from _queue import Empty
@@ -34,8 +33,9 @@ from math import inf
 from typing import Any, ParamSpec, TypeVar
 
 from ._core.current import thread_hub
+from ._core.fork import at_fork
 from ._core.native import RLock, SimpleQueue, get_ident, start_new_thread
-from ._core.timeout import check_seconds
+from ._core.seconds import check_seconds
 from ._core.waiter import Waiter
 from .event import AsyncResult
 from .futures import Future
@@ -308,8 +308,7 @@ def _after_fork_in_child() -> None:
         workers.reset()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork("workers", in_child=_after_fork_in_child)
 
 
 def _check_callable(value: object) -> None:

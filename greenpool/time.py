@@ -20,7 +20,7 @@ if _TYPE_CHECKING:
 _take_names(_standard, globals())
 
 from ._core.current import cannot_park as _cannot_park  # noqa: E402
-from ._core.hub import sleep as _sleep  # noqa: E402
+from ._core.waiter import sleep as _sleep  # noqa: E402
 
 __all__ = [name for name in vars(_standard) if not name.startswith("_")]
 

@@ -17,7 +17,8 @@ import pytest
 
 import greenpool
 from greenpool import Runtime
-from greenpool._core.inbox import EventWaker, Inbox, PipeWaker
+from greenpool._core.inbox import Inbox
+from greenpool._core.wakers import EventWaker, PipeWaker
 from greenpool.event import AsyncResult
 
 Start = Callable[..., "AsyncResult[Any]"]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import greenpool
-from greenpool._core.inbox import EventWaker, PipeWaker
 from greenpool._core.native import HAS_GIL
+from greenpool._core.wakers import EventWaker, PipeWaker
 from greenpool.event import AsyncResult, Event
 
 pytestmark = pytest.mark.usefixtures("leak_check")

@@ -16,7 +16,8 @@ import greenpool
 from greenpool import select, socket
 from greenpool._core import native
 from greenpool._core.current import current_hub
-from greenpool._core.descriptor import READ, wait_any
+from greenpool._core.descriptor import wait_any
+from greenpool._core.pollers.events import READ
 from greenpool._core.pollers.selector import SelectorPoller
 
 pytestmark = pytest.mark.usefixtures("leak_check")

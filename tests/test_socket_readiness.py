@@ -23,8 +23,8 @@ import pytest
 import greenpool
 from greenpool import socket
 from greenpool._core.current import current_hub
-from greenpool._core.descriptor import HUP, IN, OUT, PRI, RDHUP
 from greenpool._core.pollers import Poller, make_poller
+from greenpool._core.pollers.events import HUP, IN, OUT, PRI, RDHUP
 from greenpool._core.pollers.selector import SelectorPoller
 
 pytestmark = pytest.mark.usefixtures("leak_check")

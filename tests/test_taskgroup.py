@@ -7,7 +7,6 @@ import gc
 import random
 import threading
 import weakref
-from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 import greenpool
 from greenpool import GreenletExit, Runtime, SpawnError, Timeout
 from greenpool._core.current import current_greenlet
+from greenpool._core.interrupts import Interrupts
 from greenpool.cancel import Cancelled, CancelScope, move_on_after
 from greenpool.event import Event
 from greenpool.lock import Semaphore
@@ -69,7 +69,7 @@ def nothing_is_left_behind(capsys: pytest.CaptureFixture[str]) -> Iterator[None]
     yield
     greenlet = current_greenlet()
     assert not greenlet.interrupts
-    assert type(greenlet.interrupts) in (tuple, deque)  # not that of a cancelled scope
+    assert type(greenlet.interrupts) in (tuple, Interrupts)  # no scope is cancelled
     assert getattr(greenlet.task, "cancel_scope", None) is None
     greenpool.sleep(0)
     assert capsys.readouterr().err == ""

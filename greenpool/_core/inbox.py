@@ -20,15 +20,14 @@ next time.  While it looks it must not keep the GIL, or nobody could post.
 
 from __future__ import annotations
 
-import os
-from binascii import crc32
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from .native import HAS_GIL, RLock, close, pipe, read, write
-from .speedups import speedups
+from .native import RLock
+from .spin import await_post
+from .wakers import Waker
 
 # Seconds.  For how long a hub spins; and a sleep that a post has ended by then was short.
 SPIN = 50e-6
@@ -46,64 +45,6 @@ class Call:
     def __init__(self, callback: Callable[..., object], *args: Any) -> None:
         self.callback = callback
         self.args = args
-
-
-class EventWaker:
-    """An eventfd.  Edge-triggered pollers need no draining read: each write is a new edge."""
-
-    __slots__ = ("fd",)
-
-    def __init__(self) -> None:
-        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-
-    def wake(self) -> None:
-        os.eventfd_write(self.fd, 1)
-
-    def drain(self) -> None:
-        try:
-            os.eventfd_read(self.fd)
-        except BlockingIOError:
-            pass  # nobody has written since the last drain
-
-    def close(self) -> None:
-        close(self.fd)
-
-
-class PipeWaker:
-    """A pipe, where there is no eventfd."""
-
-    __slots__ = ("fd", "_write_fd")
-
-    def __init__(self) -> None:
-        self.fd, self._write_fd = pipe()
-        os.set_blocking(self.fd, False)
-        os.set_blocking(self._write_fd, False)
-
-    def wake(self) -> None:
-        try:
-            write(self._write_fd, b"\0")
-        except BlockingIOError:
-            # Full, as an edge-triggered poller never drains it; and only a write is an edge.
-            self.drain()
-            write(self._write_fd, b"\0")
-
-    def drain(self) -> None:
-        try:
-            while len(read(self.fd, 4096)) == 4096:
-                pass
-        except BlockingIOError:
-            pass  # empty
-
-    def close(self) -> None:
-        close(self.fd)
-        close(self._write_fd)
-
-
-Waker = EventWaker | PipeWaker
-
-
-def make_waker() -> Waker:
-    return EventWaker() if hasattr(os, "eventfd") else PipeWaker()
 
 
 class Inbox:
@@ -202,21 +143,3 @@ class Inbox:
             # number may have been given out anew, for this.
             waker.wake()
         self.asleep = False
-
-
-# Some 20 us of work for crc32, which lets go of the GIL for it: all that can spin without it in Python.
-BUSY_WORK = bytes(32 * 1024)
-
-
-def _await_post(queue: deque[Any], seconds: float) -> bool:
-    """Spin, for some *seconds*, until *queue* has an item: whether it has one now."""
-    end = monotonic() + seconds
-    while monotonic() < end:
-        if HAS_GIL:
-            crc32(BUSY_WORK)
-        if queue:
-            return True
-    return False
-
-
-await_post: Callable[[deque[Any], float], bool] = _await_post if speedups is None else speedups.await_post

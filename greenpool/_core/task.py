@@ -6,57 +6,63 @@ A task is a light object; it runs on a carrier (see carrier.py) of its hub, for 
 task; from any other thread these are posted to the hub's inbox, in order.  ``done`` is written last, so
 whoever sees it true, on any thread, sees the result.
 
-*Before the start* (``hub`` is None) it is nobody's, and any thread may link, join, kill or start it, under
-one of the locks below.  The hub is set together with the acceptance, under the lock that decides on it: so
-whoever finds it set, also without the lock, posts behind the start, and a start that was refused leaves no
-trace.  What makes and starts a task in one go needs no lock, because nobody else knows the task.
+*Before the start* (``hub`` is None) no hub has it, and any thread may link, join, kill or start it, under one
+of the locks below.  The hub is set together with the acceptance, under the lock that decides on it.  So a
+thread that finds it set, even without the lock, posts behind the start; and a start that was refused leaves
+no trace.  Code that makes and starts a task in one go needs no lock, because nobody else knows the task.
+
+*The verbs of a start*, each for one situation:
+
+- ``spawn``, ``spawn_later``, ``start`` and ``start_later`` are the public API.
+- ``start_once`` has a function start the task, unless somebody has.
+- ``start_unshared`` chooses the hub for a task that nobody else knows yet.
+- ``HubState.admit`` puts it into the ready queue of the calling thread's hub, ``HubState.accept`` into the
+  inbox of any hub.  Both follow or call ``accepted_by``.
+- ``enter`` puts a task that its hub has counted into that hub's ready queue.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from contextvars import Context, copy_context
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from greenlet import GreenletExit
 
-from .current import current_greenlet, current_hub, getcurrent, thread_hub
+from .current import Factories, current_greenlet, current_hub, getcurrent, thread_hub
+from .error_report import call_reported, report_error
 from .errors import SpawnError
 from .inbox import Call
 from .native import HAS_GIL, RLock
-from .timeout import Timeout, check_seconds
+from .seconds import check_seconds
+from .state import HubState
+from .timeout import Timeout
+from .timers import Timer
 from .waiter import Waiter, interrupt
-
-if TYPE_CHECKING:
-    from .hub import Hub
-    from .timers import Timer
 
 Link = Callable[["Task"], object]
 
 _names: Iterator[int] = itertools.count(1)
-# As itertools.count is not atomic without the GIL; reentrant, because a signal handler may ask for a name.
+# Without the GIL itertools.count is not atomic.  Reentrant, because a signal handler may ask for a name.
 _names_lock = RLock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_names_lock._at_fork_reinit)  # type: ignore[attr-defined]
 
-# For tasks that have not been started.  Not one in each task, which few would ever need, and not one for all,
-# for which hubs that start greenlets at the same time would wait.  Reentrant, because a signal handler or a
+# For tasks that have not been started.  A lock in each task would be needed by few, and for one lock for all
+# of them, hubs that start greenlets at the same time would wait.  Reentrant, because a signal handler or a
 # finalizer may start another task between any two bytecodes.
 _start_locks: list[Any] = []
 
 
-def _make_start_locks() -> None:
+def renew_task_locks() -> None:
+    """At the start, and in the child of a fork, where a thread that is gone may hold one."""
+    global _names_lock
+    _names_lock = RLock()
     # A prime number, so that addresses, which are multiples of a size, go to all of them.
     _start_locks[:] = [RLock() for _ in range(61)]
 
 
-_make_start_locks()
-if hasattr(os, "register_at_fork"):
-    # One may be held by a thread that the child does not have.
-    os.register_at_fork(after_in_child=_make_start_locks)
+renew_task_locks()
 
 
 def _start_lock(task: Task) -> Any:
@@ -103,7 +109,7 @@ class Task:
         self.args = args
         self._kwargs = kwargs or None
         self.context: Context | None = copy_context() if context is None else context
-        self.hub: Hub | None = None
+        self.hub: HubState | None = None
         self.carrier: Any = None
         self.done = False
         # Set by those who take care of the exception themselves; nothing is then reported on stderr.
@@ -150,72 +156,57 @@ class Task:
                 if self._start is False:
                     start(*args)
 
-    def start_unshared(self) -> None:
-        """As ``start``, of a task that nobody else knows."""
+    def start_unshared(self, seconds: float | None = None) -> None:
+        """As ``start``, now or in *seconds*, of a task that nobody else knows."""
         greenlet = getcurrent()
         try:
             placement = greenlet.placement
             hub = greenlet.hub
         except AttributeError:
-            # A loop's own callback, a signal handler in its sleep, or a thread's first spawn.
+            # The caller is a loop's own callback, a signal handler in its sleep, or a thread's first spawn.
             placement = None
             hub = current_hub()
             hub.look_again()
         if placement is not None:
-            placement(self)
+            placement(self, seconds)
         elif hub.stopping:
             raise SpawnError(f"{hub!r} is shutting down")
         else:
-            self._start = True
             self.hub = hub
             hub.live += 1
-            hub.ready.append(self)
+            if seconds is None:
+                self._start = True
+                hub.ready.append(self)
+            else:
+                self._start = hub.timers.call_later(seconds, self.enter)
 
     def start_later(self, seconds: float) -> None:
         """As ``start``, but in *seconds*; ``kill`` before then cancels it."""
         if seconds is None:
             raise TypeError("seconds must be a number, not None")
         check_seconds("seconds", seconds)
-        self.start_once(self._start_later, seconds)
+        self.start_once(self.start_unshared, seconds)
 
-    def _start_later(self, seconds: float) -> None:
-        greenlet = getcurrent()
-        try:
-            placement = greenlet.placement
-            hub = greenlet.hub
-        except AttributeError:
-            placement = None
-            hub = current_hub()
-            hub.look_again()
-        if placement is not None:
-            placement(self, seconds)
-        else:
-            if hub.stopping:
-                raise SpawnError(f"{hub!r} is shutting down")
-            self.hub = hub
-            hub.live += 1
-            self._start = hub.timers.call_later(seconds, self.enter)
-
-    def accepted_by(self, hub: Hub) -> None:
-        """Mark the task as handed to *hub*; by whoever puts it into the queue there, in the same step."""
+    def accepted_by(self, hub: HubState) -> None:
+        """Mark the task as handed to *hub*; in the same step as it is put into a queue there."""
         self.hub = hub
         self._start = True
 
-    def enter(self) -> None:
-        """Join the ready queue of a hub that counts the task already; on its thread."""
-        self._start = True
-        self.hub.ready.append(self)  # type: ignore[union-attr]
-
-    def enter_later(self, seconds: float) -> None:
-        """As ``enter``, in *seconds*; on the hub's thread."""
-        self._start = self.hub.timers.call_later(seconds, self.enter)  # type: ignore[union-attr]
+    def enter(self, seconds: float | None = None) -> None:
+        """Join the ready queue of the hub, which counts it already, now or in *seconds*; on its thread."""
+        hub: HubState = self.hub  # type: ignore[assignment]  # a started task has one
+        if seconds is None:
+            self._start = True
+            hub.ready.append(self)
+        else:
+            self._start = hub.timers.call_later(seconds, self.enter)
 
     def switch(self) -> Any:
         """Called when the task's turn in the ready queue comes, in whichever greenlet parks or ends.
 
         A free carrier takes it at once; a new carrier is only ever started by the hub's loop.
         """
-        hub: Hub = self.hub  # type: ignore[assignment]
+        hub: HubState = self.hub  # type: ignore[assignment]
         free = hub.free_carriers
         if free:
             carrier = free.pop()
@@ -234,9 +225,10 @@ class Task:
         return None
 
     def _execute(self) -> None:
-        hub: Hub = self.hub  # type: ignore[assignment]
+        hub: HubState = self.hub  # type: ignore[assignment]
         if hub.stopping:
-            hub.interrupt_at_start(self)
+            # Accepted before the hub was told to stop: it runs, and ends when it first parks.
+            interrupt(self.carrier, GreenletExit())
         # A call through *args or **kwargs takes another C frame, which each parked greenlet would have
         # to save (about 0.6 KiB): so the usual calls are made plainly.
         function = self._function
@@ -261,7 +253,7 @@ class Task:
         except BaseException as exception:
             self._exception = exception
             if not self.quiet:
-                hub.handle_error(self, exception)
+                report_error(hub, self.name, exception)
         self._finish()
 
     def _finish(self) -> None:
@@ -271,7 +263,7 @@ class Task:
         self.args = ()
         self.context = self.carrier = None
         self.done = True
-        hub: Hub = self.hub  # type: ignore[assignment]
+        hub: HubState = self.hub  # type: ignore[assignment]
         hub.live -= 1
         if self._links is not None:
             self._call_links()
@@ -430,8 +422,8 @@ class Task:
     def _post_link(self, link: Any) -> None:
         """As ``_on_own_thread(self._link, link)``, where that thread may never run its hub again.
 
-        Either ``_finish`` finds what is posted here, or ``done`` is seen here: both touch the same queue, the
-        one after it has set ``done`` and the other before it looks.  What is taken back is nobody else's.
+        We append, then read ``done``; ``_finish`` sets ``done``, then reads the queue.  At least one side
+        sees the other.  If we can still remove our entry, nobody ran it, so we call the link ourselves.
         """
         hub = self.hub
         if hub is None or hub.main is None or hub is thread_hub():
@@ -465,7 +457,7 @@ class Task:
                     # It never had a loop, or has none any more, so that of the calling thread makes the call.
                     hub = current_hub()
                 if at_once and getcurrent() is hub.loop:
-                    hub.call(link, (self,))
+                    call_reported(hub, link, (self,))
                 else:
                     hub.call_soon(link, self)
                     hub.look_again()
@@ -530,7 +522,7 @@ class Task:
             self.done = True
             links, self._links = self._links, None
         if self._exception is not None and not self.quiet:
-            current_hub().handle_error(self, exception)
+            report_error(current_hub(), self.name, exception)
         # Without the lock, as what is let go may have finalizers.
         self.context = self._function = self._kwargs = None
         self.args = ()
@@ -552,7 +544,7 @@ class Task:
         else:
             self._exception = exception
             if not self.quiet:
-                self.hub.handle_error(self, exception)  # type: ignore[union-attr]
+                report_error(current_hub(), self.name, exception)
         # Before what it has is let go of, as a finalizer may wait, and its turn come meanwhile.
         self.done = True
         self._finish()
@@ -585,7 +577,7 @@ class MainTask(Task):
 
     __slots__ = ()
 
-    def __init__(self, greenlet: Any, hub: Hub) -> None:
+    def __init__(self, greenlet: Any, hub: HubState) -> None:
         Task.__init__(self)
         self.hub = hub
         self.carrier = greenlet
@@ -612,8 +604,7 @@ class SpawnedLink:
             hub = current_hub()
             linked = Task(self.callback, task)
             linked.accepted_by(hub)
-            hub.live += 1
-            hub.ready.append(linked)
+            hub.admit(linked)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, SpawnedLink):
@@ -622,3 +613,6 @@ class SpawnedLink:
 
     def __hash__(self) -> int:
         return hash(self.callback)
+
+
+Factories.main_task = MainTask

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .current import current_greenlet
+from .seconds import check_seconds
+from .timers import Timer
 from .waiter import interrupt
-
-if TYPE_CHECKING:
-    from .timers import Timer
-
-
-def check_seconds(name: str, seconds: float | None) -> None:
-    """Refuse what is no number of seconds, or a negative one; None is for ever."""
-    if seconds is None:
-        return
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds or None, not {seconds!r}")
-    if not seconds >= 0:
-        raise ValueError(f"{name} must not be negative, not {seconds!r}")
 
 
 class Timeout(BaseException):

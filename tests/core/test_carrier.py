@@ -14,8 +14,10 @@ import pytest
 
 import greenpool
 from greenpool import GreenletExit, Timeout
+from greenpool._core.carrier import KEPT_FREE_CARRIERS, end_carrier
 from greenpool._core.current import CREDIT, current_hub, getcurrent
-from greenpool._core.hub import KEPT_FREE_CARRIERS, MAX_FREE_CARRIERS, Hub
+from greenpool._core.hub import Hub
+from greenpool._core.state import MAX_FREE_CARRIERS
 from greenpool._core.task import Task
 from greenpool._core.waiter import Waiter, interrupt
 from greenpool.event import Event
@@ -37,7 +39,7 @@ def in_the_loop(function: Callable[[], object]) -> None:
 def end_free_carriers() -> None:
     hub = current_hub()
     while hub.free_carriers:
-        hub._end_carrier(hub.free_carriers.pop())
+        end_carrier(hub.free_carriers.pop())
 
 
 @pytest.fixture(autouse=True)

@@ -372,7 +372,7 @@ runtime.shutdown()
 def test_every_lock_is_held_by_another_thread(run: Run) -> None:
     """Nobody lets go of them in the child, and it waits for none."""
     output = run("""
-from greenpool._core import deadlock, descriptor, task
+from greenpool._core import current, descriptor, task
 from greenpool import thread as green_thread, threadpool
 
 held = threading.Event()
@@ -385,7 +385,7 @@ with greenpool.Runtime(pool_size=2) as runtime:
         *task._start_locks,
         task._names_lock,
         threadpool._every_lock,
-        deadlock._hubs_lock,
+        current._every_hub_lock,
         *descriptor._locks,
         socket._descriptor_lock,
         green_thread._threads_lock,

@@ -12,6 +12,7 @@ import pytest
 
 import greenpool
 from greenpool import config, socket
+from greenpool._core import gil
 from greenpool._core import hub as hub_module
 from greenpool._core.current import current_hub, thread_hub
 from greenpool._core.hub import Hub
@@ -112,7 +113,7 @@ def test_where_a_poll_keeps_the_gil_a_busy_hub_never_asks_in_another_way() -> No
 @pytest.mark.skipif(not HAS_GIL, reason="there is no GIL")
 def test_a_busy_hub_offers_the_gil_once_in_each_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     offers: list[int] = []
-    monkeypatch.setattr(hub_module, "TURN", 0)
+    monkeypatch.setattr(gil, "TURN", 0)
     monkeypatch.setattr(os, "sched_yield", lambda: offers.append(1))
 
     def pong(theirs: socket.socket) -> None:
@@ -134,7 +135,7 @@ def test_a_busy_hub_offers_the_gil_once_in_each_turn(monkeypatch: pytest.MonkeyP
         assert ping(ours) == 0
         for _ in range(3):
             # As another hub does when it has run in between.
-            monkeypatch.setattr(hub_module, "_gil_keeper", 0)
+            monkeypatch.setattr(gil, "_keeper", 0)
             assert ping(ours) == 1
         answering.kill()
 

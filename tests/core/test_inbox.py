@@ -18,7 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 import greenpool
 from greenpool import SpawnError
-from greenpool._core.inbox import EventWaker, Inbox, PipeWaker, Waker, _await_post, make_waker
+from greenpool._core.inbox import Inbox
+from greenpool._core.spin import await_post_in_python
+from greenpool._core.wakers import EventWaker, PipeWaker, Waker, make_waker
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
@@ -317,7 +319,7 @@ Spin = Callable[[deque[Any], float], bool]
 @pytest.fixture(params=["twin", "extension"])
 def await_post(request: pytest.FixtureRequest) -> Spin:
     if request.param == "twin":
-        return _await_post
+        return await_post_in_python
     return pytest.importorskip("greenpool._speedups").await_post  # type: ignore[no-any-return]
 
 

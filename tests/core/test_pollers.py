@@ -21,11 +21,11 @@ import pytest
 import greenpool
 import greenpool.socket
 from greenpool._core import native
-from greenpool._core.descriptor import ERR, HUP, IN, OUT, RDHUP
-from greenpool._core.inbox import PipeWaker, make_waker
 from greenpool._core.pollers import Poller, kqueue, make_poller
 from greenpool._core.pollers import selector as selector_module
+from greenpool._core.pollers.events import ERR, HUP, IN, OUT, RDHUP
 from greenpool._core.pollers.selector import SelectorPoller
+from greenpool._core.wakers import PipeWaker, make_waker
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 

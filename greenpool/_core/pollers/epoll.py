@@ -5,8 +5,8 @@ from __future__ import annotations
 import select
 
 from .. import native
-from ..inbox import Waker
 from ..speedups import speedups
+from ..wakers import Waker
 
 WATCHED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET
 

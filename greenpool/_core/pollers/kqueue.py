@@ -17,8 +17,8 @@ import errno
 import select
 
 from .. import native
-from ..descriptor import ERR, HUP, IN, OUT, RDHUP
-from ..inbox import Waker
+from ..wakers import Waker
+from .events import ERR, HUP, IN, OUT, RDHUP
 
 MAX_EVENTS = 1024
 

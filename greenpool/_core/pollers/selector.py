@@ -15,9 +15,9 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from ..descriptor import ERR, IN, OUT
-from ..inbox import Waker
 from ..native import Lock, fresh_copy
+from ..wakers import Waker
+from .events import ERR, IN, OUT
 
 try:
     import selectors2 as selectors  # type: ignore[import-not-found,unused-ignore]

@@ -15,7 +15,7 @@ import greenpool
 from greenpool._core.current import current_hub
 from greenpool._core.pollers import Poller, make_poller
 from greenpool._core.pollers.selector import SelectorPoller
-from greenpool._core.wakeup import SignalWaker, in_main_thread
+from greenpool._core.signal_waker import SignalWaker, in_main_thread
 from greenpool.event import Event
 
 pytestmark = pytest.mark.usefixtures("leak_check")

@@ -18,9 +18,9 @@ import sys
 from signal import set_wakeup_fd
 from typing import TYPE_CHECKING
 
-from .descriptor import IN
-from .inbox import PipeWaker
 from .native import read, write
+from .pollers.events import IN
+from .wakers import PipeWaker
 
 if TYPE_CHECKING:
     from .pollers import Poller
