@@ -791,5 +791,6 @@ def _switch_to_next(ready: deque[Any]) -> None:
 
 
 if speedups is not None:
-    replace_twins(Hub, speedups.connect_core(Carrier, Registration, Hub, Task, _switch_to_next, yield_now))
+    speedups.connect_waiter(Carrier, Registration, Hub, Task, _switch_to_next, yield_now)
+    replace_twins(Hub, speedups.connect_hub(Hub))
     replace_twins(Task, speedups.connect_task(Task, Hub, Inbox, deque))

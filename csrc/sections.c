@@ -8,7 +8,9 @@ whole hub, for ever. So they are let go of here, and taken again when it goes on
 That is what C code has to expect of any call that may run Python code. What parks in Python is in
 _core/sections.py; with a GIL there are no sections. */
 
-#include "_speedups.h"
+#include "sections.h"
+
+#include "module.h"
 
 #ifdef Py_GIL_DISABLED
 

@@ -4,10 +4,10 @@ It lies in their __slots__, which are read and written at the offsets that the m
 kinds of code work on the same objects, and there is nothing to keep in step. Without the GIL, a slot that
 several threads use is as safe as an attribute is in Python code. */
 
-#ifndef GREENPOOL_SPEEDUPS_SLOTS_H
-#define GREENPOOL_SPEEDUPS_SLOTS_H
+#ifndef GREENPOOL_SLOTS_H
+#define GREENPOOL_SLOTS_H
 
-#include "_speedups.h"
+#include "connect.h"
 
 /* For CPython 3.11; later in Python.h. */
 #include <structmember.h>

@@ -19,7 +19,8 @@ The rules of this file:
   a GIL. It is the caller, as with every bare descriptor, who sees to it that the number is not
   closed and reused meanwhile. */
 
-#include "_speedups.h"
+#include "module.h"
+#include "syscalls.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -202,12 +203,12 @@ count_or_none(Py_ssize_t count)
     return NULL;
 }
 
-PyDoc_STRVAR(recv_doc,
+const char recv_doc[] = PyDoc_STR(
 "recv($module, fd, bufsize, flags=0, /)\n--\n\n"
 "Receive up to bufsize bytes, or return None where the call would block.\n\n"
 "b'' is the end of the stream. Raises OSError as socket.recv() does.");
 
-static PyObject *
+PyObject *
 speedups_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     int fd, flags = 0;
@@ -248,13 +249,13 @@ speedups_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nar
     return data;
 }
 
-PyDoc_STRVAR(recv_into_doc,
+const char recv_into_doc[] = PyDoc_STR(
 "recv_into($module, fd, buffer, nbytes=0, flags=0, /)\n--\n\n"
 "Receive up to nbytes bytes (0: as many as fit) into buffer.\n\n"
 "Returns the number of bytes, or None where the call would block. Raises OSError as\n"
 "socket.recv_into() does.");
 
-static PyObject *
+PyObject *
 speedups_recv_into(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     int fd, flags = 0;
@@ -278,13 +279,13 @@ speedups_recv_into(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_
     return count_or_none(count);
 }
 
-PyDoc_STRVAR(send_doc,
+const char send_doc[] = PyDoc_STR(
 "send($module, fd, data, flags=0, /)\n--\n\n"
 "Send what the kernel takes of data at once.\n\n"
 "Returns the number of bytes, or None where the call would block. Raises OSError as\n"
 "socket.send() does.");
 
-static PyObject *
+PyObject *
 speedups_send(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     int fd, flags = 0;
@@ -362,7 +363,7 @@ accept_nonblocking(int fd, struct sockaddr *address, socklen_t *length)
 #endif
 }
 
-PyDoc_STRVAR(accept_doc,
+const char accept_doc[] = PyDoc_STR(
 "accept($module, fd, /)\n--\n\n"
 "Accept a connection: (descriptor, address), or None where the call would block.\n\n"
 "The new descriptor is non-blocking and not inheritable, and the caller's to close. The address\n"
@@ -370,7 +371,7 @@ PyDoc_STRVAR(accept_doc,
 "the caller asks getpeername(). Raises OSError as socket.accept() does, and ValueError where fd\n"
 "is in blocking mode.");
 
-static PyObject *
+PyObject *
 speedups_accept(PyObject *Py_UNUSED(module), PyObject *argument)
 {
     int fd;
@@ -433,12 +434,12 @@ make_pair(const struct epoll_event *event)
     return pair;
 }
 
-PyDoc_STRVAR(epoll_poll_doc,
+const char epoll_poll_doc[] = PyDoc_STR(
 "epoll_poll($module, epfd, maxevents, /)\n--\n\n"
 "What select.epoll.poll(0, maxevents) returns: a list of (fd, events), without waiting.\n\n"
 "One call returns at most 512; the next one goes on from there.");
 
-static PyObject *
+PyObject *
 speedups_epoll_poll(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     struct epoll_event events[MOST_EVENTS];
@@ -477,51 +478,3 @@ speedups_epoll_poll(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize
 }
 
 #endif /* __linux__ */
-
-static PyMethodDef speedups_methods[] = {
-    {"recv", FASTCALL(speedups_recv), METH_FASTCALL, recv_doc},
-    {"recv_into", FASTCALL(speedups_recv_into), METH_FASTCALL, recv_into_doc},
-    {"send", FASTCALL(speedups_send), METH_FASTCALL, send_doc},
-    {"accept", speedups_accept, METH_O, accept_doc},
-#ifdef __linux__
-    {"epoll_poll", FASTCALL(speedups_epoll_poll), METH_FASTCALL, epoll_poll_doc},
-#endif
-    {"await_post", speedups_await_post, METH_VARARGS, await_post_doc},
-    {"leave_sections", speedups_leave_sections, METH_NOARGS, leave_sections_doc},
-    {"return_to_sections", speedups_return_to_sections, METH_O, return_to_sections_doc},
-    {"connect_carrier", FASTCALL(connect_carrier), METH_FASTCALL, connect_carrier_doc},
-    {"connect_core", FASTCALL(connect_core), METH_FASTCALL, connect_core_doc},
-    {"connect_socket", FASTCALL(connect_socket), METH_FASTCALL, connect_socket_doc},
-    {"connect_task", FASTCALL(connect_task), METH_FASTCALL, connect_task_doc},
-    {"connect_spawn", FASTCALL(connect_spawn), METH_FASTCALL, connect_spawn_doc},
-    {"connect_queue", FASTCALL(connect_queue), METH_FASTCALL, connect_queue_doc},
-    {NULL, NULL, 0, NULL},
-};
-
-static PyModuleDef_Slot speedups_slots[] = {
-#ifdef Py_mod_multiple_interpreters
-    /* Nor does greenlet. */
-    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
-#endif
-#ifdef Py_mod_gil
-    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
-#endif
-    {0, NULL},
-};
-
-PyDoc_STRVAR(speedups_doc, "Socket calls that never block and keep the GIL, and the methods that wait between them.");
-
-static struct PyModuleDef speedups_module = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "greenpool._speedups",
-    .m_doc = speedups_doc,
-    .m_size = 0,
-    .m_methods = speedups_methods,
-    .m_slots = speedups_slots,
-};
-
-PyMODINIT_FUNC
-PyInit__speedups(void)
-{
-    return PyModuleDef_Init(&speedups_module);
-}

@@ -1,6 +1,6 @@
 /* greenpool._speedups: how the Python classes and the methods in C find each other, when they are imported. */
 
-#include "_speedups.h"
+#include "connect.h"
 
 #include <string.h>
 
