@@ -28,7 +28,7 @@ typedef struct {
 typedef struct {
     PyMethodDef definition;
     const char *signature;
-    PyObject **twin;
+    PyObject **twin; /* NULL if the C never calls it */
 } Method;
 
 extern PyObject *(*greenlet_getcurrent)(void);

@@ -13,7 +13,7 @@ enum {
     RARE = 0x002 | 0x008 | 0x010 | 0x2000,
 };
 
-static PyObject *dispatch_twin, *str_wake_crowd;
+static PyObject *str_wake_crowd;
 
 static int
 dispatch_event(PyObject *registered, PyObject *events, PyObject *ready)
@@ -85,7 +85,7 @@ hub_dispatch(PyObject *self, PyObject *events)
     Py_RETURN_NONE;
 }
 
-static Method hub_methods[] = {{{"_dispatch", hub_dispatch, METH_O, NULL}, "($self, events, /)", &dispatch_twin}};
+static Method hub_methods[] = {{{"_dispatch", hub_dispatch, METH_O, NULL}, "($self, events, /)", NULL}};
 
 const char connect_hub_doc[] = PyDoc_STR(
 "connect_hub($module, Hub, /)\n--\n\n"

@@ -4,16 +4,15 @@
 #include "module.h"
 
 static PyMethodDef speedups_methods[] = {
-    {"recv", FASTCALL(speedups_recv), METH_FASTCALL, recv_doc},
-    {"recv_into", FASTCALL(speedups_recv_into), METH_FASTCALL, recv_into_doc},
-    {"send", FASTCALL(speedups_send), METH_FASTCALL, send_doc},
     {"accept", speedups_accept, METH_O, accept_doc},
 #ifdef __linux__
     {"epoll_poll", FASTCALL(speedups_epoll_poll), METH_FASTCALL, epoll_poll_doc},
 #endif
     {"await_post", speedups_await_post, METH_VARARGS, await_post_doc},
+#ifdef Py_GIL_DISABLED
     {"leave_sections", speedups_leave_sections, METH_NOARGS, leave_sections_doc},
     {"return_to_sections", speedups_return_to_sections, METH_O, return_to_sections_doc},
+#endif
     {"connect_carrier", FASTCALL(connect_carrier), METH_FASTCALL, connect_carrier_doc},
     {"connect_waiter", FASTCALL(connect_waiter), METH_FASTCALL, connect_waiter_doc},
     {"connect_hub", FASTCALL(connect_hub), METH_FASTCALL, connect_hub_doc},

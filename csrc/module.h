@@ -18,7 +18,7 @@ extern const char connect_hub_doc[];
 PyObject *connect_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_queue_doc[];
 
-/* sections.c */
+/* sections.c, without the GIL only */
 PyObject *speedups_leave_sections(PyObject *module, PyObject *no_argument);
 PyObject *speedups_return_to_sections(PyObject *module, PyObject *held);
 extern const char leave_sections_doc[], return_to_sections_doc[];
@@ -32,12 +32,9 @@ PyObject *speedups_await_post(PyObject *module, PyObject *args);
 extern const char await_post_doc[];
 
 /* syscalls.c */
-PyObject *speedups_recv(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
-PyObject *speedups_recv_into(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
-PyObject *speedups_send(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *speedups_accept(PyObject *module, PyObject *argument);
 PyObject *speedups_epoll_poll(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
-extern const char recv_doc[], recv_into_doc[], send_doc[], accept_doc[], epoll_poll_doc[];
+extern const char accept_doc[], epoll_poll_doc[];
 
 /* task.c */
 PyObject *connect_task(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

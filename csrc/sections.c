@@ -43,8 +43,6 @@ return_to_sections(uintptr_t held)
     }
 }
 
-#endif
-
 const char leave_sections_doc[] = PyDoc_STR(
 "leave_sections($module, /)\n--\n\n"
 "Let go of the critical sections that this greenlet is in; returns what return_to_sections takes, 0 if there are none.");
@@ -69,3 +67,5 @@ speedups_return_to_sections(PyObject *Py_UNUSED(module), PyObject *argument)
     return_to_sections(held);
     Py_RETURN_NONE;
 }
+
+#endif

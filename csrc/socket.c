@@ -57,7 +57,7 @@ receive_when_ready(PyObject *self, PyObject *greenlet, PyObject *registered, PyO
         if (get_fd(self, &fd) < 0) {
             return -1;
         }
-        Py_ssize_t count = receive_now(fd, buffer, (size_t)size, 0);
+        Py_ssize_t count = receive_now(fd, buffer, (size_t)size);
         if (count >= 0) {
             *result = as_bytes ? PyBytes_FromStringAndSize(buffer, count) : PyLong_FromSsize_t(count);
             if (!*result) {
@@ -189,7 +189,7 @@ send_at_once(PyObject *self, PyObject *data, Py_ssize_t *size)
         return BY_TWIN;
     }
     *size = view.len;
-    Py_ssize_t count = send_now(fd, view.buf, (size_t)view.len, 0);
+    Py_ssize_t count = send_now(fd, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     return count;
 }

@@ -61,17 +61,6 @@ receive_buffer(void)
 /* Arguments: 1, or 0 with an exception set. */
 
 static int
-check_count(const char *function, Py_ssize_t given, Py_ssize_t least, Py_ssize_t most)
-{
-    if (given >= least && given <= most) {
-        return 1;
-    }
-    PyErr_Format(PyExc_TypeError, "%s expected at %s %zd arguments, got %zd", function,
-                 given < least ? "least" : "most", given < least ? least : most, given);
-    return 0;
-}
-
-static int
 parse_size(const char *name, PyObject *argument, Py_ssize_t *result)
 {
     if (!PyIndex_Check(argument)) {
@@ -90,19 +79,6 @@ parse_size(const char *name, PyObject *argument, Py_ssize_t *result)
 }
 
 static int
-parse_count(const char *name, PyObject *argument, Py_ssize_t least, Py_ssize_t *result)
-{
-    if (!parse_size(name, argument, result)) {
-        return 0;
-    }
-    if (*result < least) {
-        PyErr_Format(PyExc_ValueError, "%s must be at least %zd, not %zd", name, least, *result);
-        return 0;
-    }
-    return 1;
-}
-
-static int
 parse_int(const char *name, PyObject *argument, int *result)
 {
     Py_ssize_t value;
@@ -115,20 +91,6 @@ parse_int(const char *name, PyObject *argument, int *result)
     }
     *result = (int)value;
     return 1;
-}
-
-static int
-parse_buffer(const char *name, PyObject *argument, int writable, Py_buffer *view)
-{
-    if (PyObject_GetBuffer(argument, view, writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) == 0) {
-        return 1;
-    }
-    /* BufferError for a read-only or strided one; the standard socket makes that a TypeError. */
-    if (PyErr_ExceptionMatches(PyExc_BufferError) || PyErr_ExceptionMatches(PyExc_TypeError)) {
-        PyErr_Format(PyExc_TypeError, "%s must be a contiguous %sbytes-like object, not %.200s",
-                     name, writable ? "writable " : "", Py_TYPE(argument)->tp_name);
-    }
-    return 0;
 }
 
 /* System calls. */
@@ -151,13 +113,13 @@ judge(int error)
 enum direction { RECEIVE, SEND };
 
 static Py_ssize_t
-transfer(enum direction direction, int fd, void *buffer, size_t size, int flags, int release_gil)
+transfer(enum direction direction, int fd, void *buffer, size_t size, int release_gil)
 {
     for (;;) {
         PyThreadState *suspended = release_gil ? PyEval_SaveThread() : NULL;
         Py_ssize_t count = direction == RECEIVE
-                               ? recv(fd, buffer, size, flags | MSG_DONTWAIT)
-                               : send(fd, buffer, size, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+                               ? recv(fd, buffer, size, MSG_DONTWAIT)
+                               : send(fd, buffer, size, MSG_DONTWAIT | MSG_NOSIGNAL);
         int error = errno;
         if (suspended) {
             PyEval_RestoreThread(suspended);
@@ -173,7 +135,7 @@ transfer(enum direction direction, int fd, void *buffer, size_t size, int flags,
 }
 
 Py_ssize_t
-receive_now(int fd, void *buffer, size_t size, int flags)
+receive_now(int fd, void *buffer, size_t size)
 {
     /* Who asks for 1 MiB mostly gets little, so what has arrived decides. To ask the kernel for
        that is one more system call, hence only here. Where it cannot say, release. */
@@ -182,124 +144,13 @@ receive_now(int fd, void *buffer, size_t size, int flags)
         int arrived;
         release_gil = ioctl(fd, FIONREAD, &arrived) < 0 || arrived > KEEP_GIL_LIMIT;
     }
-    return transfer(RECEIVE, fd, buffer, size, flags, release_gil);
+    return transfer(RECEIVE, fd, buffer, size, release_gil);
 }
 
 Py_ssize_t
-send_now(int fd, const void *data, size_t size, int flags)
+send_now(int fd, const void *data, size_t size)
 {
-    return transfer(SEND, fd, (void *)data, size, flags, size > KEEP_GIL_LIMIT);
-}
-
-static PyObject *
-count_or_none(Py_ssize_t count)
-{
-    if (count >= 0) {
-        return PyLong_FromSsize_t(count);
-    }
-    if (count == WOULD_BLOCK) {
-        Py_RETURN_NONE;
-    }
-    return NULL;
-}
-
-const char recv_doc[] = PyDoc_STR(
-"recv($module, fd, bufsize, flags=0, /)\n--\n\n"
-"Receive up to bufsize bytes, or return None where the call would block.\n\n"
-"b'' is the end of the stream. Raises OSError as socket.recv() does.");
-
-PyObject *
-speedups_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
-{
-    int fd, flags = 0;
-    Py_ssize_t bufsize, count;
-
-    if (!check_count("recv", nargs, 2, 3) || !parse_int("fd", args[0], &fd) ||
-        !parse_count("bufsize", args[1], 0, &bufsize) ||
-        (nargs > 2 && !parse_int("flags", args[2], &flags))) {
-        return NULL;
-    }
-
-    /* With MSG_TRUNC the kernel may fill less than it says, and say more than there is room for. */
-    int truncating = flags & MSG_TRUNC;
-
-    if (bufsize <= KEEP_GIL_LIMIT && !truncating) {
-        count = receive_now(fd, scratch, (size_t)bufsize, flags);
-        return count >= 0 ? PyBytes_FromStringAndSize(scratch, count) : count_or_none(count);
-    }
-
-    PyObject *data = PyBytes_FromStringAndSize(NULL, bufsize);
-    if (!data) {
-        return NULL;
-    }
-    if (truncating) {
-        memset(PyBytes_AS_STRING(data), 0, (size_t)bufsize);
-    }
-    count = receive_now(fd, PyBytes_AS_STRING(data), (size_t)bufsize, flags);
-    if (count < 0) {
-        Py_DECREF(data);
-        return count_or_none(count);
-    }
-    if (count != bufsize && _PyBytes_Resize(&data, count) < 0) {
-        return NULL;
-    }
-    if (count > bufsize) {
-        memset(PyBytes_AS_STRING(data) + bufsize, 0, (size_t)(count - bufsize));
-    }
-    return data;
-}
-
-const char recv_into_doc[] = PyDoc_STR(
-"recv_into($module, fd, buffer, nbytes=0, flags=0, /)\n--\n\n"
-"Receive up to nbytes bytes (0: as many as fit) into buffer.\n\n"
-"Returns the number of bytes, or None where the call would block. Raises OSError as\n"
-"socket.recv_into() does.");
-
-PyObject *
-speedups_recv_into(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
-{
-    int fd, flags = 0;
-    Py_ssize_t nbytes = 0, count;
-    Py_buffer view;
-
-    if (!check_count("recv_into", nargs, 2, 4) || !parse_int("fd", args[0], &fd) ||
-        (nargs > 2 && !parse_count("nbytes", args[2], 0, &nbytes)) ||
-        (nargs > 3 && !parse_int("flags", args[3], &flags)) ||
-        !parse_buffer("buffer", args[1], 1, &view)) {
-        return NULL;
-    }
-    if (nbytes > view.len) {
-        PyErr_Format(PyExc_ValueError, "nbytes must be at most the buffer's length %zd, not %zd",
-                     view.len, nbytes);
-        PyBuffer_Release(&view);
-        return NULL;
-    }
-    count = receive_now(fd, view.buf, (size_t)(nbytes ? nbytes : view.len), flags);
-    PyBuffer_Release(&view);
-    return count_or_none(count);
-}
-
-const char send_doc[] = PyDoc_STR(
-"send($module, fd, data, flags=0, /)\n--\n\n"
-"Send what the kernel takes of data at once.\n\n"
-"Returns the number of bytes, or None where the call would block. Raises OSError as\n"
-"socket.send() does.");
-
-PyObject *
-speedups_send(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
-{
-    int fd, flags = 0;
-    Py_ssize_t count;
-    Py_buffer view;
-
-    if (!check_count("send", nargs, 2, 3) || !parse_int("fd", args[0], &fd) ||
-        (nargs > 2 && !parse_int("flags", args[2], &flags)) ||
-        !parse_buffer("data", args[1], 0, &view)) {
-        return NULL;
-    }
-    count = send_now(fd, view.buf, (size_t)view.len, flags);
-    PyBuffer_Release(&view);
-    return count_or_none(count);
+    return transfer(SEND, fd, (void *)data, size, size > KEEP_GIL_LIMIT);
 }
 
 /* A peer's address as the standard socket module gives it; None for other families. */
@@ -396,8 +247,11 @@ speedups_accept(PyObject *Py_UNUSED(module), PyObject *argument)
         int accepted = accept_nonblocking(fd, (struct sockaddr *)&storage, &length);
         if (accepted < 0) {
             int verdict = judge(errno);
-            if (verdict) {
-                return count_or_none(verdict);
+            if (verdict == WOULD_BLOCK) {
+                Py_RETURN_NONE;
+            }
+            if (verdict == FAILED) {
+                return NULL;
             }
             continue;
         }
@@ -446,8 +300,15 @@ speedups_epoll_poll(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize
     int epfd, count;
     Py_ssize_t maxevents;
 
-    if (!check_count("epoll_poll", nargs, 2, 2) || !parse_int("epfd", args[0], &epfd) ||
-        !parse_count("maxevents", args[1], 1, &maxevents)) {
+    if (nargs != 2) {
+        PyErr_Format(PyExc_TypeError, "epoll_poll expected 2 arguments, got %zd", nargs);
+        return NULL;
+    }
+    if (!parse_int("epfd", args[0], &epfd) || !parse_size("maxevents", args[1], &maxevents)) {
+        return NULL;
+    }
+    if (maxevents < 1) {
+        PyErr_Format(PyExc_ValueError, "maxevents must be at least 1, not %zd", maxevents);
         return NULL;
     }
     if (maxevents > MOST_EVENTS) {

@@ -17,7 +17,7 @@ enum { FAILED = -1, WOULD_BLOCK = -2 };
 /* The thread's buffer of KEEP_GIL_LIMIT bytes for received data. Run no Python code between filling it and copying
    from it. */
 char *receive_buffer(void);
-Py_ssize_t receive_now(int fd, void *buffer, size_t size, int flags);
-Py_ssize_t send_now(int fd, const void *data, size_t size, int flags);
+Py_ssize_t receive_now(int fd, void *buffer, size_t size);
+Py_ssize_t send_now(int fd, const void *data, size_t size);
 
 #endif

@@ -8,15 +8,10 @@ from collections import deque
 from types import FunctionType
 from typing import Any
 
-from _typeshed import ReadableBuffer, WriteableBuffer
-
 # As the standard socket module has them. None: a family that is not translated here, so the caller
 # asks getpeername().
 _Address = tuple[str, int] | tuple[str, int, int, int] | str | bytes | None
 
-def recv(fd: int, bufsize: int, flags: int = 0, /) -> bytes | None: ...
-def recv_into(fd: int, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0, /) -> int | None: ...
-def send(fd: int, data: ReadableBuffer, flags: int = 0, /) -> int | None: ...
 def accept(fd: int, /) -> tuple[int, _Address] | None: ...
 
 if sys.platform == "linux":
@@ -25,7 +20,7 @@ if sys.platform == "linux":
 # Before a hub sleeps; see _core/inbox.py.
 def await_post(queue: deque[Any], seconds: float, /) -> bool: ...
 
-# Around a switch to another greenlet, without the GIL; see _core/sections.py.
+# Around a switch to another greenlet; a build with a GIL has neither. See _core/sections.py.
 def leave_sections() -> int: ...
 def return_to_sections(held: int, /) -> None: ...
 
