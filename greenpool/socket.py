@@ -243,6 +243,9 @@ class socket(_base):  # type: ignore[no-redef]
     # Receiving.
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        if type(bufsize) is not int:
+            # The length of the data is compared with it, when the data has been taken from the kernel.
+            bufsize = _index(bufsize)
         registration = self._registration
         greenlet = _getcurrent()
         try:
@@ -252,15 +255,13 @@ class socket(_base):  # type: ignore[no-redef]
         if registration is None or flags or not usual:
             if bufsize == 0:
                 return _base_recv(self, bufsize, flags)
-            if flags and self._wants_all(flags) and isinstance(bufsize, int) and bufsize > 0:
+            if flags and self._wants_all(flags) and bufsize > 0:
                 buffer = bytearray(bufsize)
                 return bytes(buffer[: self._receive_all(memoryview(buffer), flags)])
             return self._receive(0 if flags else bufsize, flags, _base_recv, bufsize, flags)  # type: ignore[no-any-return]
         # The same as _receive, without its general parts: this is the hot path of every server.
         if not registration.readable:
-            if type(bufsize) is int and 0 < bufsize <= _maxsize:
-                pass  # the usual case, without a call
-            elif not bufsize or _is_no_size(bufsize):
+            if not 0 < bufsize <= _maxsize:
                 return _base_recv(self, bufsize)
             registration.wait_read()
         elif greenlet.credit > 0:

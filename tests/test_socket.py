@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import array
 import errno
+import gc
 import io
 import os
 import socket as standard
@@ -16,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import greenpool
 from documents import ROOT
@@ -246,8 +250,6 @@ def test_sendall_of_much(pair: Pair, kind: Callable[[bytes], Any], timeout: floa
 
 def test_sendall_of_what_is_no_bytes(pair: Pair) -> None:
     """Items of several bytes each: all of them are sent."""
-    import array
-
     numbers = array.array("i", range(100_000))
     sender = greenpool.spawn(pair[0].sendall, numbers)
     received = bytearray()
@@ -358,6 +360,278 @@ def test_a_unix_listener_whose_backlog_is_full(tmp_path: Path) -> None:
         for _ in clients:
             listener.accept()[0].close()
         greenpool.joinall(clients, raise_error=True)
+
+
+# Sizes and errors, in a greenlet whose hub knows the descriptor. The C extension does the work there.
+
+LIMIT = 64 * 1024  # above this the C extension releases the GIL
+
+
+def after_a_wait(function: Callable[..., Any], ours: Any, theirs: Any, *args: Any) -> greenpool.Greenlet:
+    """Call *function* in a greenlet that has waited for *ours*."""
+
+    def wait_and_call() -> Any:
+        assert ours.recv(1) == b"!"
+        return function(*args)
+
+    greenlet = greenpool.spawn(wait_and_call)
+    greenlet.quiet = True
+    greenpool.sleep(0)
+    theirs.send(b"!")
+    while ours._registration is None:
+        greenpool.sleep(0)
+    return greenlet
+
+
+@pytest.mark.parametrize("bufsize", [1, 100, 4096, LIMIT, LIMIT + 1, 1024 * 1024])
+def test_recv_of_any_size_returns_the_stream_in_order(pair: Pair, bufsize: int) -> None:
+    ours, theirs = pair
+    data = os.urandom(min(bufsize * 20, 3 * 1024 * 1024))
+
+    def receive() -> bytes:
+        received = bytearray()
+        while chunk := ours.recv(bufsize):
+            assert len(chunk) <= bufsize
+            received += chunk
+        return bytes(received)
+
+    receiver = after_a_wait(receive, ours, theirs)
+    theirs.sendall(data)
+    theirs.close()
+    assert receiver.get() == data
+
+
+@pytest.mark.parametrize("size", [10, LIMIT, LIMIT + 1])
+def test_recv_and_recv_into_of_any_size_park(pair: Pair, size: int) -> None:
+    ours, theirs = pair
+    for receive in (ours.recv, lambda size: ours.recv_into(bytearray(size))):
+        receiver = after_a_wait(receive, ours, theirs, size)
+        greenpool.sleep(0)
+        greenpool.sleep(0)
+        assert not receiver.ready()
+        theirs.send(b"hello")
+        assert receiver.get() in (b"hello", 5)
+    theirs.close()
+    assert greenpool.spawn(ours.recv, size).get() == b""
+    assert greenpool.spawn(ours.recv_into, bytearray(size)).get() == 0
+
+
+@given(message=st.binary(max_size=300), bufsize=st.integers(0, 300))
+def test_recv_cuts_a_datagram_as_the_standard_one_does(message: bytes, bufsize: int) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs:
+
+        def receive_both() -> tuple[bytes, bytes]:
+            theirs.send(message)
+            theirs.send(message)
+            return ours.recv(bufsize), standard.socket.recv(ours, bufsize)
+
+        green, expected = after_a_wait(receive_both, ours, theirs).get()
+        assert green == expected
+
+
+def test_a_datagram_above_the_limit_is_taken_whole() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    message = os.urandom(LIMIT + 1000)
+    buffer = bytearray(2 * LIMIT)
+    with ours, theirs:
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * LIMIT)
+
+        def receive() -> None:
+            theirs.send(message)
+            assert ours.recv(2 * LIMIT) == message
+            theirs.send(message)
+            assert ours.recv_into(buffer) == len(message)
+            assert buffer[: len(message)] == message
+
+        after_a_wait(receive, ours, theirs).get()
+
+
+def test_recv_into_fills_the_buffer_and_no_more(pair: Pair) -> None:
+    ours, theirs = pair
+    buffer = bytearray(b"." * 6)
+    numbers = array.array("i", [1, 2, 3])
+    target = array.array("i", [0, 0, 0])
+
+    def receive() -> None:
+        theirs.sendall(b"0123456789")
+        assert ours.recv_into(buffer) == 6
+        assert buffer == b"012345"
+        assert ours.recv_into(buffer) == 4
+        assert buffer == b"678945"
+        theirs.sendall(b"0123456789")
+        buffer[:] = b"." * 6
+        assert ours.recv_into(buffer, 3) == 3
+        assert buffer == b"012..."
+        assert ours.recv_into(memoryview(buffer)[4:], 2, socket.MSG_PEEK) == 2
+        assert buffer == b"012.34"
+        assert ours.recv_into(memoryview(buffer)[1:3]) == 2
+        assert buffer == b"034.34"
+        assert ours.recv(100) == b"56789"
+        # Bytes are counted, not items.
+        theirs.sendall(numbers.tobytes())
+        assert ours.recv_into(target) == 3 * numbers.itemsize
+        assert target == numbers
+
+    after_a_wait(receive, ours, theirs).get()
+
+
+def test_recv_into_lets_go_of_the_buffer(unix: Pair) -> None:
+    ours, theirs = unix
+    buffer = bytearray(4)
+
+    def grow() -> None:
+        gc.collect()  # the traceback of an error may be part of a cycle
+        buffer.append(0)  # BufferError while somebody still holds it
+
+    def receive() -> None:
+        theirs.send(b"x")
+        assert ours.recv_into(buffer) == 1
+        grow()
+        with pytest.raises(ValueError, match="buffer too small|nbytes"):
+            ours.recv_into(buffer, 6)
+        grow()
+        with pytest.raises(greenpool.Timeout), greenpool.Timeout(0.001):
+            ours.recv_into(buffer)
+        grow()
+        ours.close()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            ours.recv_into(buffer)
+        grow()
+
+    after_a_wait(receive, ours, theirs).get()
+
+
+@pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview])
+def test_send_takes_any_bytes_like_object(unix: Pair, wrap: Callable[[bytes], Any]) -> None:
+    ours, theirs = unix
+    assert greenpool.spawn(ours.send, wrap(b"hello")).get() == 5
+    assert theirs.recv(10) == b"hello"
+
+
+def test_send_above_the_limit_takes_what_fits_and_waits_for_room(pair: Pair) -> None:
+    ours, theirs = pair
+    data = os.urandom(32 * 1024 * 1024)
+
+    def drain(size: int) -> bytes:
+        received = bytearray()
+        while len(received) < size:
+            received += theirs.recv(min(1024 * 1024, size - len(received)))
+        return bytes(received)
+
+    sent = greenpool.spawn(ours.send, data).get()
+    assert 0 < sent < len(data)
+    assert drain(sent) == data[:sent]
+    fill(ours)
+    ours.setblocking(True)
+    sender = greenpool.spawn(ours.send, bytes(LIMIT + 1))
+    greenpool.sleep(0)
+    assert not sender.ready()
+    while not sender.ready():
+        theirs.recv(1_000_000)
+        greenpool.sleep(0)
+    assert 0 < sender.get() <= LIMIT + 1
+
+
+@pytest.mark.parametrize("size", [10, 2 * LIMIT])
+def test_a_reset_is_reported_once_and_then_the_stream_is_at_its_end(size: int) -> None:
+    for receive in (socket.socket.recv, lambda sock, size: sock.recv_into(bytearray(size))):
+        ours, theirs = make_pair("tcp")
+
+        def meet_the_reset(ours: Any = ours, receive: Callable[..., Any] = receive) -> None:
+            with pytest.raises(ConnectionResetError):
+                receive(ours, size)
+            assert receive(ours, size) in (b"", 0)
+
+        with ours, theirs:
+            ours.sendall(b"unread")
+            receiver = after_a_wait(meet_the_reset, ours, theirs)
+            socket.wait_read(theirs)
+            theirs.close()  # with data unread, this resets
+            receiver.get()
+
+
+def test_a_descriptor_that_is_no_socket(unix: Pair) -> None:
+    ours, theirs = unix
+    reading, writing = os.pipe()
+
+    def use() -> None:
+        os.dup2(reading, ours.fileno())
+        assert errno_of(ours.recv, 10) == errno.ENOTSOCK
+        assert errno_of(ours.recv, LIMIT + 1) == errno.ENOTSOCK
+        assert errno_of(ours.recv_into, bytearray(10)) == errno.ENOTSOCK
+        assert errno_of(ours.recv_into, bytearray(LIMIT + 1)) == errno.ENOTSOCK
+        assert errno_of(ours.send, b"x") == errno.ENOTSOCK
+        assert errno_of(ours.send, bytes(LIMIT + 1)) == errno.ENOTSOCK
+
+    after_a_wait(use, ours, theirs).get()
+    os.close(reading)
+    os.close(writing)
+
+
+def test_integers_of_other_types(unix: Pair) -> None:
+    class Index:
+        """An integer that is no int, such as numpy's."""
+
+        def __index__(self) -> int:
+            return 3
+
+    class Broken:
+        def __index__(self) -> int:
+            raise LookupError("broken")
+
+    ours, theirs = unix
+
+    def receive() -> None:
+        theirs.send(b"hello")
+        assert ours.recv(Index()) == b"hel"
+        with pytest.raises(LookupError, match="broken"):
+            ours.recv(Broken())
+        assert ours.recv(10) == b"lo"
+
+    after_a_wait(receive, ours, theirs).get()
+
+
+@pytest.mark.parametrize("chunk", [100, LIMIT, 3 * LIMIT])
+def test_four_hubs_at_once(chunk: int) -> None:
+    """Each echoes over a pair of its own while the others do the same; nothing gets mixed up."""
+    wrong: list[str] = []
+
+    def echo(number: int) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            for turn in range(300):
+                message = bytes([number * 50 + turn % 50]) * chunk
+                sender = greenpool.spawn(ours.sendall, message)
+                received = bytearray()
+                while len(received) < chunk:
+                    received += theirs.recv(chunk - len(received))
+                sender.get()
+                if received != message:
+                    wrong.append(f"hub {number}, round {turn}")
+
+    with greenpool.Runtime(pool_size=4) as runtime:
+        greenlets = [runtime.handle().spawn_on(number, echo, number) for number in range(4)]
+        for greenlet in greenlets:
+            greenlet.get()
+    assert wrong == []
+
+
+def test_four_hubs_share_the_stream_of_one_socket_without_loss(unix: Pair) -> None:
+    ours, theirs = unix
+    total = 1_000_000
+
+    def drain() -> int:
+        received = 0
+        while data := theirs.recv(1000):
+            received += len(data)
+        return received
+
+    with greenpool.Runtime(pool_size=4) as runtime:
+        drains = [runtime.handle().spawn_on(number, drain) for number in range(4)]
+        ours.sendall(bytes(total))
+        ours.shutdown(socket.SHUT_WR)
+        assert sum(greenlet.get() for greenlet in drains) == total
 
 
 # sendfile.

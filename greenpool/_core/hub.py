@@ -37,10 +37,12 @@ from .intake import take_in
 from .native import HAS_GIL, original_threading
 from .pollers import Poller, make_poller
 from .pollers.events import IN, OUT, RARE, READ, WRITE
+from .registration import Registration
+from .speedups import replace_twins, speedups
 from .state import HubState
 from .task import Task
 from .thread_end import close
-from .waiter import WOKEN, interrupt
+from .waiter import WOKEN, Waiter, interrupt, yield_now
 
 # Seconds.  The pollers take at most 2**31 milliseconds.
 LONGEST_POLL = 86_400.0
@@ -297,3 +299,13 @@ def _make_thread_hub() -> Hub:
 
 
 Factories.hub = _make_thread_hub
+
+
+def _switch_to_next(ready: deque[Any]) -> None:
+    ready.popleft().switch()
+
+
+if speedups is not None:
+    speedups.connect_waiter(Carrier, Registration, Hub, Task, Waiter, _switch_to_next, yield_now)
+    replace_twins(Hub, speedups.connect_hub(Hub))
+    replace_twins(Task, speedups.connect_task(Task, Hub, Inbox, deque))

@@ -13,7 +13,7 @@ import pytest
 
 import greenpool
 from greenpool import GreenletExit, Timeout, socket
-from greenpool._core.current import current_greenlet, current_hub
+from greenpool._core.current import current_hub
 from greenpool._core.descriptor import Descriptor, wait_any, wait_descriptor
 from greenpool._core.pollers import Poller, make_poller
 from greenpool._core.pollers.events import ERR, HUP, IN, OUT, PRI, RDHUP, READ, WRITE

@@ -336,7 +336,7 @@ def test_a_signal_just_before_the_hub_goes_to_sleep(
     waiter = Waiter()
     on_alarm(lambda: waiter.wake("signal"))
     # What the loop calls in between.
-    monkeypatch.setattr(hub, "on_rest", lambda: signal.raise_signal(signal.SIGALRM))
+    monkeypatch.setattr(hub, "on_rest", lambda _received: signal.raise_signal(signal.SIGALRM))
     monkeypatch.setattr(hub, "received", 1)
     assert waiter.park()
     assert waiter.value == "signal"

@@ -1,6 +1,6 @@
 /* greenpool._speedups: how the Python classes and the methods in C find each other, when they are imported. */
 
-#include "_speedups.h"
+#include "connect.h"
 
 #include <string.h>
 
@@ -112,7 +112,9 @@ make_methods(PyTypeObject *type, Method *methods, size_t count)
             PyErr_Format(PyExc_TypeError, "%R must be a Python function", twin);
         }
         else if (twin && take_documentation(&method->definition, method->signature, twin) == 0) {
-            keep(method->twin, twin);
+            if (method->twin) {
+                keep(method->twin, twin);
+            }
             descriptor = PyDescr_NewMethod(type, &method->definition);
         }
         Py_XDECREF(twin);

@@ -8,7 +8,9 @@ whole hub, for ever. So they are let go of here, and taken again when it goes on
 That is what C code has to expect of any call that may run Python code. What parks in Python is in
 _core/sections.py; with a GIL there are no sections. */
 
-#include "_speedups.h"
+#include "sections.h"
+
+#include "module.h"
 
 #ifdef Py_GIL_DISABLED
 
@@ -41,8 +43,6 @@ return_to_sections(uintptr_t held)
     }
 }
 
-#endif
-
 const char leave_sections_doc[] = PyDoc_STR(
 "leave_sections($module, /)\n--\n\n"
 "Let go of the critical sections that this greenlet is in; returns what return_to_sections takes, 0 if there are none.");
@@ -67,3 +67,5 @@ speedups_return_to_sections(PyObject *Py_UNUSED(module), PyObject *argument)
     return_to_sections(held);
     Py_RETURN_NONE;
 }
+
+#endif

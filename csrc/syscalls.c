@@ -19,7 +19,8 @@ The rules of this file:
   a GIL. It is the caller, as with every bare descriptor, who sees to it that the number is not
   closed and reused meanwhile. */
 
-#include "_speedups.h"
+#include "module.h"
+#include "syscalls.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -60,17 +61,6 @@ receive_buffer(void)
 /* Arguments: 1, or 0 with an exception set. */
 
 static int
-check_count(const char *function, Py_ssize_t given, Py_ssize_t least, Py_ssize_t most)
-{
-    if (given >= least && given <= most) {
-        return 1;
-    }
-    PyErr_Format(PyExc_TypeError, "%s expected at %s %zd arguments, got %zd", function,
-                 given < least ? "least" : "most", given < least ? least : most, given);
-    return 0;
-}
-
-static int
 parse_size(const char *name, PyObject *argument, Py_ssize_t *result)
 {
     if (!PyIndex_Check(argument)) {
@@ -89,19 +79,6 @@ parse_size(const char *name, PyObject *argument, Py_ssize_t *result)
 }
 
 static int
-parse_count(const char *name, PyObject *argument, Py_ssize_t least, Py_ssize_t *result)
-{
-    if (!parse_size(name, argument, result)) {
-        return 0;
-    }
-    if (*result < least) {
-        PyErr_Format(PyExc_ValueError, "%s must be at least %zd, not %zd", name, least, *result);
-        return 0;
-    }
-    return 1;
-}
-
-static int
 parse_int(const char *name, PyObject *argument, int *result)
 {
     Py_ssize_t value;
@@ -114,20 +91,6 @@ parse_int(const char *name, PyObject *argument, int *result)
     }
     *result = (int)value;
     return 1;
-}
-
-static int
-parse_buffer(const char *name, PyObject *argument, int writable, Py_buffer *view)
-{
-    if (PyObject_GetBuffer(argument, view, writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) == 0) {
-        return 1;
-    }
-    /* BufferError for a read-only or strided one; the standard socket makes that a TypeError. */
-    if (PyErr_ExceptionMatches(PyExc_BufferError) || PyErr_ExceptionMatches(PyExc_TypeError)) {
-        PyErr_Format(PyExc_TypeError, "%s must be a contiguous %sbytes-like object, not %.200s",
-                     name, writable ? "writable " : "", Py_TYPE(argument)->tp_name);
-    }
-    return 0;
 }
 
 /* System calls. */
@@ -150,13 +113,13 @@ judge(int error)
 enum direction { RECEIVE, SEND };
 
 static Py_ssize_t
-transfer(enum direction direction, int fd, void *buffer, size_t size, int flags, int release_gil)
+transfer(enum direction direction, int fd, void *buffer, size_t size, int release_gil)
 {
     for (;;) {
         PyThreadState *suspended = release_gil ? PyEval_SaveThread() : NULL;
         Py_ssize_t count = direction == RECEIVE
-                               ? recv(fd, buffer, size, flags | MSG_DONTWAIT)
-                               : send(fd, buffer, size, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+                               ? recv(fd, buffer, size, MSG_DONTWAIT)
+                               : send(fd, buffer, size, MSG_DONTWAIT | MSG_NOSIGNAL);
         int error = errno;
         if (suspended) {
             PyEval_RestoreThread(suspended);
@@ -172,7 +135,7 @@ transfer(enum direction direction, int fd, void *buffer, size_t size, int flags,
 }
 
 Py_ssize_t
-receive_now(int fd, void *buffer, size_t size, int flags)
+receive_now(int fd, void *buffer, size_t size)
 {
     /* Who asks for 1 MiB mostly gets little, so what has arrived decides. To ask the kernel for
        that is one more system call, hence only here. Where it cannot say, release. */
@@ -181,124 +144,13 @@ receive_now(int fd, void *buffer, size_t size, int flags)
         int arrived;
         release_gil = ioctl(fd, FIONREAD, &arrived) < 0 || arrived > KEEP_GIL_LIMIT;
     }
-    return transfer(RECEIVE, fd, buffer, size, flags, release_gil);
+    return transfer(RECEIVE, fd, buffer, size, release_gil);
 }
 
 Py_ssize_t
-send_now(int fd, const void *data, size_t size, int flags)
+send_now(int fd, const void *data, size_t size)
 {
-    return transfer(SEND, fd, (void *)data, size, flags, size > KEEP_GIL_LIMIT);
-}
-
-static PyObject *
-count_or_none(Py_ssize_t count)
-{
-    if (count >= 0) {
-        return PyLong_FromSsize_t(count);
-    }
-    if (count == WOULD_BLOCK) {
-        Py_RETURN_NONE;
-    }
-    return NULL;
-}
-
-PyDoc_STRVAR(recv_doc,
-"recv($module, fd, bufsize, flags=0, /)\n--\n\n"
-"Receive up to bufsize bytes, or return None where the call would block.\n\n"
-"b'' is the end of the stream. Raises OSError as socket.recv() does.");
-
-static PyObject *
-speedups_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
-{
-    int fd, flags = 0;
-    Py_ssize_t bufsize, count;
-
-    if (!check_count("recv", nargs, 2, 3) || !parse_int("fd", args[0], &fd) ||
-        !parse_count("bufsize", args[1], 0, &bufsize) ||
-        (nargs > 2 && !parse_int("flags", args[2], &flags))) {
-        return NULL;
-    }
-
-    /* With MSG_TRUNC the kernel may fill less than it says, and say more than there is room for. */
-    int truncating = flags & MSG_TRUNC;
-
-    if (bufsize <= KEEP_GIL_LIMIT && !truncating) {
-        count = receive_now(fd, scratch, (size_t)bufsize, flags);
-        return count >= 0 ? PyBytes_FromStringAndSize(scratch, count) : count_or_none(count);
-    }
-
-    PyObject *data = PyBytes_FromStringAndSize(NULL, bufsize);
-    if (!data) {
-        return NULL;
-    }
-    if (truncating) {
-        memset(PyBytes_AS_STRING(data), 0, (size_t)bufsize);
-    }
-    count = receive_now(fd, PyBytes_AS_STRING(data), (size_t)bufsize, flags);
-    if (count < 0) {
-        Py_DECREF(data);
-        return count_or_none(count);
-    }
-    if (count != bufsize && _PyBytes_Resize(&data, count) < 0) {
-        return NULL;
-    }
-    if (count > bufsize) {
-        memset(PyBytes_AS_STRING(data) + bufsize, 0, (size_t)(count - bufsize));
-    }
-    return data;
-}
-
-PyDoc_STRVAR(recv_into_doc,
-"recv_into($module, fd, buffer, nbytes=0, flags=0, /)\n--\n\n"
-"Receive up to nbytes bytes (0: as many as fit) into buffer.\n\n"
-"Returns the number of bytes, or None where the call would block. Raises OSError as\n"
-"socket.recv_into() does.");
-
-static PyObject *
-speedups_recv_into(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
-{
-    int fd, flags = 0;
-    Py_ssize_t nbytes = 0, count;
-    Py_buffer view;
-
-    if (!check_count("recv_into", nargs, 2, 4) || !parse_int("fd", args[0], &fd) ||
-        (nargs > 2 && !parse_count("nbytes", args[2], 0, &nbytes)) ||
-        (nargs > 3 && !parse_int("flags", args[3], &flags)) ||
-        !parse_buffer("buffer", args[1], 1, &view)) {
-        return NULL;
-    }
-    if (nbytes > view.len) {
-        PyErr_Format(PyExc_ValueError, "nbytes must be at most the buffer's length %zd, not %zd",
-                     view.len, nbytes);
-        PyBuffer_Release(&view);
-        return NULL;
-    }
-    count = receive_now(fd, view.buf, (size_t)(nbytes ? nbytes : view.len), flags);
-    PyBuffer_Release(&view);
-    return count_or_none(count);
-}
-
-PyDoc_STRVAR(send_doc,
-"send($module, fd, data, flags=0, /)\n--\n\n"
-"Send what the kernel takes of data at once.\n\n"
-"Returns the number of bytes, or None where the call would block. Raises OSError as\n"
-"socket.send() does.");
-
-static PyObject *
-speedups_send(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
-{
-    int fd, flags = 0;
-    Py_ssize_t count;
-    Py_buffer view;
-
-    if (!check_count("send", nargs, 2, 3) || !parse_int("fd", args[0], &fd) ||
-        (nargs > 2 && !parse_int("flags", args[2], &flags)) ||
-        !parse_buffer("data", args[1], 0, &view)) {
-        return NULL;
-    }
-    count = send_now(fd, view.buf, (size_t)view.len, flags);
-    PyBuffer_Release(&view);
-    return count_or_none(count);
+    return transfer(SEND, fd, (void *)data, size, size > KEEP_GIL_LIMIT);
 }
 
 /* A peer's address as the standard socket module gives it; None for other families. */
@@ -362,7 +214,7 @@ accept_nonblocking(int fd, struct sockaddr *address, socklen_t *length)
 #endif
 }
 
-PyDoc_STRVAR(accept_doc,
+const char accept_doc[] = PyDoc_STR(
 "accept($module, fd, /)\n--\n\n"
 "Accept a connection: (descriptor, address), or None where the call would block.\n\n"
 "The new descriptor is non-blocking and not inheritable, and the caller's to close. The address\n"
@@ -370,7 +222,7 @@ PyDoc_STRVAR(accept_doc,
 "the caller asks getpeername(). Raises OSError as socket.accept() does, and ValueError where fd\n"
 "is in blocking mode.");
 
-static PyObject *
+PyObject *
 speedups_accept(PyObject *Py_UNUSED(module), PyObject *argument)
 {
     int fd;
@@ -395,8 +247,11 @@ speedups_accept(PyObject *Py_UNUSED(module), PyObject *argument)
         int accepted = accept_nonblocking(fd, (struct sockaddr *)&storage, &length);
         if (accepted < 0) {
             int verdict = judge(errno);
-            if (verdict) {
-                return count_or_none(verdict);
+            if (verdict == WOULD_BLOCK) {
+                Py_RETURN_NONE;
+            }
+            if (verdict == FAILED) {
+                return NULL;
             }
             continue;
         }
@@ -433,20 +288,27 @@ make_pair(const struct epoll_event *event)
     return pair;
 }
 
-PyDoc_STRVAR(epoll_poll_doc,
+const char epoll_poll_doc[] = PyDoc_STR(
 "epoll_poll($module, epfd, maxevents, /)\n--\n\n"
 "What select.epoll.poll(0, maxevents) returns: a list of (fd, events), without waiting.\n\n"
 "One call returns at most 512; the next one goes on from there.");
 
-static PyObject *
+PyObject *
 speedups_epoll_poll(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     struct epoll_event events[MOST_EVENTS];
     int epfd, count;
     Py_ssize_t maxevents;
 
-    if (!check_count("epoll_poll", nargs, 2, 2) || !parse_int("epfd", args[0], &epfd) ||
-        !parse_count("maxevents", args[1], 1, &maxevents)) {
+    if (nargs != 2) {
+        PyErr_Format(PyExc_TypeError, "epoll_poll expected 2 arguments, got %zd", nargs);
+        return NULL;
+    }
+    if (!parse_int("epfd", args[0], &epfd) || !parse_size("maxevents", args[1], &maxevents)) {
+        return NULL;
+    }
+    if (maxevents < 1) {
+        PyErr_Format(PyExc_ValueError, "maxevents must be at least 1, not %zd", maxevents);
         return NULL;
     }
     if (maxevents > MOST_EVENTS) {
@@ -477,51 +339,3 @@ speedups_epoll_poll(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize
 }
 
 #endif /* __linux__ */
-
-static PyMethodDef speedups_methods[] = {
-    {"recv", FASTCALL(speedups_recv), METH_FASTCALL, recv_doc},
-    {"recv_into", FASTCALL(speedups_recv_into), METH_FASTCALL, recv_into_doc},
-    {"send", FASTCALL(speedups_send), METH_FASTCALL, send_doc},
-    {"accept", speedups_accept, METH_O, accept_doc},
-#ifdef __linux__
-    {"epoll_poll", FASTCALL(speedups_epoll_poll), METH_FASTCALL, epoll_poll_doc},
-#endif
-    {"await_post", speedups_await_post, METH_VARARGS, await_post_doc},
-    {"leave_sections", speedups_leave_sections, METH_NOARGS, leave_sections_doc},
-    {"return_to_sections", speedups_return_to_sections, METH_O, return_to_sections_doc},
-    {"connect_carrier", FASTCALL(connect_carrier), METH_FASTCALL, connect_carrier_doc},
-    {"connect_core", FASTCALL(connect_core), METH_FASTCALL, connect_core_doc},
-    {"connect_socket", FASTCALL(connect_socket), METH_FASTCALL, connect_socket_doc},
-    {"connect_task", FASTCALL(connect_task), METH_FASTCALL, connect_task_doc},
-    {"connect_spawn", FASTCALL(connect_spawn), METH_FASTCALL, connect_spawn_doc},
-    {"connect_queue", FASTCALL(connect_queue), METH_FASTCALL, connect_queue_doc},
-    {NULL, NULL, 0, NULL},
-};
-
-static PyModuleDef_Slot speedups_slots[] = {
-#ifdef Py_mod_multiple_interpreters
-    /* Nor does greenlet. */
-    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
-#endif
-#ifdef Py_mod_gil
-    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
-#endif
-    {0, NULL},
-};
-
-PyDoc_STRVAR(speedups_doc, "Socket calls that never block and keep the GIL, and the methods that wait between them.");
-
-static struct PyModuleDef speedups_module = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "greenpool._speedups",
-    .m_doc = speedups_doc,
-    .m_size = 0,
-    .m_methods = speedups_methods,
-    .m_slots = speedups_slots,
-};
-
-PyMODINIT_FUNC
-PyInit__speedups(void)
-{
-    return PyModuleDef_Init(&speedups_module);
-}

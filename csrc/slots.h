@@ -4,10 +4,10 @@ It lies in their __slots__, which are read and written at the offsets that the m
 kinds of code work on the same objects, and there is nothing to keep in step. Without the GIL, a slot that
 several threads use is as safe as an attribute is in Python code. */
 
-#ifndef GREENPOOL_SPEEDUPS_SLOTS_H
-#define GREENPOOL_SPEEDUPS_SLOTS_H
+#ifndef GREENPOOL_SLOTS_H
+#define GREENPOOL_SLOTS_H
 
-#include "_speedups.h"
+#include "connect.h"
 
 /* For CPython 3.11; later in Python.h. */
 #include <structmember.h>
@@ -46,6 +46,13 @@ set(PyObject *object, const Slot *slot, PyObject *value)
     Py_XDECREF(before);
     return 0;
 #endif
+}
+
+/* Into a slot of an object that nobody else has; takes over the reference. */
+static inline void
+initialize(PyObject *object, const Slot *slot, PyObject *value)
+{
+    *(PyObject **)((char *)object + member_of(slot)->offset) = value;
 }
 
 /* 1 if the slot holds *value*, 0 if not, -1 with an exception. */

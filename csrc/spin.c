@@ -6,7 +6,7 @@ save. So a hub that has seen the post goes on to spin, for as long as the GIL mo
 
 *Threads.* Any, each with a queue of its own. What they share is the count of who came here. */
 
-#include "_speedups.h"
+#include "module.h"
 
 #include <stdatomic.h>
 #include <string.h>

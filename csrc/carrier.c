@@ -20,7 +20,8 @@ a mapped one.
 
 *Threads.* A chunk belongs to the thread that runs its greenlet; the spare ones are exchanged atomically. */
 
-#include "_speedups.h"
+#include "connect.h"
+#include "module.h"
 
 #include <stdatomic.h>
 

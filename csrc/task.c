@@ -7,8 +7,8 @@ called, before anything has happened. Of the end, all but its links is here.
 *Threads.* Nobody else knows the new task before it is in the ready queue; ``live`` belongs to the hub's thread,
 which is the one that runs this. */
 
-#include "_speedups.h"
-#include "_speedups_slots.h"
+#include "module.h"
+#include "slots.h"
 
 static PyTypeObject *greenlet_type, *carrier_type, *hub_type;
 static PyObject *spawn_twin, *finish_twin, *no_args;
@@ -33,13 +33,6 @@ static struct {
     Slot carrier, kwargs, locals, value, exception, links, name, done, quiet;
 } task = {{"args", 0},   {"context", 0}, {"_function", 0},  {"hub", 0},    {"_start", 0}, {"carrier", 0}, {"_kwargs", 0},
           {"locals", 0}, {"_value", 0},  {"_exception", 0}, {"_links", 0}, {"_name", 0},  {"done", 0},    {"quiet", 0}};
-
-/* Into a slot of an object that nobody else has; takes over the reference. */
-static inline void
-initialize(PyObject *object, const Slot *slot, PyObject *value)
-{
-    *(PyObject **)((char *)object + member_of(slot)->offset) = value;
-}
 
 /* A started task of *home*, not in its ready queue yet. */
 static PyObject *
@@ -215,7 +208,7 @@ static Method task_methods[] = {
 
 const char connect_task_doc[] = PyDoc_STR(
 "connect_task($module, Task, Hub, Inbox, deque, /)\n--\n\n"
-"Take note of the classes; return the method for Task. Called once, after connect_core.");
+"Take note of the classes; return the method for Task. Called once, after connect_waiter.");
 
 PyObject *
 connect_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)

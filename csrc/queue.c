@@ -5,8 +5,8 @@ is called, before anything has happened: with keywords, a bound, a queue that or
 
 *Threads.* As of the twins: any. Each step below that another thread may see is one call of a deque or list. */
 
-#include "_speedups.h"
-#include "_speedups_slots.h"
+#include "module.h"
+#include "slots.h"
 
 static PyTypeObject *deque_type;
 static PyObject *put_twin, *get_twin, *deque_append, *deque_popleft, *list_pop, *str_settle;

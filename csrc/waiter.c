@@ -1,0 +1,263 @@
+/* greenpool._speedups: how a greenlet waits for a descriptor, and its budget of operations.
+
+`park` is the twin of Registration.wait_read in _core/registration.py, which defines what it does, and of the Waiter.park
+that it calls. Change both. It handles
+the usual case: no timeout, no pending interrupt, no other reader, an edge-triggered poller. In all other cases it calls
+its twin before anything has happened.
+
+*References.* A parked greenlet holds references to its socket, its registration and itself, like the frames of the
+twins. It holds none to a task, because it may stay parked for long. */
+
+#include "module.h"
+#include "sections.h"
+#include "slots.h"
+#include "waiter.h"
+
+#include <errno.h>
+
+struct carrier_slots carrier = {NULL, {"credit", 0}, {"hub", 0}, {"interrupts", 0}, {"waiter", 0}};
+
+struct registration_slots registration = {NULL,
+                                          {"arm", 0},
+                                          {"closed", 0},
+                                          {"crowd", 0},
+                                          {"hub", 0},
+                                          {"hung_up", 0},
+                                          {"readable", 0},
+                                          {"reader", 0},
+                                          {"writer", 0}};
+
+struct hub_slots hub = {NULL, {"ready", 0}, {"registrations", 0}};
+
+static struct {
+    PyTypeObject *type;
+    Slot greenlet, guard, hub, state, value;
+} waiter = {NULL, {"greenlet", 0}, {"guard", 0}, {"hub", 0}, {"state", 0}, {"value", 0}};
+
+/* The values of a waiter's state that matter here; waiter.py has all of them. A waiter is claimed if it is not WAITING,
+   and its park ends from WOKEN on. */
+enum { WAITING = 0, WOKEN = 1 };
+
+static PyTypeObject *task_type;
+
+/* Python functions, and ints that are stored often. */
+static PyObject *switch_twin, *yield_now, *full_credit, *waiting, *woken;
+
+static PyObject *str_append, *str_appendleft, *str_leave, *str_outcome, *str_popleft, *str_switch, *str_wait_read,
+    *str_wake;
+
+/* ready.popleft().switch() */
+static int
+switch_to_next(PyObject *ready)
+{
+    PyObject *next = PyObject_CallMethodNoArgs(ready, str_popleft), *result;
+    if (!next) {
+        return -1;
+    }
+    uintptr_t held = leave_sections();
+    if (Py_IS_TYPE(next, carrier.type)) {
+        result = greenlet_switch(next, NULL, NULL);
+    }
+    else if (PyObject_TypeCheck(next, task_type)) {
+        /* A call from C would hold the task for as long as this greenlet is parked. A call from Python does not. */
+        result = PyObject_CallMethodOneArg(ready, str_appendleft, next);
+        if (result) {
+            Py_DECREF(next);
+            next = result; /* None */
+            result = PyObject_CallOneArg(switch_twin, ready);
+        }
+    }
+    else {
+        result = PyObject_CallMethodNoArgs(next, str_switch);
+    }
+    return_to_sections(held);
+    Py_DECREF(next);
+    return done(result);
+}
+
+/* A waiter of *greenlet*, the calling one, without a guard. */
+static PyObject *
+make_waiter(PyObject *greenlet, PyObject *home)
+{
+    PyObject *made = waiter.type->tp_alloc(waiter.type, 0);
+    if (made) {
+        initialize(made, &waiter.greenlet, Py_NewRef(greenlet));
+        initialize(made, &waiter.hub, Py_NewRef(home));
+        initialize(made, &waiter.guard, Py_NewRef(Py_None));
+        initialize(made, &waiter.value, Py_NewRef(Py_None));
+        initialize(made, &waiter.state, Py_NewRef(waiting));
+    }
+    return made;
+}
+
+/* Waiter.park without a timeout: give the hub to the next greenlet until *parked*, a waiter of *greenlet*, is claimed.
+   *state* becomes that of the waiter. */
+static int
+switch_until_claimed(PyObject *greenlet, PyObject *parked, PyObject *ready, long *state)
+{
+    if (set(greenlet, &carrier.waiter, parked) < 0) {
+        return -1;
+    }
+    int status;
+    do {
+        status = switch_to_next(ready);
+        if (status == 0) {
+            status = get_int(parked, &waiter.state, state);
+        }
+    } while (status == 0 && *state < WOKEN);
+    PyObject *kind, *value, *traceback;
+    PyErr_Fetch(&kind, &value, &traceback);
+    if (set(greenlet, &carrier.waiter, Py_None) < 0) {
+        PyErr_WriteUnraisable(greenlet);
+    }
+    PyErr_Restore(kind, value, traceback);
+    return status;
+}
+
+/* The wait has failed, with an exception that is set: forget *parked*. */
+static void
+leave(PyObject *registered, PyObject *parked)
+{
+    PyObject *kind, *value, *traceback;
+    PyErr_Fetch(&kind, &value, &traceback);
+    if (done(PyObject_CallMethodOneArg(registered, str_leave, parked)) < 0) {
+        PyErr_WriteUnraisable(registered);
+    }
+    PyErr_Restore(kind, value, traceback);
+}
+
+static int
+raise_if_closed(PyObject *registered)
+{
+    int closed = holds(registered, &registration.closed, Py_True);
+    if (closed > 0) {
+        errno = EBADF;
+        PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return closed ? -1 : 0;
+}
+
+/* 1 if the twin has to wait, because of a pending interrupt, another reader or a level-triggered poller. */
+static int
+is_unusual_wait(PyObject *registered, PyObject *greenlet)
+{
+    PyObject *interrupts = get(greenlet, &carrier.interrupts);
+    if (!interrupts) {
+        return -1;
+    }
+    int unusual = PyTuple_CheckExact(interrupts) ? PyTuple_GET_SIZE(interrupts) > 0 : 1;
+    Py_DECREF(interrupts);
+    if (!unusual) {
+        int alone = holds(registered, &registration.reader, Py_None);
+        unusual = alone < 0 ? -1 : !alone;
+    }
+    if (!unusual) {
+        int edge_triggered = holds(registered, &registration.arm, Py_None);
+        unusual = edge_triggered < 0 ? -1 : !edge_triggered;
+    }
+    return unusual;
+}
+
+int
+park(PyObject *registered, PyObject *greenlet, PyObject *home)
+{
+    int unusual = is_unusual_wait(registered, greenlet);
+    if (unusual) {
+        return unusual < 0 ? -1 : done(PyObject_CallMethodNoArgs(registered, str_wait_read));
+    }
+    PyObject *ready = get(home, &hub.ready), *parked = ready ? make_waiter(greenlet, home) : NULL;
+    int status = -1;
+    if (parked && set(registered, &registration.reader, parked) == 0) {
+        long state = WAITING;
+        if (set(greenlet, &carrier.credit, full_credit) == 0 &&
+            switch_until_claimed(greenlet, parked, ready, &state) == 0) {
+            status = state == WOKEN ? raise_if_closed(registered)
+                                    : done(PyObject_CallMethodNoArgs(parked, str_outcome));
+        }
+        if (status < 0) {
+            leave(registered, parked);
+        }
+    }
+    Py_XDECREF(parked);
+    Py_XDECREF(ready);
+    return status;
+}
+
+int
+wake(PyObject *registered, const Slot *slot, PyObject *ready)
+{
+    PyObject *parked = get(registered, slot);
+    if (!parked || parked == Py_None) {
+        Py_XDECREF(parked);
+        return parked ? 0 : -1;
+    }
+    int status = set(registered, slot, Py_None);
+    if (status == 0 && !Py_IS_TYPE(parked, waiter.type)) {
+        status = done(PyObject_CallMethodNoArgs(parked, str_wake));
+    }
+    else if (status == 0) {
+        int unclaimed = holds(parked, &waiter.state, waiting);
+        if (unclaimed > 0) {
+            PyObject *greenlet = get(parked, &waiter.greenlet);
+            unclaimed = greenlet ? set(parked, &waiter.state, woken) : -1;
+            if (unclaimed == 0) {
+                unclaimed = done(PyObject_CallMethodOneArg(ready, str_append, greenlet));
+            }
+            Py_XDECREF(greenlet);
+        }
+        status = unclaimed < 0 ? -1 : 0;
+    }
+    Py_DECREF(parked);
+    return status;
+}
+
+int
+spend_budget(PyObject *greenlet)
+{
+    long credit;
+    if (get_int(greenlet, &carrier.credit, &credit) < 0) {
+        return -1;
+    }
+    if (credit <= 0) {
+        return done(PyObject_CallNoArgs(yield_now));
+    }
+    PyObject *left = PyLong_FromLong(credit - 1);
+    int result = left ? set(greenlet, &carrier.credit, left) : -1;
+    Py_XDECREF(left);
+    return result;
+}
+
+const char connect_waiter_doc[] = PyDoc_STR(
+"connect_waiter($module, Carrier, Registration, Hub, Task, Waiter, switch_to_next, yield_now, /)\n--\n\n"
+"Take note of the classes and functions. Called once, before the other connect functions and before there is a hub.");
+
+PyObject *
+connect_waiter(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+{
+    static const Name names[] = {
+        {&str_append, "append"},   {&str_appendleft, "appendleft"}, {&str_leave, "leave"},
+        {&str_outcome, "outcome"}, {&str_popleft, "popleft"},       {&str_switch, "switch"},
+        {&str_wait_read, "wait_read"}, {&str_wake, "wake"},
+    };
+    if (check_types("connect_waiter", args, nargs, 7, 5) < 0 || intern_names(names, LENGTH(names)) < 0 ||
+        find_greenlet() < 0 || find_slots(args[0], SLOTS(carrier.credit, carrier.waiter)) < 0 ||
+        find_slots(args[1], SLOTS(registration.arm, registration.writer)) < 0 ||
+        find_slots(args[2], SLOTS(hub.ready, hub.registrations)) < 0 ||
+        find_slots(args[4], SLOTS(waiter.greenlet, waiter.value)) < 0) {
+        return NULL;
+    }
+    Py_XSETREF(full_credit, PyLong_FromLong(128));
+    Py_XSETREF(waiting, PyLong_FromLong(WAITING));
+    Py_XSETREF(woken, PyLong_FromLong(WOKEN));
+    if (!full_credit || !waiting || !woken) {
+        return NULL;
+    }
+    keep_type(&carrier.type, args[0]);
+    keep_type(&registration.type, args[1]);
+    keep_type(&hub.type, args[2]);
+    keep_type(&task_type, args[3]);
+    keep_type(&waiter.type, args[4]);
+    keep(&switch_twin, args[5]);
+    keep(&yield_now, args[6]);
+    Py_RETURN_NONE;
+}
