@@ -43,8 +43,7 @@ static PyTypeObject *task_type;
 /* Python functions, and ints that are stored often. */
 static PyObject *switch_twin, *yield_now, *full_credit, *waiting, *woken;
 
-static PyObject *str_append, *str_appendleft, *str_leave, *str_outcome, *str_popleft, *str_switch, *str_wait_read,
-    *str_wake;
+static PyObject *str_append, *str_appendleft, *str_outcome, *str_popleft, *str_switch, *str_wait_read;
 
 /* ready.popleft().switch() */
 static int
@@ -114,18 +113,6 @@ switch_until_claimed(PyObject *greenlet, PyObject *parked, PyObject *ready, long
     return status;
 }
 
-/* The wait has failed, with an exception that is set: forget *parked*. */
-static void
-leave(PyObject *registered, PyObject *parked)
-{
-    PyObject *kind, *value, *traceback;
-    PyErr_Fetch(&kind, &value, &traceback);
-    if (done(PyObject_CallMethodOneArg(registered, str_leave, parked)) < 0) {
-        PyErr_WriteUnraisable(registered);
-    }
-    PyErr_Restore(kind, value, traceback);
-}
-
 static int
 raise_if_closed(PyObject *registered)
 {
@@ -137,7 +124,7 @@ raise_if_closed(PyObject *registered)
     return closed ? -1 : 0;
 }
 
-/* 1 if the twin has to wait, because of a pending interrupt, another reader or a level-triggered poller. */
+/* 1 if the twin has to wait, because of a pending interrupt or a level-triggered poller. */
 static int
 is_unusual_wait(PyObject *registered, PyObject *greenlet)
 {
@@ -148,38 +135,64 @@ is_unusual_wait(PyObject *registered, PyObject *greenlet)
     int unusual = PyTuple_CheckExact(interrupts) ? PyTuple_GET_SIZE(interrupts) > 0 : 1;
     Py_DECREF(interrupts);
     if (!unusual) {
-        int alone = holds(registered, &registration.reader, Py_None);
-        unusual = alone < 0 ? -1 : !alone;
-    }
-    if (!unusual) {
         int edge_triggered = holds(registered, &registration.arm, Py_None);
         unusual = edge_triggered < 0 ? -1 : !edge_triggered;
     }
     return unusual;
 }
 
+/* The reader's waiter, for *greenlet*: that of its last wait or a new one. NULL without an exception if another
+   greenlet waits there. */
+static PyObject *
+get_reader(PyObject *registered, PyObject *greenlet, PyObject *home)
+{
+    PyObject *reader = get(registered, &registration.reader);
+    if (!reader) {
+        return NULL;
+    }
+    if (Py_IS_TYPE(reader, waiter.type)) {
+        int unclaimed = holds(reader, &waiter.state, waiting);
+        int own = unclaimed ? 0 : holds(reader, &waiter.greenlet, greenlet);
+        if (own > 0) {
+            own = set(reader, &waiter.state, waiting) < 0 ? -1 : 1;
+        }
+        if (own > 0) {
+            return reader;
+        }
+        if (unclaimed || own < 0) {
+            Py_DECREF(reader);
+            return NULL;
+        }
+    }
+    Py_DECREF(reader);
+    reader = make_waiter(greenlet, home);
+    if (reader && set(registered, &registration.reader, reader) < 0) {
+        Py_CLEAR(reader);
+    }
+    return reader;
+}
+
 int
 park(PyObject *registered, PyObject *greenlet, PyObject *home)
 {
+    PyObject *parked = NULL;
     int unusual = is_unusual_wait(registered, greenlet);
+    if (!unusual) {
+        parked = get_reader(registered, greenlet, home);
+        unusual = parked ? 0 : PyErr_Occurred() ? -1 : 1;
+    }
     if (unusual) {
-        return unusual < 0 ? -1 : done(PyObject_CallMethodNoArgs(registered, str_wait_read));
+        return unusual < 0 ? -1 : done(PyObject_CallMethodOneArg(registered, str_wait_read, greenlet));
     }
-    PyObject *ready = get(home, &hub.ready), *parked = ready ? make_waiter(greenlet, home) : NULL;
+    PyObject *ready = get(home, &hub.ready);
+    long state = WAITING;
     int status = -1;
-    if (parked && set(registered, &registration.reader, parked) == 0) {
-        long state = WAITING;
-        if (set(greenlet, &carrier.credit, full_credit) == 0 &&
-            switch_until_claimed(greenlet, parked, ready, &state) == 0) {
-            status = state == WOKEN ? raise_if_closed(registered)
-                                    : done(PyObject_CallMethodNoArgs(parked, str_outcome));
-        }
-        if (status < 0) {
-            leave(registered, parked);
-        }
+    if (ready && set(greenlet, &carrier.credit, full_credit) == 0 &&
+        switch_until_claimed(greenlet, parked, ready, &state) == 0) {
+        status = state == WOKEN ? raise_if_closed(registered) : done(PyObject_CallMethodNoArgs(parked, str_outcome));
     }
-    Py_XDECREF(parked);
     Py_XDECREF(ready);
+    Py_DECREF(parked);
     return status;
 }
 
@@ -191,21 +204,19 @@ wake(PyObject *registered, const Slot *slot, PyObject *ready)
         Py_XDECREF(parked);
         return parked ? 0 : -1;
     }
-    int status = set(registered, slot, Py_None);
-    if (status == 0 && !Py_IS_TYPE(parked, waiter.type)) {
-        status = done(PyObject_CallMethodNoArgs(parked, str_wake));
+    if (!Py_IS_TYPE(parked, waiter.type)) {
+        PyErr_Format(PyExc_TypeError, "not a Waiter: %R", parked);
+        Py_DECREF(parked);
+        return -1;
     }
-    else if (status == 0) {
-        int unclaimed = holds(parked, &waiter.state, waiting);
-        if (unclaimed > 0) {
-            PyObject *greenlet = get(parked, &waiter.greenlet);
-            unclaimed = greenlet ? set(parked, &waiter.state, woken) : -1;
-            if (unclaimed == 0) {
-                unclaimed = done(PyObject_CallMethodOneArg(ready, str_append, greenlet));
-            }
-            Py_XDECREF(greenlet);
+    int status = holds(parked, &waiter.state, waiting);
+    if (status > 0) {
+        PyObject *greenlet = get(parked, &waiter.greenlet);
+        status = greenlet ? set(parked, &waiter.state, woken) : -1;
+        if (status == 0) {
+            status = done(PyObject_CallMethodOneArg(ready, str_append, greenlet));
         }
-        status = unclaimed < 0 ? -1 : 0;
+        Py_XDECREF(greenlet);
     }
     Py_DECREF(parked);
     return status;
@@ -235,9 +246,8 @@ PyObject *
 connect_waiter(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     static const Name names[] = {
-        {&str_append, "append"},   {&str_appendleft, "appendleft"}, {&str_leave, "leave"},
-        {&str_outcome, "outcome"}, {&str_popleft, "popleft"},       {&str_switch, "switch"},
-        {&str_wait_read, "wait_read"}, {&str_wake, "wake"},
+        {&str_append, "append"},   {&str_appendleft, "appendleft"}, {&str_outcome, "outcome"},
+        {&str_popleft, "popleft"}, {&str_switch, "switch"},         {&str_wait_read, "wait_read"},
     };
     if (check_types("connect_waiter", args, nargs, 7, 5) < 0 || intern_names(names, LENGTH(names)) < 0 ||
         find_greenlet() < 0 || find_slots(args[0], SLOTS(carrier.credit, carrier.waiter)) < 0 ||

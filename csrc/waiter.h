@@ -26,7 +26,7 @@ extern struct hub_slots {
    no timeout. Raises what ends the wait. */
 int park(PyObject *registered, PyObject *greenlet, PyObject *home);
 
-/* Take the waiter out of *slot* of *registered* and wake it: append its greenlet to *ready*. None is there: nothing. */
+/* Wake the waiter in *slot* of *registered*, if one waits there: append its greenlet to *ready*. */
 int wake(PyObject *registered, const Slot *slot, PyObject *ready);
 
 /* Count one operation of *greenlet*, the calling one, a carrier. It yields when the budget is used up, and that raises

@@ -33,7 +33,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from ._core.current import cannot_park
+from ._core.current import cannot_park, current_greenlet
 from ._core.descriptor import Descriptor
 from ._core.pollers.events import IN, OUT
 from .lock import RLock
@@ -81,9 +81,9 @@ class FileIO(_Owning, io.FileIO):
     def _wait(self, bits: int) -> None:
         registration = self._descriptor.registration()  # type: ignore[union-attr]
         if bits == IN:
-            registration.wait_read()
+            registration.wait_read(current_greenlet())
         else:
-            registration.wait_write()
+            registration.wait_write(current_greenlet())
 
     def _take_kept(self, size: int) -> bytes:
         try:

@@ -256,7 +256,7 @@ class _Watched:
         return self._kernel.fileno()  # type: ignore[no-any-return]
 
     def _park(self, remaining: float | None) -> None:
-        self._descriptor.registration().wait_read(remaining)
+        self._descriptor.registration().wait_read(_current_greenlet(), remaining)
 
 
 if hasattr(_standard, "epoll"):

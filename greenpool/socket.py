@@ -178,14 +178,14 @@ class socket(_base):  # type: ignore[no-redef]
 
     def _park_read(self, registration: _Registration, deadline: float | None) -> bool:
         if deadline is None:
-            return registration.wait_read()
-        return registration.wait_read(deadline - _monotonic())
+            return registration.wait_read(_getcurrent())
+        return registration.wait_read(_getcurrent(), deadline - _monotonic())
 
     def _park_write(self, deadline: float | None) -> bool:
         registration = self._current_registration() or self._register()
         if deadline is None:
-            return registration.wait_write()
-        return registration.wait_write(deadline - _monotonic())
+            return registration.wait_write(_getcurrent())
+        return registration.wait_write(_getcurrent(), deadline - _monotonic())
 
     def _receive(self, asked: int, flags: int, operation: _Callable[..., _Any], *args: _Any) -> _Any:
         """Carry out *operation*, which reads with these *flags*.
@@ -263,7 +263,7 @@ class socket(_base):  # type: ignore[no-redef]
         if not registration.readable:
             if not 0 < bufsize <= _maxsize:
                 return _base_recv(self, bufsize)
-            registration.wait_read()
+            registration.wait_read(greenlet)
         elif greenlet.credit > 0:
             greenlet.credit -= 1
         else:
@@ -282,7 +282,7 @@ class socket(_base):  # type: ignore[no-redef]
                 raise OSError(_errno.EBADF, _os.strerror(_errno.EBADF))
             registration.readable = False
             registration.hung_up = False
-            registration.wait_read()
+            registration.wait_read(greenlet)
 
     def recv_into(self, buffer: _Buffer, nbytes: int = 0, flags: int = 0) -> int:
         view = memoryview(buffer)

@@ -140,14 +140,15 @@ def wait_descriptor(fd: int, bits: int, timeout: float | None) -> bool:
     """
     if ready_now(fd, bits):
         return True
-    hub: HubState = current_greenlet().hub
+    greenlet = current_greenlet()
+    hub: HubState = greenlet.hub
     deadline = None if timeout is None else monotonic() + timeout
     while True:
         # Anew each time: another greenlet, woken together with this one, may have let the registration go.
         registration = _registration_of_number(hub, fd)
         wait = registration.wait_read if bits & IN else registration.wait_write
         try:
-            if not wait(None if deadline is None else deadline - monotonic()):
+            if not wait(greenlet, None if deadline is None else deadline - monotonic()):
                 # Maybe it came in time, and the hub was too busy to look.
                 return ready_now(fd, bits)
         finally:
@@ -189,7 +190,7 @@ def wait_any(wanted: Iterable[tuple[int, int]], timeout: float | None) -> bool:
         return waiter.park(timeout)
     finally:
         for registration in registrations:
-            registration.leave(waiter)
+            registration.leave_crowd(waiter)
             _let_go(registration)
 
 
@@ -199,8 +200,7 @@ def _let_go(registration: Registration) -> None:
     if (
         hub is not None
         and not registration.owners
-        and registration.reader is registration.writer is None
-        and not registration.crowd
+        and not registration.waiters()
         and hub.registrations.get(registration.fd) is registration
     ):
         hub.registrations.pop(registration.fd, None)  # as in Registration.close

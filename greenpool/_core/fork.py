@@ -28,7 +28,7 @@ from .registration import Registration
 from .state import HubState
 from .task import renew_task_locks
 from .thread_end import stop
-from .waiter import WAITING, abandon
+from .waiter import ABANDONED, WAITING, abandon
 
 Hook = Callable[[], object]
 
@@ -191,7 +191,9 @@ def _inherit_registration(hub: HubState, registration: Registration, survivors: 
     """
     for waiter in registration.waiters():
         if waiter.greenlet not in survivors:
-            registration.leave(waiter)
+            # A raw greenlet, which the hub does not know.
+            waiter.state = ABANDONED
+            registration.leave_crowd(waiter)
     if not registration.waiters():
         del hub.registrations[registration.fd]
         registration.forget()

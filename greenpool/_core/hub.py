@@ -202,11 +202,6 @@ class Hub(HubState):
                     offer_gil(self)
                 return
         timeout = None if deadline is None else min(max(0.0, deadline - monotonic()), LONGEST_POLL)
-        self._sleep(timeout)
-
-    def _sleep(self, timeout: float | None) -> None:
-        """Block in the poller for *timeout* seconds, or until an event or a post; then take in what came."""
-        inbox = self.inbox
         # A plain thread's hub that only another thread can wake looks from time to time whether one still
         # can.
         watchful = timeout is None and self.main is not None
@@ -214,7 +209,7 @@ class Hub(HubState):
             timeout = self.patience
         if not inbox.may_sleep():
             return
-        if self.ready:
+        if ready:
             # A signal handler came just before it would have found the hub asleep.
             inbox.awake()
             return
@@ -261,15 +256,12 @@ class Hub(HubState):
             if mask & READ:
                 registration.readable = True
                 reader = registration.reader
-                if reader is not None:
-                    registration.reader = None
+                if reader is not None and not reader.state:
                     # Waiter.wake without its calls: every request that a server answers comes through here.
-                    if not reader.state:
-                        reader.state = WOKEN
-                        ready.append(reader.greenlet)
+                    reader.state = WOKEN
+                    ready.append(reader.greenlet)
             writer = registration.writer
             if writer is not None and mask & WRITE:
-                registration.writer = None
                 writer.wake()
             if mask & RARE:
                 registration.hung_up = True

@@ -13,7 +13,7 @@ import pytest
 
 import greenpool
 from greenpool import GreenletExit, Timeout, socket
-from greenpool._core.current import current_hub
+from greenpool._core.current import current_greenlet, current_hub
 from greenpool._core.descriptor import Descriptor, wait_any, wait_descriptor
 from greenpool._core.pollers import Poller, make_poller
 from greenpool._core.pollers.events import ERR, HUP, IN, OUT, PRI, RDHUP, READ, WRITE
@@ -92,7 +92,7 @@ def test_registering_races_with_close(fast_switching: None) -> None:
 def test_what_wakes_a_reader(mask: int, pipe: Pipe) -> None:
     hub = current_hub()
     registration = Descriptor(pipe[0]).registration()
-    waiting = greenpool.spawn(lambda: registration.wait_read())
+    waiting = greenpool.spawn(lambda: registration.wait_read(current_greenlet()))
     greenpool.sleep(0)
     hub.call_soon(hub._dispatch, [(pipe[0], mask)])
     assert waiting.get() is True
@@ -107,7 +107,7 @@ def test_what_wakes_a_writer(mask: int, pipe: Pipe) -> None:
     hub = current_hub()
     fill(pipe[1])
     registration = Descriptor(pipe[1]).registration()
-    waiting = greenpool.spawn(lambda: registration.wait_write())
+    waiting = greenpool.spawn(lambda: registration.wait_write(current_greenlet()))
     greenpool.sleep(0)
     hub.call_soon(hub._dispatch, [(pipe[1], mask)])
     assert waiting.get() is True
@@ -118,7 +118,7 @@ def test_what_wakes_a_writer(mask: int, pipe: Pipe) -> None:
 def test_a_reader_is_not_woken_by_room_to_write(pipe: Pipe) -> None:
     hub = current_hub()
     registration = Descriptor(pipe[0]).registration()
-    waiting = greenpool.spawn(lambda: registration.wait_read(0.01))
+    waiting = greenpool.spawn(lambda: registration.wait_read(current_greenlet(), 0.01))
     greenpool.sleep(0)
     hub.call_soon(hub._dispatch, [(pipe[0], OUT)])
     assert waiting.get() is False
@@ -204,13 +204,13 @@ def test_an_event_and_a_kill_in_one_pass(pipe: Pipe) -> None:
 def test_an_event_and_a_timeout_in_one_pass(pipe: Pipe) -> None:
     hub = current_hub()
     registration = Descriptor(pipe[0]).registration()
-    waiting = greenpool.spawn(lambda: registration.wait_read(0.001))
+    waiting = greenpool.spawn(lambda: registration.wait_read(current_greenlet(), 0.001))
     greenpool.sleep(0)
     hub.call_soon(hub._dispatch, [(pipe[0], IN)])
     assert waiting.get() is True
     greenpool.sleep(0.002)
     assert len(registration.__repr__()) > 0
-    assert registration.reader is None
+    assert not registration.waiters()
     hub.poller.unregister(pipe[0])
     registration.close()
 
@@ -219,7 +219,7 @@ def test_an_event_and_a_timeout_in_one_pass(pipe: Pipe) -> None:
 def test_close_wakes_with_ebadf(pipe: Pipe, from_other_thread: bool) -> None:
     descriptor = Descriptor(pipe[0])
     registration = descriptor.registration()
-    waiting = [greenpool.spawn(lambda: registration.wait_read()) for _ in range(3)]
+    waiting = [greenpool.spawn(lambda: registration.wait_read(current_greenlet())) for _ in range(3)]
     for greenlet in waiting:
         greenlet.quiet = True
     greenpool.sleep(0)
@@ -257,7 +257,7 @@ def runtime(request: pytest.FixtureRequest) -> Iterator[greenpool.Runtime]:
 
 def parked(wait: Callable[..., bool]) -> greenpool.Greenlet:
     """A greenlet that waits, for 20 seconds at most."""
-    waiting = greenpool.spawn(lambda: wait(20))
+    waiting = greenpool.spawn(lambda: wait(current_greenlet(), 20))
     greenpool.sleep(0)
     return waiting
 
@@ -315,7 +315,7 @@ def test_one_of_several_owners_is_closed_on_another_thread(
         runtime.spawn(one.registration).get()
         registration = runtime.spawn(other.registration).get()
         for wake in (lambda: on_new_thread(one.close), lambda: theirs.send(b"x")):
-            reader = runtime.spawn(lambda: registration.wait_read(20))
+            reader = runtime.spawn(lambda: registration.wait_read(current_greenlet(), 20))
             while registration.reader is None:
                 greenpool.sleep(0)
             wake()
@@ -391,7 +391,7 @@ def test_closed_by_a_signal_handler_while_a_crowd_is_woken(pipe: Pipe) -> None:
 
 def wait_in_crowd(registration: Registration) -> int | None:
     try:
-        registration.wait_read()
+        registration.wait_read(current_greenlet())
     except OSError as error:
         # Who is woken twice would come through here.
         greenpool.sleep(0.001)
