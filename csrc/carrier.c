@@ -114,7 +114,7 @@ const char connect_carrier_doc[] = PyDoc_STR(
 PyObject *
 connect_carrier(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
-    if (check_types("connect_carrier", args, nargs, 1, 1) < 0) {
+    if (check_arguments("connect_carrier", args, nargs, "C") < 0) {
         return NULL;
     }
     if (Py_Version >= 0x030F0000) {

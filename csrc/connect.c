@@ -25,16 +25,24 @@ find_greenlet(void)
 }
 
 int
-check_types(const char *function, PyObject *const *args, Py_ssize_t nargs, Py_ssize_t wanted, Py_ssize_t types)
+check_arguments(const char *function, PyObject *const *args, Py_ssize_t nargs, const char *kinds)
 {
+    Py_ssize_t wanted = (Py_ssize_t)strlen(kinds);
     if (nargs != wanted) {
         PyErr_Format(PyExc_TypeError, "%s expected %zd arguments, got %zd", function, wanted, nargs);
         return -1;
     }
     for (Py_ssize_t i = 0; i < nargs; i++) {
-        if (i < types ? !PyType_Check(args[i]) : !PyFunction_Check(args[i])) {
+        PyObject *argument = args[i];
+        int right = kinds[i] == 'C'   ? PyType_Check(argument)
+                    : kinds[i] == 'F' ? PyFunction_Check(argument)
+                                      : PyLong_Check(argument);
+        if (!right) {
             PyErr_Format(PyExc_TypeError, "%s: argument %zd must be a %s, not %R", function, i + 1,
-                         i < types ? "class" : "Python function", args[i]);
+                         kinds[i] == 'C'   ? "class"
+                         : kinds[i] == 'F' ? "Python function"
+                                           : "number",
+                         argument);
             return -1;
         }
     }

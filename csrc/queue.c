@@ -143,7 +143,7 @@ PyObject *
 connect_queue(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     static const Name names[] = {{&str_settle, "_settle"}};
-    if (check_types("connect_queue", args, nargs, 2, 2) < 0 || intern_names(names, LENGTH(names)) < 0 ||
+    if (check_arguments("connect_queue", args, nargs, "CC") < 0 || intern_names(names, LENGTH(names)) < 0 ||
         find_slots(args[0], SLOTS(queue.gate, queue.uncounted)) < 0) {
         return NULL;
     }

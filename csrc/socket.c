@@ -249,7 +249,7 @@ const char connect_socket_doc[] = PyDoc_STR(
 PyObject *
 connect_socket(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
-    if (check_types("connect_socket", args, nargs, 3, 1) < 0 ||
+    if (check_arguments("connect_socket", args, nargs, "CFF") < 0 ||
         find_slots(args[0], SLOTS(socket_.drains, socket_.timeout)) < 0) {
         return NULL;
     }

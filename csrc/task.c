@@ -221,7 +221,7 @@ PyObject *
 connect_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     static const Name names[] = {{&str_call_links, "_call_links"}, {&str_take_in_next, "take_in_next"}};
-    if (check_types("connect_task", args, nargs, 4, 4) < 0 || intern_names(names, LENGTH(names)) < 0 ||
+    if (check_arguments("connect_task", args, nargs, "CCCC") < 0 || intern_names(names, LENGTH(names)) < 0 ||
         find_slots(args[0], SLOTS(task.args, task.quiet)) < 0 ||
         find_slots(args[1], SLOTS(hub.inbox, hub.stopping)) < 0 ||
         find_slots(args[2], SLOTS(inbox_queue, inbox_queue)) < 0) {
@@ -253,7 +253,7 @@ PyObject *
 connect_spawn(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     static const Name names[] = {{&str_append, "append"}, {&str_hub, "hub"}, {&str_placement, "placement"}};
-    if (check_types("connect_spawn", args, nargs, 4, 3) < 0 || intern_names(names, LENGTH(names)) < 0 ||
+    if (check_arguments("connect_spawn", args, nargs, "CCCF") < 0 || intern_names(names, LENGTH(names)) < 0 ||
         take_documentation(&spawn_definition, "(function, /, *args, **kwargs)", args[3]) < 0 ||
         find_slots(args[1], SLOTS(carrier.hub, carrier.placement)) < 0) {
         return NULL;

@@ -30,7 +30,7 @@ struct hub_slots hub = {NULL, {"ready", 0}, {"registrations", 0}};
 
 static PyTypeObject *task_type;
 
-/* Python functions, and an int that is stored often. */
+/* Python functions, and the budget after a wait. */
 static PyObject *switch_twin, *yield_now, *full_credit;
 
 static PyObject *str_append, *str_appendleft, *str_popleft, *str_switch, *str_wait_read;
@@ -168,8 +168,8 @@ spend_budget(PyObject *greenlet)
 }
 
 const char connect_waiter_doc[] = PyDoc_STR(
-"connect_waiter($module, Carrier, Registration, Hub, Task, switch_to_next, yield_now, /)\n--\n\n"
-"Take note of the classes and functions. Called once, before the other connect functions and before there is a hub.");
+"connect_waiter($module, Carrier, Registration, Hub, Task, switch_to_next, yield_now, credit, /)\n--\n\n"
+"Take note of the classes, the functions and the full budget. Called once, before the other connect functions and before there is a hub.");
 
 PyObject *
 connect_waiter(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
@@ -178,22 +178,18 @@ connect_waiter(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t na
         {&str_append, "append"}, {&str_appendleft, "appendleft"}, {&str_popleft, "popleft"},
         {&str_switch, "switch"}, {&str_wait_read, "wait_read"},
     };
-    if (check_types("connect_waiter", args, nargs, 6, 4) < 0 || intern_names(names, LENGTH(names)) < 0 ||
+    if (check_arguments("connect_waiter", args, nargs, "CCCCFFI") < 0 || intern_names(names, LENGTH(names)) < 0 ||
         find_greenlet() < 0 || find_slots(args[0], SLOTS(carrier.credit, carrier.waiter)) < 0 ||
         find_slots(args[1], SLOTS(registration.arm, registration.writer)) < 0 ||
         find_slots(args[2], SLOTS(hub.ready, hub.registrations)) < 0) {
         return NULL;
     }
-    PyObject *credit = PyLong_FromLong(128);
-    if (!credit) {
-        return NULL;
-    }
-    Py_XSETREF(full_credit, credit);
     keep_type(&carrier.type, args[0]);
     keep_type(&registration.type, args[1]);
     keep_type(&hub.type, args[2]);
     keep_type(&task_type, args[3]);
     keep(&switch_twin, args[4]);
     keep(&yield_now, args[5]);
+    keep(&full_credit, args[6]);
     Py_RETURN_NONE;
 }

@@ -791,6 +791,6 @@ def _switch_to_next(ready: deque[Any]) -> None:
 
 
 if speedups is not None:
-    speedups.connect_waiter(Carrier, Registration, Hub, Task, _switch_to_next, yield_now)
-    replace_twins(Hub, speedups.connect_hub(Hub))
+    speedups.connect_waiter(Carrier, Registration, Hub, Task, _switch_to_next, yield_now, CREDIT)
+    replace_twins(Hub, speedups.connect_hub(Hub, READ, WRITE, RARE))
     replace_twins(Task, speedups.connect_task(Task, Hub, Inbox, deque))
