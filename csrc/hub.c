@@ -85,7 +85,7 @@ static Method hub_methods[] = {{{"_dispatch", hub_dispatch, METH_O, NULL}, "($se
 
 const char connect_hub_doc[] = PyDoc_STR(
 "connect_hub($module, Hub, read, write, rare, /)\n--\n\n"
-"Take note of the masks of events; return the methods for Hub. Called once, after connect_waiter and before there is a hub.");
+"Take note of the masks of events. Returns the methods for Hub. Called once, after connect_waiter.");
 
 PyObject *
 connect_hub(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)

@@ -244,7 +244,7 @@ static Method socket_methods[] = {
 
 const char connect_socket_doc[] = PyDoc_STR(
 "connect_socket($module, socket, spend, send_rest, /)\n--\n\n"
-"Take note of the class; return the methods for it. Called once, after connect_waiter.");
+"Take note of the class. Returns the methods for it. Called once, after connect_waiter.");
 
 PyObject *
 connect_socket(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)

@@ -169,7 +169,7 @@ spend_budget(PyObject *greenlet)
 
 const char connect_waiter_doc[] = PyDoc_STR(
 "connect_waiter($module, Carrier, Registration, Hub, Task, switch_to_next, yield_now, credit, /)\n--\n\n"
-"Take note of the classes, the functions and the full budget. Called once, before the other connect functions and before there is a hub.");
+"Take note of the classes, the functions and the full budget. Called once, before there is a hub.");
 
 PyObject *
 connect_waiter(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
