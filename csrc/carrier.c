@@ -1,31 +1,30 @@
-/* greenpool._speedups: a small first piece of frame stack for each carrier.
+/* greenpool._speedups: a small first chunk of frame stack for each carrier.
 
-The Python frames of a greenlet lie in chunks of 16 KiB, which CPython maps one at a time: so of the memory of a
-parked greenlet a page, 4 KiB, is the beginning of its first chunk, hardly used. A carrier therefore begins with
-a chunk of FIRST_CHUNK bytes from malloc, which holds the frames of a few nested calls; what is called deeper
-goes, as ever, to a chunk of CPython's. Small chunks also do not all begin at the same offset of a page, where
-their first frames would compete for the same few lines of the caches.
+The Python frames of a greenlet lie in chunks of 16 KiB, which CPython maps one at a time. So one page, 4 KiB, of each
+parked greenlet's memory is the hardly used beginning of its first chunk. A carrier therefore begins with a chunk of
+FIRST_CHUNK bytes from malloc, which holds the frames of a few nested calls. The frames of deeper calls go to chunks of
+CPython's, as usual. There is a second gain: chunks that CPython maps all begin at the same offset of a page, where
+their first frames compete for the same few cache lines.
 
-*What CPython does with chunks* (push_chunk and _PyThreadState_PopFrame in pystate.c): where a frame does not fit, it
-maps a new chunk, which it links to the one before and unmaps when that frame returns. The first chunk is never
-unmapped by that, because no frame begins at its first place. greenlet swaps the three fields of the thread's state
-when it switches, begins a greenlet with none, and lets go of the chunks of one that has died. So it is from CPython
-3.11 to 3.14; later ones are left alone.
+*How CPython uses chunks* (push_chunk and _PyThreadState_PopFrame in pystate.c): when a frame does not fit, CPython maps
+a new chunk, links it to the one before, and unmaps it when that frame returns. It never unmaps the first chunk that
+way, because no frame begins at its first place. greenlet swaps the three fields of the thread's state when it switches,
+begins a greenlet without a chunk, and frees the chunks of a greenlet that has died. This is so from CPython 3.11 to
+3.14. Later versions are left alone.
 
-*The arena allocator* is what chunks are mapped by (PyObject_SetArenaAllocator). Ours stands in front of it, for
-two reasons. Where a call in a loop just does not fit, each turn would map and unmap a chunk and fault its page in,
-which takes 11 microseconds: so some are kept, and it takes 30 nanoseconds. And whoever lets go of the first chunk of
-a carrier that will never run again (greenlet, or CPython for a thread that dies with the interpreter) takes it for
-a mapped one.
+*The arena allocator* (PyObject_SetArenaAllocator) maps the chunks. Ours stands in front of it, for two reasons. When a
+call in a loop just does not fit, each turn would map and unmap a chunk and fault its page in, which takes 11
+microseconds. Keeping some spare chunks makes that 30 nanoseconds. And when a carrier will never run again, greenlet, or
+CPython at the end of a thread, frees its first chunk as if it were mapped.
 
-*Threads.* A chunk belongs to the thread that runs its greenlet; the spare ones are exchanged atomically. */
+*Threads.* A chunk belongs to the thread that runs its greenlet. The spare chunks are exchanged atomically. */
 
 #include "connect.h"
 #include "module.h"
 
 #include <stdatomic.h>
 
-/* About seven calls; with its header, a block of 1.5 KiB for malloc. No chunk of CPython's, and no arena, is as
+/* Room for about seven calls. With malloc's header it is a block of 1.5 KiB. No chunk of CPython's, and no arena, is as
    small. */
 #define FIRST_CHUNK (1536 - 8)
 
@@ -37,9 +36,9 @@ static PyObjectArenaAllocator mapping;
 static _Atomic(void *) spare[SPARE_CHUNKS];
 static PyObject *run_twin;
 
-/* Where a thread begins to look: so that threads seldom meet. The identifiers of threads differ in few of their bits,
-   hence the multiplication. (The address of a thread-local variable would do, too, but every thread of the process
-   would get its copy of all that this module has of that kind, 64 KiB.) */
+/* The place where a thread begins to look, so that threads seldom meet. The identifiers of threads differ in few bits
+   only, which the multiplication spreads. (The address of a thread-local variable would do as well. But then every
+   thread of the process would get a copy of all thread-local variables of this module, 64 KiB.) */
 static size_t
 favourite(void)
 {
@@ -84,18 +83,18 @@ carrier_run(PyObject *carrier, PyObject *Py_UNUSED(none))
     PyThreadState *state = PyThreadState_Get();
     _PyStackChunk *chunk = state->datastack_chunk ? NULL : PyMem_RawMalloc(FIRST_CHUNK);
     if (!chunk) {
-        /* Called by hand, traced by a function in Python, or out of memory. */
+        /* Somebody has called it by hand, a function in Python traces it, or there is no memory. */
         return PyObject_CallOneArg(run_twin, carrier);
     }
     chunk->previous = NULL;
     chunk->size = FIRST_CHUNK;
     chunk->top = 0;
     state->datastack_chunk = chunk;
-    /* The first place stays free: who finds a frame there unmaps the chunk when it returns. */
+    /* The first place stays free, because CPython unmaps a chunk when the frame at its first place returns. */
     state->datastack_top = &chunk->data[1];
     state->datastack_limit = (PyObject **)((char *)chunk + FIRST_CHUNK);
     PyObject *result = PyObject_CallOneArg(run_twin, carrier);
-    /* Every frame has returned; what greenlet still does with this one may push a chunk of CPython's. */
+    /* Every frame has returned. greenlet still uses this one afterwards, which may push a chunk of CPython's. */
     state = PyThreadState_Get();
     if (state->datastack_chunk == chunk) {
         state->datastack_chunk = NULL;
@@ -109,12 +108,12 @@ static Method carrier_methods[] = {{{"run", carrier_run, METH_NOARGS, NULL}, "($
 
 const char connect_carrier_doc[] = PyDoc_STR(
 "connect_carrier($module, Carrier, /)\n--\n\n"
-"Take note of the class; return the methods for it. Called once, before there is a carrier.");
+"Take note of the class. Returns the methods for it. Called once, before there is a carrier.");
 
 PyObject *
 connect_carrier(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
-    if (check_types("connect_carrier", args, nargs, 1, 1) < 0) {
+    if (check_arguments("connect_carrier", args, nargs, "C") < 0) {
         return NULL;
     }
     if (Py_Version >= 0x030F0000) {

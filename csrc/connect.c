@@ -1,4 +1,5 @@
-/* greenpool._speedups: how the Python classes and the methods in C find each other, when they are imported. */
+/* greenpool._speedups: how the classes of Python and their methods in C find each other, when the modules are imported.
+*/
 
 #include "connect.h"
 
@@ -7,8 +8,8 @@
 PyObject *(*greenlet_getcurrent)(void);
 PyObject *(*greenlet_switch)(PyObject *greenlet, PyObject *args, PyObject *kwargs);
 
-/* The numbers that greenlet's header has given them since the first release with one. They are taken from the
-   capsule, because the header is not there when a wheel is built. */
+/* The indices of the two functions in greenlet's capsule. greenlet's header has had these numbers since its first
+   release, but it is not there when a wheel is built. */
 enum { GET_CURRENT = 4, SWITCH = 6 };
 
 int
@@ -18,23 +19,31 @@ find_greenlet(void)
     if (!api) {
         return -1;
     }
-    /* ISO C has no conversion between the two kinds of pointers. */
+    /* ISO C does not convert between pointers to objects and pointers to functions. */
     memcpy(&greenlet_getcurrent, &api[GET_CURRENT], sizeof(api[0]));
     memcpy(&greenlet_switch, &api[SWITCH], sizeof(api[0]));
     return 0;
 }
 
 int
-check_types(const char *function, PyObject *const *args, Py_ssize_t nargs, Py_ssize_t wanted, Py_ssize_t types)
+check_arguments(const char *function, PyObject *const *args, Py_ssize_t nargs, const char *kinds)
 {
+    Py_ssize_t wanted = (Py_ssize_t)strlen(kinds);
     if (nargs != wanted) {
         PyErr_Format(PyExc_TypeError, "%s expected %zd arguments, got %zd", function, wanted, nargs);
         return -1;
     }
     for (Py_ssize_t i = 0; i < nargs; i++) {
-        if (i < types ? !PyType_Check(args[i]) : !PyFunction_Check(args[i])) {
+        PyObject *argument = args[i];
+        int right = kinds[i] == 'C'   ? PyType_Check(argument)
+                    : kinds[i] == 'F' ? PyFunction_Check(argument)
+                                      : PyLong_Check(argument);
+        if (!right) {
             PyErr_Format(PyExc_TypeError, "%s: argument %zd must be a %s, not %R", function, i + 1,
-                         i < types ? "class" : "Python function", args[i]);
+                         kinds[i] == 'C'   ? "class"
+                         : kinds[i] == 'F' ? "Python function"
+                                           : "number",
+                         argument);
             return -1;
         }
     }
@@ -97,7 +106,7 @@ take_documentation(PyMethodDef *definition, const char *signature, PyObject *twi
     PyObject *text = PyUnicode_FromFormat(there ? "%s%s\n--\n\n%S" : "%s%s\n--\n\n", definition->ml_name, signature,
                                           documentation);
     Py_DECREF(documentation);
-    /* The text is never given back: the definition points into it. */
+    /* The text is never freed, because the definition points into it. */
     return text && (definition->ml_doc = PyUnicode_AsUTF8(text)) ? 0 : -1;
 }
 

@@ -35,8 +35,8 @@ extern PyObject *(*greenlet_getcurrent)(void);
 extern PyObject *(*greenlet_switch)(PyObject *greenlet, PyObject *args, PyObject *kwargs);
 int find_greenlet(void);
 
-/* Check that there are *wanted* arguments: *types* classes, then Python functions. */
-int check_types(const char *function, PyObject *const *args, Py_ssize_t nargs, Py_ssize_t wanted, Py_ssize_t types);
+/* Check the arguments. *kinds* has a letter for each: C for a class, F for a Python function, I for an int. */
+int check_arguments(const char *function, PyObject *const *args, Py_ssize_t nargs, const char *kinds);
 
 /* Find the slots of an array that ends at *end*. */
 int find_slots(PyObject *type, Slot *slot, const Slot *end);

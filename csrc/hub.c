@@ -6,12 +6,8 @@ Its twin in _core/hub.py defines what it does. Change both. */
 #include "slots.h"
 #include "waiter.h"
 
-enum {
-    /* As in descriptor.py. */
-    READ = 0x001 | 0x002 | 0x008 | 0x010 | 0x2000,
-    WRITE = 0x004 | 0x008 | 0x010,
-    RARE = 0x002 | 0x008 | 0x010 | 0x2000,
-};
+/* The constants READ, WRITE and RARE of _core/descriptor.py. */
+static long read_mask, write_mask, rare_mask;
 
 static PyObject *str_wake_crowd;
 
@@ -22,14 +18,14 @@ dispatch_event(PyObject *registered, PyObject *events, PyObject *ready)
     if (mask == -1 && PyErr_Occurred()) {
         return -1;
     }
-    if (mask & READ && (set(registered, &registration.readable, Py_True) < 0 ||
-                        wake(registered, &registration.reader, ready) < 0)) {
+    if (mask & read_mask && (set(registered, &registration.readable, Py_True) < 0 ||
+                             wake(registered, &registration.reader, ready) < 0)) {
         return -1;
     }
-    if (mask & WRITE && wake(registered, &registration.writer, ready) < 0) {
+    if (mask & write_mask && wake(registered, &registration.writer, ready) < 0) {
         return -1;
     }
-    if (mask & RARE && set(registered, &registration.hung_up, Py_True) < 0) {
+    if (mask & rare_mask && set(registered, &registration.hung_up, Py_True) < 0) {
         return -1;
     }
     int alone = holds(registered, &registration.crowd, Py_None);
@@ -88,14 +84,20 @@ hub_dispatch(PyObject *self, PyObject *events)
 static Method hub_methods[] = {{{"_dispatch", hub_dispatch, METH_O, NULL}, "($self, events, /)", NULL}};
 
 const char connect_hub_doc[] = PyDoc_STR(
-"connect_hub($module, Hub, /)\n--\n\n"
-"Return the methods for Hub. Called once, after connect_waiter and before there is a hub.");
+"connect_hub($module, Hub, read, write, rare, /)\n--\n\n"
+"Take note of the masks of events. Returns the methods for Hub. Called once, after connect_waiter.");
 
 PyObject *
 connect_hub(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     static const Name names[] = {{&str_wake_crowd, "wake_crowd"}};
-    if (check_types("connect_hub", args, nargs, 1, 1) < 0 || intern_names(names, LENGTH(names)) < 0) {
+    if (check_arguments("connect_hub", args, nargs, "CIII") < 0 || intern_names(names, LENGTH(names)) < 0) {
+        return NULL;
+    }
+    read_mask = PyLong_AsLong(args[1]);
+    write_mask = PyLong_AsLong(args[2]);
+    rare_mask = PyLong_AsLong(args[3]);
+    if (PyErr_Occurred()) {
         return NULL;
     }
     return make_methods((PyTypeObject *)args[0], hub_methods, LENGTH(hub_methods));

@@ -1,9 +1,10 @@
-/* greenpool._speedups: SimpleQueue.put and get, where nobody waits.
+/* greenpool._speedups: SimpleQueue.put and get, while no greenlet waits.
 
-The twins in queue.py define what they do, and its head says why that takes no lock. In any other case the twin
-is called, before anything has happened: with keywords, a bound, a queue that orders its items, an empty one.
+Their twins in queue.py define what they do, and the head of queue.py says why that takes no lock. In all other cases
+(keywords, a bound, a queue that orders its items, an empty queue) the method calls its twin before anything has
+happened.
 
-*Threads.* As of the twins: any. Each step below that another thread may see is one call of a deque or list. */
+*Threads.* Any thread may call the methods. Each step that another thread may see is one call of a deque or a list. */
 
 #include "module.h"
 #include "slots.h"
@@ -15,7 +16,7 @@ static struct {
     Slot gate, items, uncounted;
 } queue = {{"_gate", 0}, {"queue", 0}, {"_uncounted", 0}};
 
-/* 1 where nobody waits and no guard is needed. */
+/* Returns 1 if nobody waits and no guard is needed, 0 if not, -1 with an exception. */
 static int
 is_gate_open(PyObject *self)
 {
@@ -28,7 +29,8 @@ is_gate_open(PyObject *self)
     return closed < 0 ? -1 : !closed;
 }
 
-/* The items of a queue with an open gate; NULL, maybe without an exception, if that is not what it is. */
+/* The items of a queue whose gate is open. NULL without an exception if the gate is closed or the items are no deque.
+   */
 static PyObject *
 get_items(PyObject *self)
 {
@@ -42,7 +44,7 @@ get_items(PyObject *self)
     return items;
 }
 
-/* Call a method of *object* that fails with IndexError where there is nothing: then NULL without an exception. */
+/* Call a *method* that raises IndexError when *object* is empty. NULL without an exception stands for that error. */
 static PyObject *
 take(PyObject *method, PyObject *object)
 {
@@ -53,7 +55,7 @@ take(PyObject *method, PyObject *object)
     return taken;
 }
 
-/* Count one put, where puts are counted: 1, 0 if none has been counted in advance, -1. */
+/* Count one put, if the queue counts them. Returns 1, 0 if no put has been counted in advance, or -1. */
 static int
 count_one(PyObject *self)
 {
@@ -73,7 +75,7 @@ count_one(PyObject *self)
     return 1;
 }
 
-/* 1 if *item* has been put, 0 if the twin is to do it, -1. */
+/* Returns 1 if *item* has been put, 0 if the twin has to do it, or -1. */
 static int
 put_openly(PyObject *self, PyObject *items, PyObject *item)
 {
@@ -86,7 +88,7 @@ put_openly(PyObject *self, PyObject *items, PyObject *item)
         return -1;
     }
 #ifdef Py_GIL_DISABLED
-    /* With the GIL nobody can have come in between. */
+    /* With the GIL no other thread can have come in between. */
     int open = is_gate_open(self);
     if (open <= 0 && (open < 0 || done(PyObject_CallMethodOneArg(self, str_settle, item)) < 0)) {
         return -1;
@@ -137,13 +139,13 @@ static Method methods[] = {
 
 const char connect_queue_doc[] = PyDoc_STR(
 "connect_queue($module, SimpleQueue, deque, /)\n--\n\n"
-"Take note of the classes; return the methods for SimpleQueue. Called once.");
+"Take note of the classes. Returns the methods for SimpleQueue. Called once.");
 
 PyObject *
 connect_queue(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     static const Name names[] = {{&str_settle, "_settle"}};
-    if (check_types("connect_queue", args, nargs, 2, 2) < 0 || intern_names(names, LENGTH(names)) < 0 ||
+    if (check_arguments("connect_queue", args, nargs, "CC") < 0 || intern_names(names, LENGTH(names)) < 0 ||
         find_slots(args[0], SLOTS(queue.gate, queue.uncounted)) < 0) {
         return NULL;
     }

@@ -1,12 +1,12 @@
-/* greenpool._speedups: what a greenlet holds while it is parked, without the GIL.
+/* greenpool._speedups: the critical sections that a greenlet gives up while it is parked, without the GIL.
 
-C code that works on an object holds its lock then, as a *critical section*: that of a buffered file that is being
-read, of a functools.cache whose function runs. CPython lets all of a thread's go when the thread waits. A greenlet
-that parks is no thread that waits: it would keep its own, and the next greenlet to touch the object would stop the
-whole hub, for ever. So they are let go of here, and taken again when it goes on.
+C code that works on an object holds that object's lock meanwhile, as a *critical section*: a buffered file while it is
+read, a functools.cache while its function runs. CPython releases all critical sections of a thread that waits. But a
+greenlet that parks is not a thread that waits. It would keep its sections, and the next greenlet to touch the object
+would stop the whole hub forever. So these functions release the sections and take them again when the greenlet goes on.
 
-That is what C code has to expect of any call that may run Python code. What parks in Python is in
-_core/sections.py; with a GIL there are no sections. */
+C code must expect that of any call that may run Python code. _core/sections.py does the same for waits in Python. With
+a GIL there are no sections. */
 
 #include "sections.h"
 
@@ -14,7 +14,7 @@ _core/sections.py; with a GIL there are no sections. */
 
 #ifdef Py_GIL_DISABLED
 
-/* Not in any header for extensions. */
+/* No header for extensions declares them. */
 extern void _PyCriticalSection_SuspendAll(PyThreadState *state);
 extern void _PyCriticalSection_Resume(PyThreadState *state);
 
@@ -25,9 +25,9 @@ leave_sections(void)
     uintptr_t held = state->critical_section;
     if (held) {
         _PyCriticalSection_SuspendAll(state);
-        /* They say now that they are suspended. */
+        /* The value now says that the sections are suspended. */
         held = state->critical_section;
-        /* Or the end of a section that is begun before the greenlet goes on would take these again. */
+        /* Otherwise the end of a section that another greenlet begins meanwhile would take these again. */
         state->critical_section = 0;
     }
     return held;
@@ -45,7 +45,7 @@ return_to_sections(uintptr_t held)
 
 const char leave_sections_doc[] = PyDoc_STR(
 "leave_sections($module, /)\n--\n\n"
-"Let go of the critical sections that this greenlet is in; returns what return_to_sections takes, 0 if there are none.");
+"Release the critical sections of this greenlet. Returns the argument for return_to_sections: 0 if there were none.");
 
 PyObject *
 speedups_leave_sections(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(no_argument))
@@ -55,7 +55,7 @@ speedups_leave_sections(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(no_argu
 
 const char return_to_sections_doc[] = PyDoc_STR(
 "return_to_sections($module, held, /)\n--\n\n"
-"Take them again: in the same greenlet, and as deep in the calls of C functions.");
+"Take the sections again, in the same greenlet and at the same depth of C calls.");
 
 PyObject *
 speedups_return_to_sections(PyObject *Py_UNUSED(module), PyObject *argument)

@@ -1,15 +1,15 @@
-/* The state of the Python classes, as the methods in C see it.
+/* Reading and writing the state of the Python classes from C.
 
-It lies in their __slots__, which are read and written at the offsets that the member descriptors give. So both
-kinds of code work on the same objects, and there is nothing to keep in step. Without the GIL, a slot that
-several threads use is as safe as an attribute is in Python code. */
+The state lies in the __slots__ of the classes. C reads and writes them at the offsets that the member descriptors give.
+So both kinds of code work on the same objects, and nothing has to be kept in step. Without the GIL, a slot that several
+threads use is as safe as an attribute is in Python code. */
 
 #ifndef GREENPOOL_SLOTS_H
 #define GREENPOOL_SLOTS_H
 
 #include "connect.h"
 
-/* For CPython 3.11; later in Python.h. */
+/* Only CPython 3.11 needs it. Later versions have it in Python.h. */
 #include <structmember.h>
 
 static inline PyMemberDef *
@@ -18,7 +18,7 @@ member_of(const Slot *slot)
     return ((PyMemberDescrObject *)slot->descriptor)->d_member;
 }
 
-/* A new reference. */
+/* Returns a new reference. */
 static inline PyObject *
 get(PyObject *object, const Slot *slot)
 {
@@ -48,14 +48,14 @@ set(PyObject *object, const Slot *slot, PyObject *value)
 #endif
 }
 
-/* Into a slot of an object that nobody else has; takes over the reference. */
+/* Fill a slot of an object that nobody else has. Takes over the reference. */
 static inline void
 initialize(PyObject *object, const Slot *slot, PyObject *value)
 {
     *(PyObject **)((char *)object + member_of(slot)->offset) = value;
 }
 
-/* 1 if the slot holds *value*, 0 if not, -1 with an exception. */
+/* Returns 1 if the slot holds *value*, 0 if not, -1 with an exception. */
 static inline int
 holds(PyObject *object, const Slot *slot, const PyObject *value)
 {

@@ -244,12 +244,12 @@ static Method socket_methods[] = {
 
 const char connect_socket_doc[] = PyDoc_STR(
 "connect_socket($module, socket, spend, send_rest, /)\n--\n\n"
-"Take note of the class; return the methods for it. Called once, after connect_waiter.");
+"Take note of the class. Returns the methods for it. Called once, after connect_waiter.");
 
 PyObject *
 connect_socket(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
-    if (check_types("connect_socket", args, nargs, 3, 1) < 0 ||
+    if (check_arguments("connect_socket", args, nargs, "CFF") < 0 ||
         find_slots(args[0], SLOTS(socket_.drains, socket_.timeout)) < 0) {
         return NULL;
     }

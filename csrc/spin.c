@@ -1,10 +1,10 @@
-/* greenpool._speedups: await_post, by which a hub spins without the GIL before it sleeps.
+/* greenpool._speedups: await_post, which spins without the GIL before a hub sleeps.
 
-The head of _core/inbox.py says when. Where there is a GIL, whoever posts still has it then, and lets go of it only when
-he waits in his turn: here, mostly. To ask for the GIL before that is to be put to sleep and woken, which spinning is to
-save. So a hub that has seen the post goes on to spin, for as long as the GIL most likely stays taken.
+The head of _core/inbox.py says when a hub spins. With a GIL the poster still holds it when we see the post, and mostly
+releases it here, when it waits in its turn. Requesting the GIL before that would put us to sleep, which spinning is
+there to avoid. So a hub that has seen the post spins on, for as long as the poster most likely keeps the GIL.
 
-*Threads.* Any, each with a queue of its own. What they share is the count of who came here. */
+*Threads.* Any thread may spin, each with a queue of its own. They share `let_go` only. */
 
 #include "module.h"
 
@@ -12,14 +12,14 @@ save. So a hub that has seen the post goes on to spin, for as long as the GIL mo
 #include <string.h>
 #include <time.h>
 
-/* From a post to the end of its poster's turn: seconds. */
+/* Seconds from a post to the end of its poster's turn. */
 #define LONGEST_TURN 20e-6
 
-/* Looks between two looks at the clock. */
+/* The queue is read this many times between two readings of the clock. */
 #define LOOKS 64
 
 #ifndef Py_GIL_DISABLED
-/* How often a thread has let go of the GIL to spin. */
+/* How often any thread has released the GIL to spin. */
 static atomic_ulong let_go;
 #endif
 
@@ -41,7 +41,7 @@ relax(void)
 #endif
 }
 
-/* Only a hint, as the lock of the deque is not held. */
+/* Only a hint, because the caller does not hold the lock of the deque. */
 static int
 has_items(PyObject *deque)
 {
@@ -50,7 +50,7 @@ has_items(PyObject *deque)
 
 const char await_post_doc[] = PyDoc_STR(
 "await_post($module, queue, seconds, /)\n--\n\n"
-"Spin, for some *seconds* at most, until the deque *queue* has an item: whether it has one now.");
+"Spin for at most *seconds*, until the deque *queue* has an item. Returns whether it has one now.");
 
 PyObject *
 speedups_await_post(PyObject *Py_UNUSED(module), PyObject *args)
@@ -75,7 +75,7 @@ speedups_await_post(PyObject *Py_UNUSED(module), PyObject *args)
     do {
         for (int i = 0; i < LOOKS && !found; i++) {
 #ifndef Py_GIL_DISABLED
-            /* First: the poster may come here between the two. */
+            /* Read this first, because the poster may come here between the two reads. */
             before = atomic_load(&let_go);
 #endif
             found = has_items(queue);

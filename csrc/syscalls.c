@@ -1,23 +1,20 @@
-/* greenpool._speedups: socket calls that never block and therefore keep the GIL; and the module itself,
-   which also has the methods of _speedups_paths.c.
+/* greenpool._speedups: the system calls that never block and therefore keep the GIL.
 
-The standard socket module releases the GIL around every system call. With several busy hubs each
-release hands the GIL to another hub's thread, and getting it back costs far more than the call. A
-call that cannot block need not release it.
+The standard socket module releases the GIL around every system call. When several hubs are busy, each release hands the
+GIL to another hub's thread, and getting it back costs far more than the call. A call that cannot block need not release
+it.
 
 The rules of this file:
 
-- No call blocks. recv and send pass MSG_DONTWAIT; accept refuses a listener that is in blocking
-  mode, since there is no such flag for it; epoll_wait gets a timeout of zero.
-- "Not now" (EAGAIN) is the return value None: an exception costs more than the call itself.
-- A copy above KEEP_GIL_LIMIT releases the GIL: it takes longer than a switch of threads.
-- Descriptors are plain ints. To ask a socket object for its fileno() is a Python call each time,
-  while the caller has the number at hand. A closed socket's -1 goes to the kernel like any other
-  number and comes back as EBADF.
+- No call blocks. Receiving and sending pass MSG_DONTWAIT. accept has no such flag, so it refuses a listener in blocking
+  mode. epoll_wait gets a timeout of zero.
+- EAGAIN is a return value, because an exception costs more than the call itself.
+- A copy of more than KEEP_GIL_LIMIT bytes releases the GIL, because it takes longer than a switch of threads.
+- Descriptors are plain ints. Asking a socket object for its fileno() is a Python call each time, while the caller has
+  the number at hand. The -1 of a closed socket goes to the kernel like any other number and comes back as EBADF.
 - EINTR runs the signal handlers and tries again (PEP 475).
-- No state is kept between two calls, so any thread may call anything at any time, with or without
-  a GIL. It is the caller, as with every bare descriptor, who sees to it that the number is not
-  closed and reused meanwhile. */
+- The calls keep no state, so any thread may make them at any time, with or without a GIL. The caller makes sure that
+  nobody closes and reuses the descriptor meanwhile. */
 
 #include "module.h"
 #include "syscalls.h"
@@ -37,7 +34,7 @@ The rules of this file:
 #include <sys/epoll.h>
 #endif
 
-#ifndef MSG_NOSIGNAL /* macOS; Python ignores SIGPIPE anyway */
+#ifndef MSG_NOSIGNAL /* macOS. Python ignores SIGPIPE anyway. */
 #define MSG_NOSIGNAL 0
 #endif
 
@@ -45,11 +42,9 @@ The rules of this file:
 #define HAVE_ACCEPT4_FLAGS 1
 #endif
 
-/* Where recv puts the data before it makes a bytes object of the exact size. Programs ask for
-   64 KiB and get 64 bytes; to allocate what was asked and shrink it costs more than to copy what
-   came, and leaves small objects strewn over the heap. Not on the C stack, because
-   threading.stack_size() goes down to 32 KiB. Nothing that may run Python code stands between
-   filling it and copying from it. */
+/* recv makes a bytes object of the exact size from this buffer. Programs ask for 64 KiB and get 64 bytes: allocating
+   what was asked and shrinking it costs more than copying what came, and leaves small objects strewn over the heap. The
+   buffer is not on the C stack, because threading.stack_size() goes down to 32 KiB. */
 static _Thread_local char scratch[KEEP_GIL_LIMIT];
 
 char *
@@ -58,7 +53,7 @@ receive_buffer(void)
     return scratch;
 }
 
-/* Arguments: 1, or 0 with an exception set. */
+/* The functions for arguments return 1, or 0 with an exception set. */
 
 static int
 parse_size(const char *name, PyObject *argument, Py_ssize_t *result)
@@ -93,9 +88,7 @@ parse_int(const char *name, PyObject *argument, int *result)
     return 1;
 }
 
-/* System calls. */
-
-/* What a failed call means: WOULD_BLOCK, or FAILED with an exception set; 0 for "try again". */
+/* Translate the errno of a failed call: WOULD_BLOCK, FAILED with an exception set, or 0 for "try again". */
 static int
 judge(int error)
 {
@@ -137,8 +130,8 @@ transfer(enum direction direction, int fd, void *buffer, size_t size, int releas
 Py_ssize_t
 receive_now(int fd, void *buffer, size_t size)
 {
-    /* Who asks for 1 MiB mostly gets little, so what has arrived decides. To ask the kernel for
-       that is one more system call, hence only here. Where it cannot say, release. */
+    /* A call that asks for 1 MiB mostly gets little, so the amount that has arrived decides. Asking the kernel for it
+       is one more system call, so only large calls do it. If the kernel cannot say, the GIL is released. */
     int release_gil = 0;
     if (size > KEEP_GIL_LIMIT) {
         int arrived;
@@ -153,13 +146,13 @@ send_now(int fd, const void *data, size_t size)
     return transfer(SEND, fd, (void *)data, size, size > KEEP_GIL_LIMIT);
 }
 
-/* A peer's address as the standard socket module gives it; None for other families. */
+/* A peer's address, in the form of the standard socket module. None for other families. */
 static PyObject *
 make_address(const struct sockaddr_storage *storage, socklen_t length)
 {
     char host[INET6_ADDRSTRLEN];
 
-    if (length == 0) { /* some systems, for an unnamed Unix socket */
+    if (length == 0) { /* some systems do this for an unnamed Unix socket */
         Py_RETURN_NONE;
     }
     switch (storage->ss_family) {
@@ -182,13 +175,13 @@ make_address(const struct sockaddr_storage *storage, socklen_t length)
     case AF_UNIX: {
         const struct sockaddr_un *un = (const struct sockaddr_un *)storage;
 #ifdef __linux__
-        /* A first byte of zero is the abstract namespace: all bytes count, zeros included. */
+        /* A first byte of zero means the abstract namespace, where all bytes count, even zeros. */
         const socklen_t before = offsetof(struct sockaddr_un, sun_path);
         if (length > before && un->sun_path[0] == '\0') {
             return PyBytes_FromStringAndSize(un->sun_path, (Py_ssize_t)(length - before));
         }
 #endif
-        /* The longest path has no terminator of its own; zeros of sockaddr_storage follow it. */
+        /* The longest path has no terminator of its own. Zeros of sockaddr_storage follow it. */
         return PyUnicode_DecodeFSDefault(un->sun_path);
     }
     default:
@@ -216,11 +209,11 @@ accept_nonblocking(int fd, struct sockaddr *address, socklen_t *length)
 
 const char accept_doc[] = PyDoc_STR(
 "accept($module, fd, /)\n--\n\n"
-"Accept a connection: (descriptor, address), or None where the call would block.\n\n"
-"The new descriptor is non-blocking and not inheritable, and the caller's to close. The address\n"
-"is that of socket.accept() for AF_INET, AF_INET6 and AF_UNIX; for other families it is None, and\n"
-"the caller asks getpeername(). Raises OSError as socket.accept() does, and ValueError where fd\n"
-"is in blocking mode.");
+"Accept a connection: (descriptor, address), or None if the call would block.\n\n"
+"The new descriptor is non-blocking and not inheritable, and the caller must close it. The address\n"
+"is that of socket.accept() for AF_INET, AF_INET6 and AF_UNIX. For other families it is None, and\n"
+"the caller asks getpeername(). Raises OSError as socket.accept() does, and ValueError if fd is in\n"
+"blocking mode.");
 
 PyObject *
 speedups_accept(PyObject *Py_UNUSED(module), PyObject *argument)
@@ -230,7 +223,7 @@ speedups_accept(PyObject *Py_UNUSED(module), PyObject *argument)
         return NULL;
     }
 
-    /* Each time, because the mode belongs to the open file, which another process may share. */
+    /* Check the mode each time, because it belongs to the open file, which another process may share. */
     int mode = fcntl(fd, F_GETFL);
     if (mode < 0) {
         return PyErr_SetFromErrno(PyExc_OSError);
@@ -266,9 +259,9 @@ speedups_accept(PyObject *Py_UNUSED(module), PyObject *argument)
 
 #ifdef __linux__
 
-/* What one call returns at most; the rest is left for the next one, whose price is then spread
-   over so many events that it does not count. They lie on the stack and not in scratch: making
-   tuples may run the garbage collector, and so any code, this function included. */
+/* One call returns at most this many events and leaves the rest for the next call. The price of a call does not count
+   when so many events share it. The events are on the stack, not in `scratch`: making tuples may run the garbage
+   collector, and so any code, this function included. */
 #define MOST_EVENTS 512
 
 static PyObject *
@@ -291,7 +284,7 @@ make_pair(const struct epoll_event *event)
 const char epoll_poll_doc[] = PyDoc_STR(
 "epoll_poll($module, epfd, maxevents, /)\n--\n\n"
 "What select.epoll.poll(0, maxevents) returns: a list of (fd, events), without waiting.\n\n"
-"One call returns at most 512; the next one goes on from there.");
+"One call returns at most 512. The next one goes on from there.");
 
 PyObject *
 speedups_epoll_poll(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)

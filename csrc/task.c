@@ -1,11 +1,12 @@
 /* greenpool._speedups: spawn, and the end of a task.
 
-The twin in greenlet.py defines what spawn does, together with Task.__init__ and Task.start_unshared. Here is only
-the usual case: a greenlet of a hub that goes on, spawning there, without keywords. For any other the twin is
-called, before anything has happened. Of the end, all but its links is here.
+The twin of spawn in greenlet.py, together with Task.__init__ and Task.start_unshared, defines what spawn does. The twin
+of Task._finish is in _core/task.py. Only the usual case is written here: a greenlet of a hub that goes on spawns a
+child there, without keywords. In all other cases spawn calls its twin before anything has happened. The end of a task
+is complete, except for its links.
 
-*Threads.* Nobody else knows the new task before it is in the ready queue; ``live`` belongs to the hub's thread,
-which is the one that runs this. */
+*Threads.* Nobody else knows the new task before it is in the ready queue. ``live`` belongs to the hub's thread, which
+runs this code. */
 
 #include "module.h"
 #include "slots.h"
@@ -29,12 +30,13 @@ static Slot inbox_queue = {"queue", 0};
 
 static struct {
     Slot args, context, function, hub, start;
-    /* What is None or False to begin with. */
+    /* These begin as None or False. */
     Slot carrier, kwargs, locals, value, exception, links, name, done, quiet;
-} task = {{"args", 0},   {"context", 0}, {"_function", 0},  {"hub", 0},    {"_start", 0}, {"carrier", 0}, {"_kwargs", 0},
-          {"locals", 0}, {"_value", 0},  {"_exception", 0}, {"_links", 0}, {"_name", 0},  {"done", 0},    {"quiet", 0}};
+} task = {{"args", 0},    {"context", 0}, {"_function", 0}, {"hub", 0},        {"_start", 0}, {"carrier", 0},
+          {"_kwargs", 0}, {"locals", 0}, {"_value", 0},    {"_exception", 0}, {"_links", 0}, {"_name", 0},
+          {"done", 0},    {"quiet", 0}};
 
-/* A started task of *home*, not in its ready queue yet. */
+/* A started task of *home*, which is not in its ready queue yet. */
 static PyObject *
 make_task(PyObject *home, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -63,7 +65,7 @@ make_task(PyObject *home, PyObject *const *args, Py_ssize_t nargs)
     return new;
 }
 
-/* The hub on which a child of *greenlet* lives; NULL, maybe without an exception, if that is not for us to say. */
+/* The hub on which a child of *greenlet* lives. NULL without an exception if the twin has to decide it. */
 static PyObject *
 find_home(PyObject *greenlet)
 {
@@ -73,7 +75,7 @@ find_home(PyObject *greenlet)
         home = placement ? get(greenlet, &carrier.hub) : NULL;
     }
     else {
-        /* A main greenlet has them as attributes, once it has been adopted. */
+        /* A main greenlet that has been adopted has these as attributes. */
         placement = PyObject_GetAttr(greenlet, str_placement);
         home = placement ? PyObject_GetAttr(greenlet, str_hub) : NULL;
         if (!home && PyErr_ExceptionMatches(PyExc_AttributeError)) {
@@ -140,7 +142,7 @@ call_links(PyObject *self)
     return done(PyObject_CallMethodNoArgs(self, str_call_links));
 }
 
-/* The length of an inbox; with the GIL, that the twin touches it orders nothing. */
+/* The length of an inbox. Without the GIL it first touches the queue, as the twin does, for the order in memory. */
 static Py_ssize_t
 measure_inbox(PyObject *inbox)
 {
@@ -174,7 +176,7 @@ look_into_inbox(PyObject *home)
 static int
 finish(PyObject *self, PyObject *home)
 {
-    /* In this order, as the twin says why. */
+    /* The twin says why in this order. */
     if (set(self, &task.locals, Py_None) < 0 || set(self, &task.function, Py_None) < 0 ||
         set(self, &task.kwargs, Py_None) < 0 || set(self, &task.args, no_args) < 0 ||
         set(self, &task.context, Py_None) < 0 || set(self, &task.carrier, Py_None) < 0 ||
@@ -208,13 +210,13 @@ static Method task_methods[] = {
 
 const char connect_task_doc[] = PyDoc_STR(
 "connect_task($module, Task, Hub, Inbox, deque, /)\n--\n\n"
-"Take note of the classes; return the method for Task. Called once, after connect_waiter.");
+"Take note of the classes. Returns the method for Task. Called once, after connect_waiter.");
 
 PyObject *
 connect_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     static const Name names[] = {{&str_call_links, "_call_links"}, {&str_take_in_next, "take_in_next"}};
-    if (check_types("connect_task", args, nargs, 4, 4) < 0 || intern_names(names, LENGTH(names)) < 0 ||
+    if (check_arguments("connect_task", args, nargs, "CCCC") < 0 || intern_names(names, LENGTH(names)) < 0 ||
         find_slots(args[0], SLOTS(task.args, task.quiet)) < 0 ||
         find_slots(args[1], SLOTS(hub.inbox, hub.stopping)) < 0 ||
         find_slots(args[2], SLOTS(inbox_queue, inbox_queue)) < 0) {
@@ -240,13 +242,13 @@ static PyMethodDef spawn_definition = {"spawn", FASTCALL(spawn), METH_FASTCALL |
 
 const char connect_spawn_doc[] = PyDoc_STR(
 "connect_spawn($module, Greenlet, Carrier, Hub, spawn, /)\n--\n\n"
-"Take note of the classes and of spawn's twin; return spawn. Called once, after connect_task.");
+"Take note of the classes and of spawn's twin. Returns spawn. Called once, after connect_task.");
 
 PyObject *
 connect_spawn(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     static const Name names[] = {{&str_append, "append"}, {&str_hub, "hub"}, {&str_placement, "placement"}};
-    if (check_types("connect_spawn", args, nargs, 4, 3) < 0 || intern_names(names, LENGTH(names)) < 0 ||
+    if (check_arguments("connect_spawn", args, nargs, "CCCF") < 0 || intern_names(names, LENGTH(names)) < 0 ||
         take_documentation(&spawn_definition, "(function, /, *args, **kwargs)", args[3]) < 0 ||
         find_slots(args[1], SLOTS(carrier.hub, carrier.placement)) < 0) {
         return NULL;

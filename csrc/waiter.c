@@ -34,13 +34,12 @@ static struct {
     Slot greenlet, guard, hub, state, value;
 } waiter = {NULL, {"greenlet", 0}, {"guard", 0}, {"hub", 0}, {"state", 0}, {"value", 0}};
 
-/* The values of a waiter's state that matter here; waiter.py has all of them. A waiter is claimed if it is not WAITING,
-   and its park ends from WOKEN on. */
-enum { WAITING = 0, WOKEN = 1 };
+/* A park ends when the state of its waiter is this or more: woken, failed or expired. */
+static long park_ends;
 
 static PyTypeObject *task_type;
 
-/* Python functions, and ints that are stored often. */
+/* Python functions, the budget after a wait, and two states of a waiter. */
 static PyObject *switch_twin, *yield_now, *full_credit, *waiting, *woken;
 
 static PyObject *str_append, *str_appendleft, *str_outcome, *str_popleft, *str_switch, *str_wait_read;
@@ -103,7 +102,7 @@ switch_until_claimed(PyObject *greenlet, PyObject *parked, PyObject *ready, long
         if (status == 0) {
             status = get_int(parked, &waiter.state, state);
         }
-    } while (status == 0 && *state < WOKEN);
+    } while (status == 0 && *state < park_ends);
     PyObject *kind, *value, *traceback;
     PyErr_Fetch(&kind, &value, &traceback);
     if (set(greenlet, &carrier.waiter, Py_None) < 0) {
@@ -185,11 +184,11 @@ park(PyObject *registered, PyObject *greenlet, PyObject *home)
         return unusual < 0 ? -1 : done(PyObject_CallMethodOneArg(registered, str_wait_read, greenlet));
     }
     PyObject *ready = get(home, &hub.ready);
-    long state = WAITING;
+    long state = 0;
     int status = -1;
     if (ready && set(greenlet, &carrier.credit, full_credit) == 0 &&
         switch_until_claimed(greenlet, parked, ready, &state) == 0) {
-        status = state == WOKEN ? raise_if_closed(registered) : done(PyObject_CallMethodNoArgs(parked, str_outcome));
+        status = state == park_ends ? raise_if_closed(registered) : done(PyObject_CallMethodNoArgs(parked, str_outcome));
     }
     Py_XDECREF(ready);
     Py_DECREF(parked);
@@ -239,8 +238,9 @@ spend_budget(PyObject *greenlet)
 }
 
 const char connect_waiter_doc[] = PyDoc_STR(
-"connect_waiter($module, Carrier, Registration, Hub, Task, Waiter, switch_to_next, yield_now, /)\n--\n\n"
-"Take note of the classes and functions. Called once, before the other connect functions and before there is a hub.");
+"connect_waiter($module, Carrier, Registration, Hub, Task, Waiter, switch_to_next, yield_now, credit, waiting, woken,\n"
+"/)\n--\n\n"
+"Take note of the classes, the functions, the full budget and two states. Called once, before there is a hub.");
 
 PyObject *
 connect_waiter(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
@@ -249,19 +249,14 @@ connect_waiter(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t na
         {&str_append, "append"},   {&str_appendleft, "appendleft"}, {&str_outcome, "outcome"},
         {&str_popleft, "popleft"}, {&str_switch, "switch"},         {&str_wait_read, "wait_read"},
     };
-    if (check_types("connect_waiter", args, nargs, 7, 5) < 0 || intern_names(names, LENGTH(names)) < 0 ||
+    if (check_arguments("connect_waiter", args, nargs, "CCCCCFFIII") < 0 || intern_names(names, LENGTH(names)) < 0 ||
         find_greenlet() < 0 || find_slots(args[0], SLOTS(carrier.credit, carrier.waiter)) < 0 ||
         find_slots(args[1], SLOTS(registration.arm, registration.writer)) < 0 ||
         find_slots(args[2], SLOTS(hub.ready, hub.registrations)) < 0 ||
         find_slots(args[4], SLOTS(waiter.greenlet, waiter.value)) < 0) {
         return NULL;
     }
-    Py_XSETREF(full_credit, PyLong_FromLong(128));
-    Py_XSETREF(waiting, PyLong_FromLong(WAITING));
-    Py_XSETREF(woken, PyLong_FromLong(WOKEN));
-    if (!full_credit || !waiting || !woken) {
-        return NULL;
-    }
+    park_ends = PyLong_AsLong(args[9]);
     keep_type(&carrier.type, args[0]);
     keep_type(&registration.type, args[1]);
     keep_type(&hub.type, args[2]);
@@ -269,5 +264,8 @@ connect_waiter(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t na
     keep_type(&waiter.type, args[4]);
     keep(&switch_twin, args[5]);
     keep(&yield_now, args[6]);
+    keep(&full_credit, args[7]);
+    keep(&waiting, args[8]);
+    keep(&woken, args[9]);
     Py_RETURN_NONE;
 }

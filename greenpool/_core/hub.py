@@ -27,7 +27,7 @@ from typing import Any
 from greenlet import GreenletExit, greenlet
 
 from .carrier import KEPT_FREE_CARRIERS, Carrier, release_carriers
-from .current import Factories, adopt, getcurrent, remember
+from .current import CREDIT, Factories, adopt, getcurrent, remember
 from .deadlock import FIRST_LOOK, look_for_deadlock
 from .error_report import call_reported
 from .fork import forked_within
@@ -42,7 +42,7 @@ from .speedups import replace_twins, speedups
 from .state import HubState
 from .task import Task
 from .thread_end import close
-from .waiter import WOKEN, Waiter, interrupt, yield_now
+from .waiter import WAITING, WOKEN, Waiter, interrupt, yield_now
 
 # Seconds.  The pollers take at most 2**31 milliseconds.
 LONGEST_POLL = 86_400.0
@@ -298,6 +298,8 @@ def _switch_to_next(ready: deque[Any]) -> None:
 
 
 if speedups is not None:
-    speedups.connect_waiter(Carrier, Registration, Hub, Task, Waiter, _switch_to_next, yield_now)
-    replace_twins(Hub, speedups.connect_hub(Hub))
+    speedups.connect_waiter(
+        Carrier, Registration, Hub, Task, Waiter, _switch_to_next, yield_now, CREDIT, WAITING, WOKEN
+    )
+    replace_twins(Hub, speedups.connect_hub(Hub, READ, WRITE, RARE))
     replace_twins(Task, speedups.connect_task(Task, Hub, Inbox, deque))

@@ -316,7 +316,7 @@ def test_one_of_several_owners_is_closed_on_another_thread(
         registration = runtime.spawn(other.registration).get()
         for wake in (lambda: on_new_thread(one.close), lambda: theirs.send(b"x")):
             reader = runtime.spawn(lambda: registration.wait_read(current_greenlet(), 20))
-            while registration.reader is None:
+            while not registration.waiters():
                 greenpool.sleep(0)
             wake()
             assert reader.get() is True
