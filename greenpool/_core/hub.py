@@ -44,6 +44,7 @@ from .deadlock import FIRST_LOOK, LONGEST_LOOK, describe, nothing_can_wake, reme
 from .descriptor import IN, OUT, RARE, READ, WRITE, Registration
 from .errors import LoopExit
 from .inbox import Call, Inbox, Waker, make_waker
+from .interpreter_exit import rest_if_ending
 from .native import HAS_GIL, get_ident, original_threading
 from .pollers import Poller, make_poller
 from .sections import without_sections
@@ -201,6 +202,7 @@ class Hub:
             # The loop is due first: it has not begun its first pass.
             self.ready.append(self.mark)
         remember(self)
+        rest_if_ending()
 
     def __repr__(self) -> str:
         return f"<Hub {self.name}: {self.live} live, {len(self.ready)} ready>"
