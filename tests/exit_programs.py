@@ -317,7 +317,7 @@ from greenpool.queue import Queue
 queue, lock = Queue(), RLock()
 
 class Ends:
-    def __del__(self):
+    def __del__(self, queue=queue, lock=lock):
         queue.put_nowait(self.__class__)
         with lock:
             pass

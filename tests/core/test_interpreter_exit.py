@@ -1,4 +1,4 @@
-"""The end of a program whose daemon threads have greenlets: neither a crash nor a hang, and nothing is printed."""
+"""A program ends while its daemon threads have greenlets: no crash, no hang, nothing printed."""
 
 from __future__ import annotations
 
