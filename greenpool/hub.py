@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from ._core.current import current_hub
 from ._core.hub import Hub
 from ._core.waiter import Waiter, sleep
@@ -11,7 +13,7 @@ __all__ = ["Hub", "get_hub", "idle", "sleep"]
 
 def get_hub() -> Hub:
     """The hub of the calling thread; a thread that has none gets one."""
-    return current_hub()
+    return cast("Hub", current_hub())  # hub.py makes all of them
 
 
 def idle(priority: int = 0) -> None:

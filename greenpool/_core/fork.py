@@ -46,6 +46,7 @@ ORDER = (
     "runtimes",
     "asyncio",
     "executors",  # the lock of concurrent.futures, in a patched program
+    "exit",  # the interpreter's end
 )
 
 

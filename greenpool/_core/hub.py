@@ -34,6 +34,8 @@ from .fork import forked_within
 from .gil import offer_gil
 from .inbox import Inbox
 from .intake import take_in
+from .interpreter_exit import rest_if_ending
+from .mark import Mark
 from .native import HAS_GIL, original_threading
 from .pollers import Poller, make_poller
 from .pollers.events import IN, OUT, RARE, READ, WRITE
@@ -46,36 +48,6 @@ from .waiter import WAITING, WOKEN, Waiter, interrupt, yield_now
 
 # Seconds.  The pollers take at most 2**31 milliseconds.
 LONGEST_POLL = 86_400.0
-
-# Turns of others that the loop may let pass before its own (as tokio's event_interval).
-MAX_PASSED_OVER = 32
-
-
-class Mark:
-    """The loop's entry in its own ready queue.
-
-    While little is ready, most of the time would go into passes that find nothing: two greenlets that
-    wake each other would go through one at every turn.  So the mark may be passed over for a bounded
-    number of turns; if many are ready, it is not passed over more than once.
-    """
-
-    __slots__ = ("loop", "ready", "inbox", "passed_over")
-
-    def __init__(self, loop: greenlet, ready: deque[Any], inbox: Inbox) -> None:
-        self.loop: Any = loop
-        self.ready = ready
-        self.inbox = inbox
-        # The very first turn is the one that starts the loop.
-        self.passed_over = MAX_PASSED_OVER
-
-    def switch(self) -> Any:
-        ready = self.ready
-        if ready and self.passed_over < MAX_PASSED_OVER and not self.inbox.queue:
-            self.passed_over += len(ready)
-            ready.append(self)
-            return ready.popleft().switch()
-        self.passed_over = 0
-        return self.loop.switch(self)
 
 
 class Hub(HubState):
@@ -102,6 +74,7 @@ class Hub(HubState):
             # The loop is due first: it has not begun its first pass.
             self.ready.append(self.mark)
         remember(self)
+        rest_if_ending()
 
     def throw_into_main(self, exception: BaseException) -> None:
         """Raise *exception* in the main program of a plain thread, where it waits or waits next."""
@@ -127,13 +100,16 @@ class Hub(HubState):
             # It may wait and spawn like any other task, but no other thread can spawn here any more.
             self.stopping = False
             Task.spawn(before_stop)
-            while self.live:
-                self._guarded_pass()
+            self._run_while_live()
             self.stopping = True
         # What was posted to it last may have started tasks, which call links.
         while self.live or not self.inbox.close_if_empty():
             self._guarded_pass()
         close(self)
+
+    def _run_while_live(self) -> None:
+        while self.live:
+            self._guarded_pass()
 
     def _guarded_pass(self) -> None:
         waker = self.inbox.waker

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .inbox import Call, Inbox
 from .interrupts import Interrupts
+from .mark import Mark
 from .native import get_ident
 from .pollers import Poller
 from .signal_waker import SignalWaker, in_main_thread
@@ -124,8 +125,7 @@ class HubState:
         "__weakref__",
     )
 
-    mark: Turn
-    """The loop's own entry in the ready queue."""
+    mark: Mark
 
     def __init__(
         self,

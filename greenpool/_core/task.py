@@ -497,7 +497,7 @@ class Task:
         else:
             instance = exception
             if not HAS_GIL and isinstance(instance, GreenletExit):
-                instance._given_to_kill = True  # type: ignore[attr-defined]
+                instance._given_to_kill = True  # type: ignore[attr-defined]  # a mark
         if self.carrier is not None and self.carrier is getcurrent():
             raise instance
         if self.hub is None and self._end_unstarted(instance):
