@@ -410,8 +410,7 @@ def test_a_handler_takes_a_permit_at_any_point(kind: Any) -> None:
 
     def take(semaphore: Any) -> None:
         nonlocal taken
-        # Acquire first: ``taken += acquire()`` would read taken before the call, and a handler may run in the
-        # call.
+        # Acquire first: ``taken += acquire()`` reads taken before the call, in which a handler may run.
         one = semaphore.acquire(blocking=False)
         taken += one
 

@@ -1,4 +1,4 @@
-"""``monkey``: each test patches a process of its own."""
+"""``greenpool.monkey``: patching the standard library. Each test patches a process of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 
 def run(script: str, *options: str) -> str:
-    """Run *script* and return what it prints, warnings and errors included."""
+    """Run *script* and return its output, warnings and errors included."""
     done = subprocess.run(
         [sys.executable, *options, "-c", textwrap.dedent(script)],
         stdout=subprocess.PIPE,
@@ -30,7 +30,7 @@ def run_patched(script: str) -> str:
     return run(PATCH + textwrap.dedent(script), "-W", "error")
 
 
-# What is patched.
+# Patched functions and modules.
 
 
 def test_threads_that_sleep_run_side_by_side_in_one_os_thread() -> None:
@@ -210,7 +210,7 @@ def test_what_cannot_be_helped_is_named() -> None:
 
 
 def test_a_lock_that_the_patching_thread_holds_stays_as_it_is() -> None:
-    """However it is released: by its name, or by a ``with`` that began before."""
+    """It can be released by its name or by a ``with`` that began before."""
     warnings = run("""
         import logging, threading
         by_name, by_with = threading.RLock(), threading.RLock()
@@ -343,7 +343,7 @@ def test_a_module_imported_anew_is_green_again() -> None:
         """)
 
 
-# What goes on as before.
+# Behaviour that patching leaves as it was.
 
 
 def test_functions_are_not_bound_where_they_are_kept_in_a_class() -> None:
@@ -407,7 +407,7 @@ def test_asyncio_in_a_greenlet() -> None:
 
 
 def test_asyncio_in_many_threads_at_the_same_time() -> None:
-    """``asyncio.run`` would refuse in all but the first: they share an OS thread."""
+    """``asyncio.run`` would refuse to run in all threads but the first, because they share an OS thread."""
     assert (
         run_patched("""
         import asyncio, threading
@@ -509,7 +509,7 @@ def test_ctrl_c_in_a_thread_is_raised_in_the_main_program(set_up: str) -> None:
 
 
 def test_finalizers_at_the_interpreter_s_end() -> None:
-    """They may take locks, look at locals, sleep and wait for children, though nothing can park any more."""
+    """Finalizers may take locks, read locals, sleep and wait for children. Nothing can park any more."""
     assert (
         run_patched("""
         import os, subprocess, sys, threading, time

@@ -739,8 +739,7 @@ def test_a_member_that_leaves_while_it_is_added_again() -> None:
 
 
 def test_a_link_of_what_was_never_started_may_take_any_lock(on_new_thread: Callable[..., Any]) -> None:
-    """greenpool holds no lock of its own in the call: the holder of the link's lock may wait for such a one.
-    """
+    """No lock of greenpool is held in the call, because the holder of the link's lock may wait for it."""
     dead = Greenlet(int)
     dead.kill()
     lock = _start_lock(dead)

@@ -1,4 +1,4 @@
-"""The C extension: calls that never block, keep the GIL, and return None where others wait."""
+"""The C extension: calls that never block, keep the GIL, and return None if they would have to wait."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def wait_readable(sock: socket.socket) -> None:
 
 
 def fill(sock: socket.socket) -> int:
-    """Send until the kernel takes no more; how much it took."""
+    """Send until the kernel takes no more, and return how much it took."""
     total = 0
     while (count := _speedups.send(sock.fileno(), bytes(LIMIT))) is not None:
         total += count
@@ -80,7 +80,7 @@ def test_recv_returns_what_has_arrived(pair: tuple[socket.socket, socket.socket]
 @pytest.mark.parametrize("bufsize", [0, 1, LIMIT, LIMIT + 1])
 def test_recv_is_none_where_it_would_block(pair: tuple[socket.socket, socket.socket], bufsize: int) -> None:
     left, right = pair
-    assert right.getblocking()  # it is the call that does not block, whatever the socket's mode
+    assert right.getblocking()  # the call itself does not block, no matter which mode the socket is in
     assert _speedups.recv(right.fileno(), bufsize) is None
 
 
@@ -198,7 +198,7 @@ def test_recv_into_lets_go_of_the_buffer(pair: tuple[socket.socket, socket.socke
         _speedups.recv_into(-1, buffer)
     left.sendall(b"x")
     assert _speedups.recv_into(right.fileno(), buffer) == 1
-    buffer.append(0)  # BufferError while somebody still holds it
+    buffer.append(0)  # raises BufferError if the buffer is still held
 
 
 # send
@@ -252,7 +252,7 @@ def test_a_reset_is_reported_once_and_then_the_stream_is_at_its_end(
     left, right = tcp_pair
     right.sendall(b"unread")
     wait_readable(left)
-    left.close()  # with data unread, this resets
+    left.close()  # unread data turns the close into a reset
     wait_readable(right)
     with pytest.raises(ConnectionResetError):
         _speedups.recv(right.fileno(), 2 * LIMIT)
@@ -300,7 +300,7 @@ def test_a_descriptor_that_is_no_socket_is_enotsock(name: str) -> None:
 
 
 class Index:
-    """An integer that is no int, such as numpy's."""
+    """An integer that is not an int, such as numpy's."""
 
     def __init__(self, value: int) -> None:
         self.value = value
@@ -410,7 +410,7 @@ def listener(family: socket.AddressFamily, address: Any) -> socket.socket:
 
 
 def accepted(server: socket.socket, client_name: str | bytes | None = None) -> tuple[bool, Any]:
-    """Whether accept() and the standard socket name a new peer alike, and the name."""
+    """Return whether accept() and the standard socket name a new peer alike, and the name."""
     with socket.socket(server.family) as client:
         if client_name is not None:
             client.bind(client_name)
@@ -438,7 +438,7 @@ def test_accept_ipv6() -> None:
 
 
 def link_local_addresses() -> list[tuple[str, int, int, int]]:
-    """This host's fe80:: addresses, whose scope is an interface."""
+    """Return this host's fe80:: addresses, each with an interface as its scope."""
     table = Path("/proc/net/if_inet6")
     found = []
     for line in table.read_text().splitlines() if table.exists() else []:
@@ -619,8 +619,8 @@ def test_the_module_leaves_the_gil_off() -> None:
 def rival() -> Iterator[tuple[threading.Lock, threading.Event]]:
     """A thread that sets the event as soon as it gets the GIL, once the lock is released.
 
-    The interpreter does not take the GIL away from anyone in the meantime, so only a call that
-    releases it lets the thread in.
+    The interpreter does not take the GIL away from any thread in the meantime. So only a call that releases
+    the GIL lets this thread in.
     """
     if not GIL_BUILD:
         pytest.skip("this interpreter runs without the GIL")
@@ -653,7 +653,7 @@ def test_small_calls_keep_the_gil(
         gate.release()
         for _ in range(2000):
             _speedups.send(left, data)
-            _speedups.recv(right, 16 * LIMIT)  # large only in what is asked for
+            _speedups.recv(right, 16 * LIMIT)  # asks for much, gets little
             _speedups.recv(right, LIMIT)
             _speedups.recv_into(right, buffer)
             _speedups.accept(server.fileno())
@@ -668,7 +668,7 @@ def test_large_calls_release_the_gil(
     left, right = (sock.fileno() for sock in tcp_pair)
     data = bytes(16 * LIMIT)
     gate.release()
-    # The thread may need more than one chance to wake up in time. Were there none, this never ends.
+    # The thread may need several chances to wake up in time. If it got none, this loop would never end.
     while not entered.is_set():
         _speedups.send(left, data)
         _speedups.recv(right, len(data))
@@ -676,7 +676,7 @@ def test_large_calls_release_the_gil(
 
 @pytest.mark.parametrize("chunk", [100, LIMIT, 3 * LIMIT])
 def test_four_threads_at_once(chunk: int) -> None:
-    """Each echoes over a pair of its own while the others do the same; nothing gets mixed up."""
+    """Each thread echoes over a pair of its own while the others do the same, and no data gets mixed up."""
     rounds = 300
     barrier = threading.Barrier(4)
     wrong: list[str] = []
@@ -734,7 +734,7 @@ def test_four_threads_on_one_socket_share_the_stream_without_loss(
 
 
 def exercise(left: socket.socket, right: socket.socket, server: socket.socket) -> None:
-    """Every way through every function, errors included."""
+    """Take every way through every function, errors included."""
     data, buffer = b"x" * 1000, bytearray(2000)
     for size in (10, LIMIT, 2 * LIMIT):
         _speedups.send(left.fileno(), data)
@@ -777,14 +777,14 @@ def test_no_reference_is_lost_or_left(tcp_pair: tuple[socket.socket, socket.sock
                 exercise(*tcp_pair, server)
             gc.collect()
             totals.append(sys.gettotalrefcount())
-    # Caches fill during the first rounds. One reference a call would make 50 a round or more.
+    # Caches fill during the first rounds. A leak of one reference a call would make 50 or more a round.
     assert abs(totals[-1] - totals[3]) < 50
 
 
 def test_every_way_through_every_function(
     tcp_pair: tuple[socket.socket, socket.socket],
 ) -> None:
-    """For a run under a sanitizer, where each of them once is enough."""
+    """This is for a run under a sanitizer, for which each way once is enough."""
     with listener(socket.AF_INET, ("127.0.0.1", 0)) as server:
         for _ in range(20):
             exercise(*tcp_pair, server)
