@@ -320,7 +320,7 @@ def test_a_coroutine_that_comes_while_the_loop_ends_is_refused() -> None:
 
         warnings.simplefilter("ignore", ResourceWarning)
         runtime = greenpool.Runtime(pool_size=2)
-        # What is imported later ends earlier.
+        # A module that is imported later ends earlier.
         from greenpool.aio import run_coroutine
 
         begun, ending, refused = threading.Event(), threading.Event(), threading.Event()
@@ -368,7 +368,7 @@ def test_a_coroutine_that_does_not_end_keeps_no_greenlet_from_its_end() -> None:
 
         warnings.simplefilter("ignore", ResourceWarning)
         runtime = greenpool.Runtime(pool_size=1)
-        # What is imported later ends earlier.
+        # A module that is imported later ends earlier.
         from greenpool import aio
 
         aio.EXIT_SECONDS = 0.1
@@ -390,7 +390,7 @@ def test_a_coroutine_that_does_not_end_keeps_no_greenlet_from_its_end() -> None:
 
         runtime.spawn(wait)
         begun.wait()
-        # Its exit waits for the runtime, and that for the greenlet.
+        # The exit waits for the runtime, and the runtime for the greenlet.
         """
     )
     assert output == "the asyncio loop has ended\n"

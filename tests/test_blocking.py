@@ -304,7 +304,7 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
         import os, threading, warnings, greenpool
         from greenpool.threadpool import ThreadPool, blocking, blocking_pool
 
-        # Python warns of the locks that other threads may hold; that is what this is about.
+        # Python warns of locks that other threads may hold, which are the subject of this test.
         warnings.simplefilter("ignore", DeprecationWarning)
         greenpool.get_hub()
         gate = threading.Event()
@@ -350,7 +350,7 @@ def test_real_threads_in_a_patched_program(steps: list[str]) -> None:
         import threading, greenpool
         from greenpool._core.native import Lock, get_ident
 
-        # A green thread would deadlock at these locks, which block the thread that waits.
+        # These locks block the whole thread that waits, so a green thread would deadlock at them.
         locks = [Lock() for _ in range(3)]
         greenpool.get_hub()
         for lock in locks:

@@ -350,7 +350,7 @@ def test_closed_between_two_pieces(
 
 @pytest.mark.parametrize("keep", ["", "sys.kept = file, pipe, both"])
 def test_what_is_still_buffered_at_the_interpreters_end(keep: str, tmp_path: Path) -> None:
-    """As with ``open``, the buffer is written, even if a full pipe must drain first. ``sys`` frees its files last."""
+    """As with ``open``, the buffer is written, even into a full pipe, and even if ``sys`` keeps the file."""
     path = tmp_path / "file"
     script = f"""
 import socket, sys

@@ -100,7 +100,7 @@ def test_originals() -> None:
         assert "built-in" in repr(monkey.get_original("_thread", "allocate_lock"))
         assert monkey.get_original("socket", ["socket", "AF_INET"])[1] is socket.AF_INET
         assert monkey.get_original("socket", "socket") in socket.socket.__mro__
-        # The standard SSLSocket is over the standard socket.
+        # The standard SSLSocket derives from the standard socket.
         assert socket.socket not in monkey.get_original("ssl", "SSLSocket").__mro__
         assert issubclass(ssl.SSLSocket, socket.socket)
         """)
@@ -118,7 +118,7 @@ def test_real_threads_and_greenlets_share_patched_primitives() -> None:
         for thread in threads: thread.start()
         for number in range(400): numbers.put(number)
         for _ in threads: numbers.put(None)
-        # The real ones last: their join blocks this OS thread, and with it its greenlets.
+        # Join the real threads last, because that blocks this OS thread with its greenlets.
         for thread in reversed(threads): thread.join()
         assert sorted(results.get()[1] for _ in range(400)) == list(range(400))
         """)
@@ -300,7 +300,7 @@ def test_patching_in_another_thread_is_refused_and_changes_nothing() -> None:
                     print(error)
             assert not monkey.saved
         in_thread(patch)
-        # The rest can be patched there, and what is patched already is.
+        # The rest can be patched there, and so can modules that are patched already.
         in_thread(lambda: monkey.patch_all(thread=False, signal=False))
         monkey.patch_all()
         in_thread(monkey.patch_all)

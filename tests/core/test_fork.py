@@ -482,7 +482,7 @@ from greenpool import select
 from greenpool import signal as green_signal
 
 def fork_in_handler(then=lambda: None, number=signal.SIGALRM, seconds=0.03):
-    # The process gets a signal in some *seconds*; its handler forks, and calls *then* in the child.
+    # The process gets a signal after *seconds*. The handler forks, and calls *then* in the child.
     def handle(*arguments):
         global forked
         forked = os.fork()
