@@ -140,7 +140,7 @@ def open_descriptors() -> dict[int, str]:
             os.fstat(descriptor)
             found[descriptor] = os.readlink(f"/proc/self/fd/{descriptor}") if sys.platform == "linux" else "?"
         except OSError:
-            # This one listed the directory, or a thread of an earlier test has closed it since.
+            # This is the one that listed the directory, or a thread of an earlier test has closed it since.
             continue
     return found
 

@@ -56,7 +56,7 @@ def nothing_is_left_behind() -> Any:
     yield
     greenlet = current_greenlet()
     assert not greenlet.interrupts
-    assert type(greenlet.interrupts) in (tuple, deque)  # not the special tuple of a cancelled scope
+    assert type(greenlet.interrupts) in (tuple, deque)  # not the _Interrupts of a cancelled scope
     assert getattr(greenlet.task, "cancel_scope", None) is None
     assert len(greenlet.hub.timers) == 0
     greenpool.sleep(0)
@@ -300,7 +300,7 @@ def test_every_kind_of_wait_is_interrupted() -> None:
     assert semaphore.acquire(blocking=False)  # no cancelled greenlet has taken it
 
 
-# At every wait.
+# Interruption at every wait.
 
 
 def test_a_cancelled_block_is_interrupted_at_every_wait() -> None:

@@ -46,7 +46,7 @@ def test_the_environment_refuses_it() -> None:
     assert "speedups: not in use" in printed(GREENPOOL_PUREPYTHON="1")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is another one")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have another poller")
 def test_the_poller_of_linux() -> None:
     assert config.poller() == "epoll"
     assert "poller: epoll" in printed()

@@ -820,7 +820,7 @@ def test_condition_timeout(start: Start) -> None:
     def wait(timeout: float) -> bool:
         with condition, condition:
             result = condition.wait(timeout)
-            # It has the lock as many times as before.
+            # The greenlet has the lock as many times as before.
             assert condition._lock._recursion_count() == 2
             return result
 
@@ -871,7 +871,7 @@ def test_condition_not_held(make: Any) -> None:
 
 
 def test_condition_who_is_killed_has_the_lock() -> None:
-    """It has the lock in its finally blocks, as after every other way out of wait."""
+    """The killed greenlet has the lock in its finally blocks, as after every other way out of wait."""
     condition = Condition()
     held: list[bool] = []
 

@@ -210,7 +210,7 @@ def test_what_cannot_be_helped_is_named() -> None:
 
 
 def test_a_lock_that_the_patching_thread_holds_stays_as_it_is() -> None:
-    """It can be released by its name or by a ``with`` that began before."""
+    """The thread may release it by its name or by a ``with`` that began before."""
     warnings = run("""
         import logging, threading
         by_name, by_with = threading.RLock(), threading.RLock()

@@ -359,7 +359,7 @@ class StandInKqueue:
             standard.close(self.fd)
 
 
-@pytest.mark.skipif(not hasattr(standard, "pidfd_open"), reason="the stand-in has one inside")
+@pytest.mark.skipif(not hasattr(standard, "pidfd_open"), reason="the stand-in needs a pidfd")
 def test_by_kqueue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(standard, "pidfd_open")
     monkeypatch.setattr(native, "kqueue", StandInKqueue)
@@ -437,7 +437,7 @@ def test_of_several_waits_for_any_child_each_gets_another_one() -> None:
         assert sorted(greenlet.get()[0] for greenlet in waiting) == sorted(pids)
 
 
-@pytest.mark.skipif(not hasattr(standard, "pidfd_open"), reason="waits by number elsewhere")
+@pytest.mark.skipif(not hasattr(standard, "pidfd_open"), reason="without pidfds a number is waited for")
 def test_a_child_whose_number_another_process_has_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other code reaps the child after os.waitpid found it running, and before os.waitpid watches it."""
     event = Event()

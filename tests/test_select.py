@@ -476,7 +476,7 @@ class StandInKqueue:
 
 
 @needs_epoll
-@pytest.mark.skipif(hasattr(standard, "kqueue"), reason="the real one is there")
+@pytest.mark.skipif(hasattr(standard, "kqueue"), reason="this system has a real kqueue")
 def test_kqueue(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 

@@ -215,7 +215,7 @@ def test_waitall_loses_nothing_when_it_is_interrupted(pair: Pair) -> None:
 
 
 def test_iterators_of_buffers_are_used_up_once(unix: Pair) -> None:
-    """They are read only once, although the call is tried again after the wait."""
+    """The iterators are read only once, although the call is tried again after the wait."""
     ours, theirs = unix
     buffer = bytearray(5)
     receiving = greenpool.spawn(ours.recvmsg_into, iter([buffer]))
@@ -541,7 +541,7 @@ def test_connecting_twice(module: Any) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_connect_that_times_out(module: Any) -> None:
-    """A listener whose queue is full does not answer."""
+    """A listener with a full queue does not answer."""
     with module.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

@@ -88,7 +88,7 @@ def received(sock: socket.socket, size: int = 1000) -> list[bytes]:
 
 
 def test_a_short_read_drains_a_tcp_socket(tcp: Pair) -> None:
-    """So the next recv parks without asking the kernel, and later data wakes it."""
+    """The next recv then parks without asking the kernel, and later data wakes it."""
     ours, theirs = tcp
     receiver = greenpool.spawn(received, ours)
     for number in range(5):
@@ -169,7 +169,7 @@ def test_epoll_reports_data_and_fin_as_one_edge(tcp: Pair) -> None:
 
 @linux
 def test_an_unconnected_tcp_socket_reports_a_hang_up() -> None:
-    """So a socket is registered when it first waits, not when it is made."""
+    """For this reason a socket is registered when it first waits, not when it is made."""
     poller = make_poller()
     with standard.socket() as unconnected:
         poller.register(unconnected.fileno())
@@ -185,7 +185,7 @@ def test_a_socket_is_not_registered_before_it_waits(tcp: Pair) -> None:
     assert theirs.fileno() not in hub.registrations
 
 
-# What splits reads.
+# Events that split reads.
 
 
 def test_an_urgent_mark_splits_reads(runtime: greenpool.Runtime) -> None:

@@ -69,7 +69,7 @@ def nothing_is_left_behind(capsys: pytest.CaptureFixture[str]) -> Iterator[None]
     yield
     greenlet = current_greenlet()
     assert not greenlet.interrupts
-    assert type(greenlet.interrupts) in (tuple, deque)  # not the special tuple of a cancelled scope
+    assert type(greenlet.interrupts) in (tuple, deque)  # not the _Interrupts of a cancelled scope
     assert getattr(greenlet.task, "cancel_scope", None) is None
     greenpool.sleep(0)
     assert capsys.readouterr().err == ""

@@ -87,7 +87,7 @@ def test_a_lock_is_what_the_standard_one_is() -> None:
         type("MyLock", (thread.LockType,), {})
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 13), reason="from CPython 3.13 on it is threading.Lock itself")
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="from CPython 3.13 on LockType is threading.Lock")
 def test_only_allocate_lock_makes_locks() -> None:
     with pytest.raises(TypeError, match="cannot create '.*LockType' instances"):
         thread.LockType()

@@ -18,7 +18,7 @@ def run_patched(script: str) -> str:
 
 @needs_fork
 def test_no_greenlet_of_the_parent_runs_in_the_child_of_a_fork() -> None:
-    """This holds for any budget left: the child's first hook is threading's, which takes locks."""
+    """The child's first hook is threading's, which takes locks. It must not yield at any budget."""
     assert (
         run_patched("""
         import os, time
@@ -65,7 +65,7 @@ def test_a_thread_of_the_parent_has_ended_in_the_child_of_a_fork() -> None:
 
 @needs_fork
 def test_a_greenlet_that_forks_is_the_main_thread_of_the_child() -> None:
-    """This holds even if it has asked for its thread before, for example to write a log line."""
+    """The greenlet is the main thread even if it asked for its thread before, for example to log."""
     assert (
         run_patched("""
         import multiprocessing, threading

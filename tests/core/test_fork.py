@@ -219,7 +219,7 @@ with greenpool.Timeout(0.02, False) as timeout:
 
 
 def test_the_parent_s_registrations_remain(run: Run) -> None:
-    """Both processes share the epoll. The child's close must not unregister what the parent waits for."""
+    """Both processes share the epoll. A close in the child must not unregister the parent's waits."""
     output = run("""
 ours, theirs = socket.socketpair()
 reader = greenpool.spawn(ours.recv, 10)

@@ -164,8 +164,8 @@ def test_hammered_by_threads_at_once(fast_switching: None) -> None:
     assert results == [20 * 7 * (10 + 100 + 1_000)] * 80
 
 
-@pytest.mark.skipif(not config.speedups, reason="without the C extension CPython's chunks are all there are")
-@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the resident memory")
+@pytest.mark.skipif(not config.speedups, reason="without the C extension there are only CPython's chunks")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the resident memory from /proc")
 def test_a_parked_greenlet_touches_no_page_of_its_own(run_script: Callable[[str], str]) -> None:
     """CPython's first chunk alone takes a page. Here the whole greenlet takes less than one and a half."""
     code = """

@@ -108,7 +108,7 @@ def test_where_a_poll_keeps_the_gil_a_busy_hub_never_asks_in_another_way() -> No
         assert {*noting.timeouts} == {0}
 
 
-@pytest.mark.skipif(not (config.speedups and sys.platform == "linux"), reason="hubs let go of the GIL anyway")
+@pytest.mark.skipif(not (config.speedups and sys.platform == "linux"), reason="hubs release the GIL anyway")
 @pytest.mark.skipif(not HAS_GIL, reason="there is no GIL")
 def test_a_busy_hub_offers_the_gil_once_in_each_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     offers: list[int] = []

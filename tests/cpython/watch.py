@@ -21,8 +21,8 @@ from typing import Any
 WORKER = Path(__file__).with_name("worker.py")
 ROOT = Path(__file__).parents[2]
 
-# Outcomes with which unittest calls a run successful. A test that fails as expected behaves as it does on the
-# interpreter alone, which is what counts here.
+# unittest calls a run with these outcomes successful. A test that fails as expected behaves as it does on the
+# interpreter alone, and that is what counts here.
 PASSED = ("passed", "expected failure")
 # Outcomes that end the worker process.
 FATAL = ("hung", "crashed")
@@ -127,7 +127,7 @@ class Worker:
         self.fixtures: dict[str, Outcome] = {}
         self.fatal: Outcome | None = None
         self.test: str | None = None  # the running test
-        self.phase = "import"  # what runs while no test does
+        self.phase = "import"  # the phase while no test runs
         self.ended = False  # every test was gone through
         self._log_start = 0
 

@@ -17,7 +17,7 @@ def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-# multiprocessing's children import the program, so what they are to call has to be in it.
+# multiprocessing's children import the program, so it has to contain the functions that they call.
 MULTIPROCESSING = """
     import concurrent.futures, multiprocessing, os
 
