@@ -1,4 +1,4 @@
-"""The time limit itself: a test that hangs ends the run, and its report says where all stood."""
+"""The time limit itself: a test that hangs ends the run, and the report shows where every thread stood."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_that_fails(hanging_teardown):
 
 
 def report_of(test: str, directory: Path) -> str:
-    """What a run of this test writes to stderr, with the time limit of this suite."""
+    """Run this test with the time limit of this suite, and return what the run writes to stderr."""
     (directory / "tests").mkdir()
     shutil.copy(ROOT / "pyproject.toml", directory)
     shutil.copy(ROOT / "tests" / "conftest.py", directory / "tests")

@@ -1,4 +1,4 @@
-"""What is installed, what importing it costs, and which way its imports point."""
+"""Packaging: what is installed, what an import costs, and which way the imports point."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HEAVY = {
 
 
 def run(code: str) -> str:
-    """What a fresh interpreter prints, in which nobody has asked for the GIL or against it."""
+    """Run *code* in a fresh interpreter that may choose the GIL by itself, and return its output."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -57,7 +57,7 @@ KNOWN = {*MODULES, "greenpool._speedups"}
 
 
 def imports_of(module: str) -> set[str]:
-    """The modules of greenpool that a module imports, at its top or in a function."""
+    """Return the modules of greenpool that a module imports, at its top or in a function."""
     path = MODULES[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     names = set()
@@ -67,13 +67,13 @@ def imports_of(module: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             source = "." * node.level + (node.module or "")
             origin = importlib.util.resolve_name(source, package)
-            # What is imported from a package is a module of it or a name in it.
+            # A name imported from a package is a module of the package or a name in it.
             names |= {name if (name := f"{origin}.{alias.name}") in KNOWN else origin for alias in node.names}
     return {name for name in names if name.split(".")[0] == "greenpool"}
 
 
 def reachable_from(module: str) -> set[str]:
-    """All that a module imports, and what that imports."""
+    """Return all modules that a module imports, directly or through others."""
     found: set[str] = set()
     left = imports_of(module)
     while left:
@@ -105,7 +105,7 @@ def test_is_typed() -> None:
 
 
 def test_import_is_light() -> None:
-    # An editable install, as tests have it, loads more when the interpreter starts.
+    # An editable install, which tests use, loads more when the interpreter starts.
     loaded = run(
         "import sys; before = set(sys.modules); import greenpool; print(*set(sys.modules) - before)"
     ).split()

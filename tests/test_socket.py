@@ -1,4 +1,4 @@
-"""Every operation of a green socket next to the standard one's: the same results, errors and timeouts."""
+"""Green sockets: every operation gives the same results, errors and timeouts as the standard one."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def unix() -> Iterator[Pair]:
 
 
 def fill(sock: Any) -> None:
-    """Until it takes no more."""
+    """Send until the socket takes no more."""
     sock.setblocking(False)
     with pytest.raises(BlockingIOError):
         while True:
@@ -202,7 +202,7 @@ def test_waitall(receive: Callable[..., bytes], pair: Pair) -> None:
 
 
 def test_waitall_with_a_timeout_is_what_is_there(pair: Pair) -> None:
-    """As of a standard socket, which is non-blocking then."""
+    """A standard socket with a timeout is non-blocking, so it does the same."""
     ours, theirs = pair
     ours.settimeout(30)
     theirs.sendall(b"abc")
@@ -219,7 +219,7 @@ def test_waitall_loses_nothing_when_it_is_interrupted(pair: Pair) -> None:
 
 
 def test_iterators_of_buffers_are_used_up_once(unix: Pair) -> None:
-    """Though the call is tried again after the wait."""
+    """The iterators are read only once, although the call is tried again after the wait."""
     ours, theirs = unix
     buffer = bytearray(5)
     receiving = greenpool.spawn(ours.recvmsg_into, iter([buffer]))
@@ -249,7 +249,7 @@ def test_sendall_of_much(pair: Pair, kind: Callable[[bytes], Any], timeout: floa
 
 
 def test_sendall_of_what_is_no_bytes(pair: Pair) -> None:
-    """Items of several bytes each: all of them are sent."""
+    """An item may have several bytes, and sendall sends all of them."""
     numbers = array.array("i", range(100_000))
     sender = greenpool.spawn(pair[0].sendall, numbers)
     received = bytearray()
@@ -262,7 +262,7 @@ def test_sendall_of_what_is_no_bytes(pair: Pair) -> None:
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("timeout", [None, 5])
 def test_an_empty_datagram(module: Any, timeout: float | None) -> None:
-    """sendall sends it, too."""
+    """sendall sends an empty datagram, too."""
     with (
         module.socket(module.AF_INET, module.SOCK_DGRAM) as ours,
         module.socket(module.AF_INET, module.SOCK_DGRAM) as theirs,
@@ -345,7 +345,7 @@ def test_unix_addresses(tmp_path: Path) -> None:
 
 
 def test_a_unix_listener_whose_backlog_is_full(tmp_path: Path) -> None:
-    """The kernel says EAGAIN and reports no event."""
+    """The kernel answers EAGAIN and reports no event."""
     path = str(tmp_path / "s")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -684,7 +684,7 @@ def test_sendfile_refuses(module: Any, tmp_path: Path) -> None:
 def test_the_timeout_of_sendfile_is_for_each_wait(
     unix: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reader that is slow but steady prolongs it, as that of the standard sendfile."""
+    """A slow but steady reader extends the timeout, as with the standard sendfile."""
     ours, theirs = unix
     ours.settimeout(30)
     (tmp_path / "file").write_bytes(BIG)
@@ -742,7 +742,7 @@ def test_an_accepted_socket_is_as_the_standard_one(kind: str) -> None:
             assert accepted.proto == listener.proto
             assert not os.get_blocking(accepted.fileno())
             assert not accepted.get_inheritable()
-            # Non-blocking for the standard methods that lie beneath, too.
+            # The standard methods below it find it non-blocking, too.
             assert standard.socket.gettimeout(accepted) == 0.0
 
 
@@ -759,7 +759,7 @@ def test_accept_parks_where_somebody_else_made_the_listener_blocking(unix: Pair)
 
 @pytest.mark.parametrize("module", MODULES)
 def test_timeouts_of_accepted_sockets(module: Any) -> None:
-    """A listener's timeout is not handed down; the default timeout is."""
+    """An accepted socket gets the default timeout, not the listener's timeout."""
     with module.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(30)
         with module.create_connection(listener.getsockname()):
@@ -815,7 +815,7 @@ def test_connecting_twice(module: Any) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_connect_that_times_out(module: Any) -> None:
-    """A listener whose queue is full answers nobody."""
+    """A listener with a full queue does not answer."""
     with module.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -936,7 +936,7 @@ def test_accept_times_out(module: Any) -> None:
 
 
 def test_the_timeout_of_sendall_is_for_the_whole(unix: Pair) -> None:
-    """A reader that is slow but steady does not prolong it."""
+    """A slow but steady reader does not extend the timeout."""
     ours, theirs = unix
     ours.settimeout(0.05)
 
@@ -1013,7 +1013,7 @@ def test_a_timeout_of_greenpool_around_a_socket_operation(pair: Pair) -> None:
 
 
 def test_the_timeout_error_of_somebody_else(tmp_path: Path) -> None:
-    """It is not taken for the socket's own, of which connect_ex would return the number."""
+    """The error is raised as it is. connect_ex returns a number for the socket's own timeout only."""
     deadline = TimeoutError("the request's deadline")
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
         listener.bind(str(tmp_path / "listener"))
@@ -1040,7 +1040,7 @@ def test_what_came_while_the_hub_was_busy_came_in_time(receive: Callable[[Any], 
     receiving = greenpool.spawn(receive, ours)
     greenpool.sleep(0)
     theirs.send(b"x")
-    # Keeps the whole hub, timers and poller, until the time is over.
+    # Block the whole hub, its timers and its poller, until the time is over.
     time.sleep(0.11)
     receiving.get()
 
@@ -1069,12 +1069,12 @@ def test_room_that_came_while_the_hub_was_busy_came_in_time(unix: Pair) -> None:
     ],
 )
 def test_a_pending_timeout_loses_no_count(send: Callable[[Any], int], unix: Pair) -> None:
-    """It is raised where the greenlet yields: before an operation, not when the bytes have left."""
+    """The timeout is raised where the greenlet yields: before an operation, not after the bytes have left."""
     ours, theirs = unix
     counts = []
 
     def send_on() -> None:
-        # Fired, and not raised yet, as it finds the greenlet running.
+        # The timeout has fired, but it is not raised yet, because the greenlet runs.
         greenpool.getcurrent()._kill(greenpool.Timeout())
         while True:
             counts.append(send(ours))
@@ -1177,7 +1177,7 @@ def test_dup(pair: Pair) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_detach(module: Any) -> None:
-    """The number goes to somebody else, as blocking as the standard socket would have left it."""
+    """The number passes to another owner, as blocking as the standard socket would have left it."""
     ours, theirs = module.socketpair()
     for sock, blocking in ((ours, True), (theirs, False)):
         sock.setblocking(blocking)
@@ -1247,7 +1247,7 @@ def test_a_socket_that_was_used_and_closed() -> None:
 
 
 def test_closed_when_it_is_about_to_be_registered(unix: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a signal handler, or on another thread: nobody waits for the number, which is another's by then."""
+    """A signal handler or another thread may close it. Nobody waits for the number, which may be reused."""
     ours, theirs = unix
     number = ours.fileno()
     make = socket._Descriptor
@@ -1274,7 +1274,7 @@ def test_closed_when_it_is_about_to_be_registered(unix: Pair, monkeypatch: pytes
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_fork_when_it_is_about_to_be_registered(unix: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a signal handler: both go on with what it has interrupted."""
+    """A signal handler may fork. Both processes go on with the interrupted operation."""
     ours, _ = unix
     ours.settimeout(0.001)
     make = socket._Descriptor
@@ -1445,7 +1445,7 @@ greenpool.sleep(0)
 for number, (client, _) in enumerate(established):
     client.send(b"%d" % number)
     print(client.recv(10))
-# When there is room again, those that waited in the queue are all there.
+# Once there is room again, every connection that waited in the queue is still there.
 for pair in established:
     for sock in pair:
         sock.close()
@@ -1478,14 +1478,14 @@ def test_running_out_of_descriptors_in_accept_loses_no_connection() -> None:
 
 
 def test_functions_of_the_module_know_its_own_names() -> None:
-    """The standard module's functions, made anew over this module's globals."""
+    """They are the standard module's functions, rebuilt over this module's globals."""
     for name, value in vars(socket).items():
         if isinstance(value, types.FunctionType) and not name.startswith("_"):
             assert value.__globals__ is vars(socket), name
 
 
 def test_greenlets_take_turns_at_a_file() -> None:
-    """The standard buffers call the second one "reentrant"."""
+    """Standard buffers would refuse the second greenlet with a "reentrant" error."""
     near, far = socket.socketpair()
     with near, far, near.makefile("rb") as reading, far.makefile("rwb") as both:
         readers = [greenpool.spawn(reading.readline) for _ in range(3)]
@@ -1500,7 +1500,7 @@ def test_a_file_that_another_hub_reads_from_leaves_the_hub_free() -> None:
     with near, far, near.makefile("rb") as file, greenpool.Runtime(pool_size=2) as runtime:
         handle = runtime.handle()
         readers = [handle.spawn_on(hub, file.readline) for hub in (0, 1)]
-        # Both wait by then: what is spawned later runs later.
+        # Both readers wait when these return, because a later spawn runs later.
         assert [handle.spawn_on(hub, lambda: 7).get() for hub in (0, 1)] == [7, 7]
         far.send(b"one\ntwo\n")
         assert sorted(reader.get() for reader in readers) == [b"one\n", b"two\n"]

@@ -1,4 +1,4 @@
-"""The C extension: calls that never block, keep the GIL, and return None where others wait."""
+"""The C extension: calls that never block, keep the GIL, and return None if they would have to wait."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def listener(family: socket.AddressFamily, address: Any) -> socket.socket:
 
 
 def accepted(server: socket.socket, client_name: str | bytes | None = None) -> tuple[bool, Any]:
-    """Whether accept() and the standard socket name a new peer alike, and the name."""
+    """Return whether accept() and the standard socket name a new peer alike, and the name."""
     with socket.socket(server.family) as client:
         if client_name is not None:
             client.bind(client_name)
@@ -136,7 +136,7 @@ def test_accept_ipv6() -> None:
 
 
 def link_local_addresses() -> list[tuple[str, int, int, int]]:
-    """This host's fe80:: addresses, whose scope is an interface."""
+    """Return this host's fe80:: addresses, each with an interface as its scope."""
     table = Path("/proc/net/if_inet6")
     found = []
     for line in table.read_text().splitlines() if table.exists() else []:
@@ -343,7 +343,7 @@ def test_no_reference_is_lost_or_left() -> None:
                 exercise(server)
             gc.collect()
             totals.append(sys.gettotalrefcount())
-    # Caches fill during the first rounds. One reference a call would make 50 a round or more.
+    # Caches fill during the first rounds. A leak of one reference a call would make 50 or more a round.
     assert abs(totals[-1] - totals[3]) < 50
 
 

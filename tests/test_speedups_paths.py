@@ -1,7 +1,7 @@
 """The methods that the C extension has for classes written in Python.
 
-What they do is tested where the feature is tested, as those tests run with and without the extension. Here is
-what is particular to C: references, and who is called for an unusual case.
+The tests of each feature test what the methods do, because they run with and without the extension. The tests
+here are about C itself: references, and the Python method that is called for an unusual case.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ def nothing(*args: object, **kwargs: object) -> None:
 
 
 def park_and_end(end: Callable[[Greenlet, socket.socket, socket.socket], object], *call: Any) -> None:
-    """Call a method of a socket that has to wait for it, and end that wait by *end*."""
+    """Call a method of a socket that has to wait, and end that wait by *end*."""
     left, right = socket.socketpair()
     with left, right:
-        # From the second time on it is the C code that parks.
+        # From the second wait on, the C code parks.
         left.send(b"1")
         waiting = greenpool.spawn(lambda: (right.recv(1), right.recv(1), getattr(right, call[0])(*call[1:])))
         waiting.quiet = True
@@ -125,7 +125,7 @@ def send() -> None:
                 method("text")  # type: ignore[operator]
             with pytest.raises(TypeError):
                 method()  # type: ignore[operator]
-        # More than the kernel takes at once.
+        # This is more than the kernel takes at once.
         sender = greenpool.spawn(left.sendall, bytes(1_000_000))
         left_over = 1_000_000
         while left_over > 0:
@@ -157,7 +157,7 @@ def spawn() -> None:
 def queues() -> None:
     for kind in (SimpleQueue, Queue):
         queue: Any = kind()
-        # Often enough that puts have to be counted anew.
+        # This is often enough to make the queue count its puts anew.
         for item in range(300):
             queue.put(item)
         assert [queue.get() for _ in range(300)] == list(range(300))
@@ -185,7 +185,7 @@ def queues() -> None:
 
 @pytest.mark.parametrize("use", [receive, send, spawn, queues])
 def test_no_reference_is_lost_or_left(use: Callable[[], None]) -> None:
-    """The counts are there in a debug build of Python only; elsewhere, and under a sanitizer, it is a try."""
+    """Only a debug build of Python counts references. Elsewhere this only runs the code once."""
     rounds, times = (8, 30) if hasattr(sys, "gettotalrefcount") else (1, 3)
 
     def in_greenlet() -> list[int]:
@@ -199,7 +199,7 @@ def test_no_reference_is_lost_or_left(use: Callable[[], None]) -> None:
 
     with Runtime(pool_size=1) as runtime:
         totals = runtime.spawn(in_greenlet).get()
-    # One reference a call would make 30 a round or more.
+    # A leak of one reference a call would make 30 or more a round.
     assert abs(totals[-1] - totals[rounds // 2]) < 30
 
 

@@ -1,6 +1,7 @@
-"""LoopExit: raised where nothing can wake the main program any more, and nowhere else.
+"""LoopExit is raised if nothing can wake the main program any more, and never otherwise.
 
-Each in a process of its own: the thread that watches over the test run could wake anybody.
+Each test runs in a process of its own, because the thread that watches over the test run could wake any
+greenlet.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ with greenpool.Runtime(pool_size=2) as runtime:
 
 
 def test_daemon_threads_are_threads(run: Run) -> None:
-    """One might still set the event."""
+    """A daemon thread might still set the event."""
     output = run("""
 event = Event()
 thread = threading.Thread(target=lambda: (time.sleep(0.6), event.set()), daemon=True)
@@ -191,7 +192,7 @@ print(is_deadlocked(greenpool.run, Event().wait))
 
 
 def test_each_look_comes_later_than_the_one_before(run: Run) -> None:
-    """A wait that may end costs less and less, and none at all once the hub has had something to do."""
+    """A wait that may end costs less and less, and nothing at all once the hub has had something to do."""
     output = run("""
 hub = greenpool.get_hub()
 event = Event()

@@ -1,4 +1,4 @@
-"""The main thread's hub sleeps no longer than until the next signal, however that comes."""
+"""The main thread's hub sleeps no longer than until the next signal, no matter which thread gets it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Handle = Callable[[Callable[[], object]], None]
 
 @pytest.fixture
 def handle(handlers_as_before: None) -> Handle:
-    """Have SIGALRM and SIGUSR1 call what the test gives."""
+    """Have SIGALRM and SIGUSR1 call the callback that the test gives."""
 
     def handle(callback: Callable[[], object]) -> None:
         for number in (signal.SIGALRM, signal.SIGUSR1):
@@ -36,7 +36,7 @@ def handle(handlers_as_before: None) -> Handle:
 
 @pytest.fixture
 def wakeup_pair() -> Iterator[tuple[int, socket.socket]]:
-    """The program's own descriptor, set as asyncio sets it, and where what is written to it comes out."""
+    """The program's own wakeup descriptor, set as asyncio sets it, and the socket that reads its bytes."""
     near, far = socket.socketpair()
     with near, far:
         near.setblocking(False)
@@ -47,13 +47,13 @@ def wakeup_pair() -> Iterator[tuple[int, socket.socket]]:
 
 
 def strike(thread: threading.Thread) -> None:
-    """Have the kernel deliver a signal to *thread*; Python handles it in the main one."""
+    """Have the kernel deliver a signal to *thread*. Python handles it in the main thread."""
     assert thread.ident is not None
     signal.pthread_kill(thread.ident, signal.SIGUSR1)
 
 
 def soon(callback: Callable[[], object]) -> threading.Thread:
-    """Call it in another thread once the hub of this one is asleep."""
+    """Call *callback* in another thread once the hub of this one is asleep."""
     hub = current_hub()
 
     def wait_and_call() -> None:
@@ -67,7 +67,7 @@ def soon(callback: Callable[[], object]) -> threading.Thread:
 
 
 def test_signals_that_come_just_before_the_sleep(handle: Handle) -> None:
-    """The kernel interrupts a wait that has begun, not one that is about to, and maybe in another thread."""
+    """The kernel interrupts only a wait that has begun. It may also give the signal to another thread."""
     another_ends = threading.Event()
     another = threading.Thread(target=another_ends.wait)
     another.start()
@@ -79,7 +79,7 @@ def test_signals_that_come_just_before_the_sleep(handle: Handle) -> None:
             signal.setitimer(signal.ITIMER_REAL, (5 + i % 100) / 1e6)
             assert event.wait(20)
     finally:
-        # Or it would keep the whole run from its end.
+        # Otherwise this thread would keep the whole test run from ending.
         another_ends.set()
         another.join()
 
@@ -165,7 +165,7 @@ def test_a_descriptor_that_a_handler_sets_stays(handle: Handle) -> None:
 def test_the_child_of_another_threads_fork_does_not_write_to_the_parents_pipe(
     wakeup_pair: tuple[int, socket.socket],
 ) -> None:
-    """The main hub of the parent sleeps on, and its pipe with it."""
+    """The main hub of the parent sleeps on, and nobody writes to its pipe."""
     own, far = wakeup_pair
     statuses: list[int] = []
     event = Event()
@@ -173,7 +173,7 @@ def test_the_child_of_another_threads_fork_does_not_write_to_the_parents_pipe(
     def fork() -> None:
         child = os.fork()
         if child == 0:
-            # From 3.12 on asyncio, once imported, has children begin with none.
+            # From Python 3.12 on, asyncio resets the wakeup descriptor in children once it has been imported.
             os._exit(0 if signal.set_wakeup_fd(-1) in (own, -1) else 1)
         statuses.append(os.waitpid(child, 0)[1])
         event.set()

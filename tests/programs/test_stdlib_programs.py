@@ -1,6 +1,6 @@
-"""Programs over the standard library's other ways to run things side by side, patched.
+"""Patched programs that use the standard library's other ways to run things side by side.
 
-fork, multiprocessing, the pools of concurrent.futures, and asyncio.run() in a greenlet.
+These are fork, multiprocessing, the pools of concurrent.futures, and asyncio.run() in a greenlet.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-# multiprocessing's children import the program, so what they are to call has to be in it.
+# multiprocessing's children import the program, so it has to contain the functions that they call.
 MULTIPROCESSING = """
     import concurrent.futures, multiprocessing, os
 
@@ -43,7 +43,7 @@ MULTIPROCESSING = """
                 counter.value += 1
 
     def progress_during(function):
-        # What greenlets of the parent do while it waits for its children.
+        # Count the beats of another greenlet while *function* waits.
         ended, beats = threading.Event(), []
         def beat():
             while not ended.wait(0.001):
@@ -115,7 +115,7 @@ def test_locks(method: str, tmp_path: Path) -> None:
         with lock:
             for child in children:
                 child.start()
-            # Nobody gets it meanwhile, here or there, and to wait for it holds up no other greenlet.
+            # No process gets the lock meanwhile, and waiting for it blocks no other greenlet.
             assert progress_during(lambda: lock.acquire(timeout=0.1)) > 5
             threads = [threading.Thread(target=count, args=(lock, counter)) for _ in range(3)]
             for thread in threads:
@@ -124,7 +124,7 @@ def test_locks(method: str, tmp_path: Path) -> None:
             runner.join()
         assert counter.value == 600
 
-        # A greenlet owns it, not the OS thread that greenlets share.
+        # A greenlet owns the lock, not the OS thread that greenlets share.
         lock = context.RLock()
         def try_it():
             got.append(lock.acquire(block=False))
@@ -205,7 +205,7 @@ def test_fork(tmp_path: Path) -> None:
         import os
 
         def child(number):
-            # The forking greenlet goes on, alone; new threads, locks and pipes work.
+            # Only the greenlet that forked goes on. New threads, locks and pipes work.
             results = []
             thread = threading.Thread(target=lambda: (time.sleep(0.01), results.append(number)))
             thread.start()
@@ -308,7 +308,7 @@ def test_asyncio_lets_the_other_greenlets_run(tmp_path: Path) -> None:
         heart.join()
         assert results == ["done"]
         assert len(beats) > 10
-        # And in the main greenlet, after the first loop has ended.
+        # The main greenlet can run a loop, too, after the first one has ended.
         assert asyncio.run(asyncio.sleep(0.01, "again")) == "again"
     """
     run_patched(program, directory=tmp_path)
