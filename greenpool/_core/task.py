@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     T_co = DefaultTypeVar("T_co", covariant=True, default=Any)
 else:
-    # Only type checkers see a generic class.  At run time a Task has no base, because C code writes its slots.
+    # Only type checkers see a generic class.  At run time a Task has no base: C code writes its slots.
     T_co = TypeVar("T_co", covariant=True)
     Generic = {T_co: object}
 
