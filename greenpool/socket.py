@@ -57,14 +57,15 @@ from ._core.native import RLock as _RLock  # noqa: E402
 from ._core.pollers.events import IN as _IN  # noqa: E402
 from ._core.pollers.events import OUT as _OUT  # noqa: E402
 from ._core.registration import Registration as _Registration  # noqa: E402
+from ._core.seconds import LONGEST as _LONGEST  # noqa: E402
 from ._core.seconds import check_seconds as _check_seconds  # noqa: E402
 from ._core.speedups import replace_twins as _replace_twins  # noqa: E402
 from ._core.speedups import speedups as _speedups  # noqa: E402
 from ._core.waiter import interrupt as _interrupt  # noqa: E402
 from ._core.waiter import sleep as _sleep  # noqa: E402
+from ._core.waiter import spend as _spend  # noqa: E402
 from ._core.waiter import yield_now as _yield_now  # noqa: E402
-from .fileobject import green_io as _green_io  # noqa: E402
-from .time import _LONGEST  # noqa: E402
+from ._fd.files import green_io as _green_io  # noqa: E402
 
 __all__ = [*_standard.__all__, "wait_read", "wait_write"]
 
@@ -609,18 +610,6 @@ def _accept_in_c(sock: _Any) -> tuple[int, _Any]:
     if accepted is None:
         raise BlockingIOError(_errno.EAGAIN, _os.strerror(_errno.EAGAIN))
     return accepted  # type: ignore[no-any-return]
-
-
-def _spend() -> None:
-    """Count one operation, which may not have to wait, before it is carried out; raises what is pending."""
-    greenlet = _getcurrent()
-    try:
-        greenlet.credit -= 1
-    except AttributeError:
-        # A thread that has never waited: there is nobody to yield to.
-        return
-    if greenlet.credit < 0:
-        _yield_now()
 
 
 def _kept(values: _Any) -> _Any:

@@ -221,6 +221,18 @@ def yield_now() -> None:
     ready.popleft().switch()
 
 
+def spend() -> None:
+    """Count one operation, which may not have to wait, before it is carried out; raises what is pending."""
+    greenlet = getcurrent()
+    try:
+        greenlet.credit -= 1
+    except AttributeError:
+        # A thread that has never waited has nobody to yield to.
+        return
+    if greenlet.credit < 0:
+        yield_now()
+
+
 def sleep(seconds: float = 0) -> None:
     """Park the calling greenlet for *seconds*; with 0, only let the others run first (as in gevent)."""
     if seconds == 0:
