@@ -34,7 +34,7 @@ def connect_waiter(
     waiter: type,
     switch_to_next: FunctionType,
     yield_now: FunctionType,
-    credit: int,
+    budget: int,
     waiting: int,
     woken: int,
     /,

@@ -11,7 +11,7 @@ descriptor ready; see ``_core/descriptor.py``, also for the short-read rule that
 last.  It is only a cache that another hub may replace at any time: so it is read once, and compared with
 the calling greenlet's hub.
 
-*Fairness.*  A greenlet whose sockets never say EAGAIN yields after ``CREDIT`` operations in a row.  It does
+*Fairness.*  A greenlet whose sockets never say EAGAIN yields after ``BUDGET`` operations in a row.  It does
 so before an operation, never after one: the yield may raise what is pending, a Timeout or a kill, and then
 what an operation has received, or the count of what it has sent, would be lost.
 
@@ -265,8 +265,8 @@ class socket(_base):  # type: ignore[no-redef]
             if not 0 < bufsize <= _maxsize:
                 return _base_recv(self, bufsize)
             registration.wait_read(greenlet)
-        elif greenlet.credit > 0:
-            greenlet.credit -= 1
+        elif greenlet.budget > 0:
+            greenlet.budget -= 1
         else:
             _yield_now()
         while True:
@@ -366,11 +366,11 @@ class socket(_base):  # type: ignore[no-redef]
             # As _spend; every answer of a server comes through here.
             greenlet = _getcurrent()
             try:
-                greenlet.credit -= 1
+                greenlet.budget -= 1
             except AttributeError:
                 pass
             else:
-                if greenlet.credit < 0:
+                if greenlet.budget < 0:
                     _yield_now()
             try:
                 sent = _base_send(self, data)

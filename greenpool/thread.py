@@ -21,7 +21,7 @@ from typing import Any
 from greenlet import GreenletExit
 
 from ._core.carrier import Carrier
-from ._core.current import CREDIT, finalizing_greenlet, getcurrent
+from ._core.current import BUDGET, finalizing_greenlet, getcurrent
 from ._core.fork import at_fork
 from ._core.native import RLock as _NativeRLock
 from ._core.native import get_ident as _native_ident
@@ -70,13 +70,13 @@ _forking: set[object] = set()
 def _spend() -> None:
     try:
         greenlet = getcurrent()
-        credit = greenlet.credit = greenlet.credit - 1
+        budget = greenlet.budget = greenlet.budget - 1
     except AttributeError:
         return  # a hub's loop, or a thread that has never waited
     except RuntimeError:
         finalizing_greenlet()
         return
-    if credit < 0 and (not greenlet.interrupts or credit < -CREDIT) and greenlet not in _forking:
+    if budget < 0 and (not greenlet.interrupts or budget < -BUDGET) and greenlet not in _forking:
         yield_now()
 
 

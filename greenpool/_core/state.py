@@ -75,7 +75,7 @@ class GreenThread(Protocol):
     waiter: Any
     """What it is parked on, or None."""
     interrupts: Interrupts | tuple[()]
-    credit: int
+    budget: int
     """Socket operations that are left before it has to yield."""
     placement: Placement | None
     """Where its spawns go; None is its own hub."""

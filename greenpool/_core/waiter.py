@@ -32,7 +32,7 @@ from contextlib import AbstractContextManager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .current import CREDIT, adopt, current_greenlet, getcurrent
+from .current import BUDGET, adopt, current_greenlet, getcurrent
 from .interrupts import add_interrupt, put_back_interrupt, raise_interrupt, take_interrupt
 from .seconds import check_seconds
 from .sections import without_sections
@@ -215,7 +215,7 @@ def yield_now() -> None:
     greenlet = current_greenlet()
     if greenlet.interrupts:
         raise_interrupt(greenlet)
-    greenlet.credit = CREDIT
+    greenlet.budget = BUDGET
     ready = greenlet.hub.ready
     ready.append(greenlet)
     ready.popleft().switch()
@@ -225,11 +225,11 @@ def spend() -> None:
     """Count one operation, which may not have to wait, before it is carried out; raises what is pending."""
     greenlet = getcurrent()
     try:
-        greenlet.credit -= 1
+        greenlet.budget -= 1
     except AttributeError:
         # A thread that has never waited has nobody to yield to.
         return
-    if greenlet.credit < 0:
+    if greenlet.budget < 0:
         yield_now()
 
 
