@@ -10,6 +10,9 @@ Python code can find; where no Python code can run any more (a C call that keeps
 faulthandler's timer, which needs none, strikes a few seconds later. pytest's own faulthandler
 plugin is switched off (-p no:faulthandler): it cancels that timer as soon as a test has failed, and
 then a hanging tear-down hangs for ever.
+
+With ``-n`` of pytest-xdist each of its processes watches its own tests. A test that exceeds its limit ends
+its process. No other process takes its place (``--max-worker-restart=0``), and the run fails.
 """
 
 from __future__ import annotations
@@ -104,6 +107,7 @@ def parked_greenlets() -> str:
 
 
 _watch = pytest.StashKey[_Watch]()
+_process_died = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -114,6 +118,18 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     faulthandler.disable()
     config.stash[_watch].close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    if error:
+        node.config.stash[_process_died] = True
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A run fails when one of its processes dies: xdist ignores a death after the last test."""
+    if _process_died in session.config.stash:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
