@@ -19,12 +19,17 @@ import threading
 import greenlet
 import pytest
 
+def parked_here():
+    greenlet.getcurrent().parent.switch()
+
+# One is older than the frozen heap (see fast_collections in conftest.py).
+greenlets = [greenlet.greenlet(parked_here)]
+greenlets[0].switch()
+
 @pytest.mark.time_limit(0.1)
 def test_that_hangs():
-    def parked_here():
-        greenlet.getcurrent().parent.switch()
-    greenlets = [greenlet.greenlet(parked_here) for _ in range(3)]
-    for each in greenlets:
+    greenlets.extend(greenlet.greenlet(parked_here) for _ in range(2))
+    for each in greenlets[1:]:
         each.switch()
     threading.Event().wait()
 """
