@@ -47,7 +47,8 @@ MULTIPROCESSING = """
             time.sleep(0.01)
 
     def progress_during(function):
-        # Count the beats of another greenlet while *function* waits. The children end once it has made progress.
+        # Count the beats of another greenlet while *function* waits. The children end once it has made
+        # progress.
         ended, beats = threading.Event(), []
         def beat():
             while not ended.wait(0.001):
