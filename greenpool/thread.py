@@ -27,11 +27,11 @@ from ._core.native import RLock as _NativeRLock
 from ._core.native import get_ident as _native_ident
 from ._core.task import Task
 from ._core.waiter import yield_now
+from ._sync.arguments import lock_timeout as _lock_timeout
 from .event import Event
 from .local import local as _local  # noqa: F401 - part of _thread
 from .lock import Lock as _Lock
 from .lock import RLock as _RLock
-from .lock import _lock_timeout
 
 __all__ = [
     "LockType",

@@ -203,14 +203,6 @@ class HubState:
         """Whether the caller runs on the hub's thread."""
         return get_ident() == self.thread_id
 
-    def schedule(self, greenlet: Turn) -> None:
-        """Let *greenlet*, which is parked on this hub and whose waiter the caller has claimed, go on."""
-        # On its own thread a hub is asleep only while a signal handler runs inside its poll.
-        if get_ident() == self.thread_id and not self.inbox.asleep:
-            self.ready.append(greenlet)
-        else:
-            self.inbox.post(greenlet)
-
     def post(self, callback: Callable[..., object], *args: Any) -> bool:
         """Have the hub's loop call *callback*, which must not wait; False if the hub is closed."""
         return self.inbox.post(Call(callback, *args))

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 from .current import BUDGET, adopt, current_greenlet, getcurrent
 from .interrupts import add_interrupt, put_back_interrupt, raise_interrupt, take_interrupt
+from .native import get_ident
 from .seconds import check_seconds
 from .sections import without_sections
 from .state import GreenThread, HubState
@@ -83,7 +84,12 @@ class Waiter:
 
     def resume(self) -> None:
         """Schedule the greenlet of a waiter that the caller has claimed; any thread, no lock needed."""
-        self.hub.schedule(self.greenlet)
+        hub = self.hub
+        # On its own thread a hub is asleep only while a signal handler runs inside its poll.
+        if get_ident() == hub.thread_id and not hub.inbox.asleep:
+            hub.ready.append(self.greenlet)
+        else:
+            hub.inbox.post(self.greenlet)
 
     def wake(self, value: object = None) -> bool:
         """Claim and resume; False if somebody else did.  Any thread, if there is a guard."""

@@ -22,7 +22,7 @@ from typing import Any
 from .._core.current import cannot_park, current_greenlet
 from .._core.descriptor import Descriptor
 from .._core.pollers.events import IN, OUT
-from ..lock import RLock
+from .._sync.rlock import RLock
 from .transfer import WOULD_BLOCK, asks_for_bytes, may_fill_up, unless_it_blocks, write_all
 
 # Classes and functions say that they are of this module, which programs have seen since the first release.
