@@ -1,4 +1,6 @@
-/* greenpool._speedups: the module, and the names of what the other files offer. */
+/* No figure of its own: it makes the files one module.
+
+The module, and the names of what the other files offer. */
 
 #include "connect.h"
 #include "module.h"
