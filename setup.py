@@ -11,6 +11,7 @@ from setuptools import Extension, setup
 SOURCES = [
     "greenpool/_speedups.c",
     "greenpool/_speedups_connect.c",
+    "greenpool/_speedups_exit.c",
     "greenpool/_speedups_paths.c",
     "greenpool/_speedups_queue.c",
     "greenpool/_speedups_sections.c",

@@ -487,6 +487,7 @@ static PyMethodDef speedups_methods[] = {
     {"epoll_poll", FASTCALL(speedups_epoll_poll), METH_FASTCALL, epoll_poll_doc},
 #endif
     {"await_post", speedups_await_post, METH_VARARGS, await_post_doc},
+    {"raise_in_thread", speedups_raise_in_thread, METH_VARARGS, raise_in_thread_doc},
     {"leave_sections", speedups_leave_sections, METH_NOARGS, leave_sections_doc},
     {"return_to_sections", speedups_return_to_sections, METH_O, return_to_sections_doc},
     {"connect_carrier", FASTCALL(connect_carrier), METH_FASTCALL, connect_carrier_doc},

@@ -89,6 +89,9 @@ extern const char leave_sections_doc[], return_to_sections_doc[];
 PyObject *speedups_await_post(PyObject *module, PyObject *args);
 extern const char await_post_doc[];
 
+PyObject *speedups_raise_in_thread(PyObject *module, PyObject *args);
+extern const char raise_in_thread_doc[];
+
 /* The other files: what they offer to the Python modules. */
 PyObject *connect_carrier(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_core(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

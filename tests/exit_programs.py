@@ -318,9 +318,12 @@ queue, lock = Queue(), RLock()
 
 class Ends:
     def __del__(self, queue=queue, lock=lock):
-        queue.put_nowait(self.__class__)
-        with lock:
-            pass
+        try:
+            queue.put_nowait(self.__class__)
+            with lock:
+                pass
+        except Exception:
+            pass  # the modules may be empty by now
 
 def child():
     while True:
@@ -342,13 +345,22 @@ for _ in range(500):
 """,
 }
 
+# Before each program: the finalization takes long enough for other threads to ask for the GIL meanwhile.
+_SLOW_END = """
+class SlowEnd:
+    import time
+    def __del__(self, sleep=time.sleep):
+        sleep(0.03)
+slow_end = SlowEnd()
+"""
+
 # 3.12 and newer warn of a fork beside other threads, from the module that asks for it.
 _QUIET = ("-W", "ignore::DeprecationWarning", "-W", "ignore::ResourceWarning")
 
 
 def start(program: str, python: str = sys.executable, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [python, *_QUIET, *options, "-c", program],
+        [python, *_QUIET, *options, "-c", _SLOW_END + program],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
