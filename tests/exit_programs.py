@@ -97,12 +97,14 @@ def main():
 for _ in range(4):
     threading.Thread(target=work, daemon=True).start()
 greenpool.run(main)
+queue.put(None)
 """,
     "greenlets compute for ever and never wait": """
 import greenpool, threading, time
 
 def compute():
     number = 0
+    greenpool.sleep(0.01)
     while True:
         try:
             number = (number * 31 + 7) % 65537
@@ -125,6 +127,8 @@ def stay():
         try:
             greenpool.sleep(0.001)
         except greenpool.GreenletExit:
+            pass
+        for _ in range(10_000):
             pass
 
 runtime = greenpool.Runtime(pool_size=3)
@@ -260,9 +264,11 @@ import greenpool, threading, time
 def child():
     while True:
         time.sleep(0.002)
+        greenpool.sleep(0)
 
 def work():
-    greenpool.spawn(child)
+    for _ in range(3):
+        greenpool.spawn(child)
     greenpool.sleep(1)
 
 for _ in range(3):
@@ -342,6 +348,7 @@ at_the_end = Ends()
 atexit.register(print, Ends(), end="", file=open("/dev/null", "w"))
 for _ in range(500):
     queue.put(None)
+    greenpool.sleep(0)
 """,
 }
 
