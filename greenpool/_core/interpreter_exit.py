@@ -24,7 +24,8 @@ last act is the finalizer of an argument, of the callback that was registered la
 *What is left.*  A greenlet that blocks its thread in a native call, such as the original ``time.sleep``,
 cannot be reached.  The last act waits for it for a quarter of a second.  If the call ends after that and
 before the process does, the process may crash.  A thread that blocks natively in its main greenlet is
-harmless, and the last act does not wait for it.
+harmless, and the last act does not wait for it.  A process that is stopped and continued (Ctrl-Z) while the
+interpreter is finalized may crash, too, because that ends the write.
 
 *Threads*: the last act runs on the thread that ends the interpreter.
 """
@@ -192,7 +193,7 @@ def _atexit_has_come() -> None:
 
 
 def _after_fork_in_child() -> None:
-    _End.thread = _End.process = None
+    _End.thread = None
 
 
 if sys.version_info < (3, 14):
