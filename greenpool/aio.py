@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from ._core.current import getcurrent
 from ._core.fork import at_fork
@@ -42,12 +42,16 @@ if TYPE_CHECKING:
 __all__ = ["run_coroutine", "to_asyncio"]
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+# What an ``async def`` function returns.
+Coro = Coroutine[Any, Any, T]
 
 # What a task may take to end at the interpreter's exit.
 EXIT_SECONDS = 5.0
 
 
-def to_asyncio(greenlet: Task) -> asyncio.Future[Any]:
+def to_asyncio(greenlet: Task[T]) -> asyncio.Future[T]:
     """An awaitable for *greenlet*'s outcome; called in a coroutine.
 
     Cancelling it, or the asyncio task that awaits it, kills the greenlet and does not wait for its end.  A
@@ -64,7 +68,7 @@ def to_asyncio(greenlet: Task) -> asyncio.Future[Any]:
     return asyncio.wrap_future(as_future(greenlet), loop=asyncio.get_running_loop())
 
 
-def run_coroutine(coro: Coroutine[Any, Any, T]) -> T:
+def run_coroutine(coro: Coro[T]) -> T:
     """Park the calling greenlet until *coro*, run by the asyncio loop, has ended; returns its value.
 
     An exception comes out here, also ``asyncio.CancelledError``.  The coroutine runs in a copy of the
@@ -116,18 +120,18 @@ class _CoroutineWaiter(Waiter):
     def __init__(self, loop: _Loop) -> None:
         super().__init__(RLock())
         self.loop = loop
-        self.task: asyncio.Task[Any] | None = None
+        self.task: asyncio.Task[object] | None = None
         self.interrupted = False
 
     # In the asyncio loop's thread, and in its copy of the caller's context.
 
-    def start(self, coro: Coroutine[Any, Any, Any]) -> None:
+    def start(self, coro: Coro[object]) -> None:
         # Claimed already: the loop was given up, or Ctrl-C struck the caller.
         if not self.state:
             self.task = self.loop.asyncio_loop.create_task(coro)
             self.task.add_done_callback(self.end)
 
-    def end(self, task: asyncio.Task[Any]) -> None:
+    def end(self, task: asyncio.Task[object]) -> None:
         self.loop.waiters.discard(self)
         self.wake(task)
 
@@ -174,7 +178,7 @@ class _Loop:
 
     # Any thread.
 
-    def accept(self, waiter: _CoroutineWaiter, coro: Coroutine[Any, Any, Any]) -> None:
+    def accept(self, waiter: _CoroutineWaiter, coro: Coro[object]) -> None:
         """Run *coro* for *waiter*; RuntimeError, and nothing is done, where the loop is ending."""
         try:
             self.waiters.add(waiter)
@@ -185,7 +189,7 @@ class _Loop:
             waiter.claim()
             raise
 
-    def post(self, callback: Callable[..., object], *args: Any) -> bool:
+    def post(self, callback: Callable[[*Ts], object], *args: *Ts) -> bool:
         """Have the loop call *callback*; False where it is closed."""
         # In a patched program the socket that wakes the loop is a green one.  With this the caller has an
         # operation left, and does not yield, or get a kill raised, when the callback is posted already.
@@ -236,7 +240,7 @@ class _Loop:
         self._ending = True
         self.asyncio_loop.stop()
 
-    def _complete(self, coro: Coroutine[Any, Any, None]) -> None:
+    def _complete(self, coro: Coro[None]) -> None:
         task = self.asyncio_loop.create_task(coro)
         while not task.done():
             try:

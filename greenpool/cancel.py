@@ -38,7 +38,7 @@ from contextlib import contextmanager
 from math import inf, isnan
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 from greenlet import GreenletExit
 
@@ -95,6 +95,12 @@ def current_time() -> float:
     return monotonic()
 
 
+class _Scoped(Protocol):
+    """A task in which a scope was opened."""
+
+    cancel_scope: CancelScope | None
+
+
 class CancelScope:
     """A block of code that can be cancelled, as ``trio.CancelScope``; used in one ``with`` statement, once.
 
@@ -138,7 +144,7 @@ class CancelScope:
             _check_bool("shield", shield)
         self.cancelled_caught = False
         # The greenlet in which the block is open.
-        self.greenlet: Any = None
+        self.greenlet: GreenThread | None = None
         # False once a Cancelled of a scope that raises only once has been raised.
         self._armed = True
         self._cancel_called = False
@@ -263,7 +269,7 @@ class CancelScope:
         if self._relative_deadline != inf:
             self._deadline = monotonic() + self._relative_deadline
             self._relative_deadline = inf
-        task = greenlet.task
+        task = cast("_Scoped", greenlet.task)
         self._outer = _innermost(task)
         task.cancel_scope = self
         if self._cancel_called:
@@ -309,7 +315,7 @@ class CancelScope:
         greenlet = self.greenlet
         if greenlet is None or greenlet is not getcurrent():
             raise RuntimeError(f"{self!r} cannot be left here: it is not open in this greenlet")
-        task = greenlet.task
+        task = cast("_Scoped", greenlet.task)
         innermost = _innermost(task)
         scope = innermost
         while scope is not None and scope is not self:
@@ -389,7 +395,7 @@ class _ScopeInterrupts(Interrupts):
         return True
 
 
-def _innermost(task: Any) -> CancelScope | None:
+def _innermost(task: object) -> CancelScope | None:
     return getattr(task, "cancel_scope", None)
 
 

@@ -24,13 +24,13 @@ import sys
 import weakref
 from _queue import Empty
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor as _StandardExecutor
 from concurrent.futures.thread import BrokenThreadPool
 from contextvars import copy_context
 from functools import partial
 from math import inf
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, TypeVarTuple, overload
 
 from ._core.current import thread_hub
 from ._core.fork import at_fork
@@ -46,6 +46,10 @@ __all__ = ["ThreadPool", "ThreadPoolExecutor", "blocking", "blocking_pool"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+Ts = TypeVarTuple("Ts")
 
 # As many as tokio's blocking pool may have.  Such calls mostly wait (for a name server, a child process, a
 # lock), and with too few threads those that wait for each other would never end.
@@ -55,7 +59,7 @@ BLOCKING_THREADS = 512
 IDLE_SECONDS = 10.0
 
 
-class _Call:
+class _Call(Generic[T]):
     """A function call on its way to a thread, with those who are to be told.
 
     *begin*, if any, is asked before the call; where it says no, the call is passed over.
@@ -68,10 +72,10 @@ class _Call:
 
     def __init__(
         self,
-        function: Callable[..., Any],
-        args: Iterable[Any],
-        kwargs: dict[str, Any],
-        succeed: Callable[[Any], object],
+        function: Callable[..., T],
+        args: Iterable[object],
+        kwargs: Mapping[str, object],
+        succeed: Callable[[T], object],
         fail: Callable[[BaseException], object],
         begin: Callable[[], bool] | None = None,
     ) -> None:
@@ -108,7 +112,7 @@ def _tell(tell: Callable[[], object]) -> None:
         sys.excepthook(*sys.exc_info())
 
 
-Handover = SimpleQueue["_Call | None"]
+Handover = SimpleQueue["_Call[Any] | None"]
 
 
 class _Workers:
@@ -125,7 +129,7 @@ class _Workers:
     def reset(self) -> None:
         """Begin without threads and calls; also in the child of a fork, where those of the parent are not."""
         self.lock = RLock()
-        self.pending: deque[_Call] = deque()
+        self.pending: deque[_Call[Any]] = deque()
         # The identifiers of all threads, and how many of them were not told to end.
         self.threads: set[int] = set()
         self.size = 0
@@ -140,7 +144,7 @@ class _Workers:
 
     # Any thread.
 
-    def submit(self, call: _Call) -> None:
+    def submit(self, call: _Call[T]) -> None:
         """Take *call*.  Raises RuntimeError, and forgets it, where a new thread cannot be started."""
         with self.lock:
             # Before a thread can have begun with it.
@@ -168,7 +172,7 @@ class _Workers:
             raise
         return handover
 
-    def withdraw(self, call: _Call, tell: Callable[[], object] = _nobody) -> None:
+    def withdraw(self, call: _Call[T], tell: Callable[[], object] = _nobody) -> None:
         """Forget *call*, and *tell* so, unless a thread has taken it."""
         with self.lock:
             if call not in self.pending:
@@ -179,7 +183,7 @@ class _Workers:
         finally:
             self._finished()
 
-    def call(self, function: Callable[..., T], args: Iterable[Any], kwargs: dict[str, Any]) -> T:
+    def call(self, function: Callable[..., T], args: Iterable[object], kwargs: Mapping[str, object]) -> T:
         """Park the calling greenlet until a thread has run *function*."""
         waiter = Waiter(RLock())
         call = _Call(function, args, kwargs, waiter.wake, waiter.fail, partial(_is_waiting, waiter))
@@ -278,7 +282,7 @@ class _Workers:
             if idle:
                 call = self._take(handover)
 
-    def _take(self, handover: Handover) -> _Call | None:
+    def _take(self, handover: Handover) -> _Call[Any] | None:
         """Wait for the call that this thread is chosen for; None when it is to end."""
         try:
             return handover.get(timeout=self.idle_timeout)
@@ -417,7 +421,7 @@ class ThreadPool:
         self.size = 0
         self.join()
 
-    def spawn(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
+    def spawn(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[T]:
         """Run *function* on a thread; returns an AsyncResult.
 
         While all *maxsize* threads are busy, it waits until one of them has begun with this call; if it is
@@ -425,7 +429,7 @@ class ThreadPool:
         """
         _check_callable(function)
         workers = self._workers
-        result: AsyncResult[Any] = AsyncResult()
+        result: AsyncResult[T] = AsyncResult()
         call = _Call(function, args, kwargs, result.set, result.set_exception)
         waiter = None
         with workers.lock:
@@ -444,8 +448,8 @@ class ThreadPool:
     def apply(
         self,
         function: Callable[..., T],
-        args: Iterable[Any] | None = None,
-        kwds: dict[str, Any] | None = None,
+        args: Iterable[object] | None = None,
+        kwds: Mapping[str, object] | None = None,
     ) -> T:
         """Run *function* on a thread and return its value, as ``blocking`` does.
 
@@ -461,8 +465,8 @@ class ThreadPool:
     def apply_cb(
         self,
         function: Callable[..., T],
-        args: Iterable[Any] | None = None,
-        kwds: dict[str, Any] | None = None,
+        args: Iterable[object] | None = None,
+        kwds: Mapping[str, object] | None = None,
         callback: Callable[[T], object] | None = None,
     ) -> T:
         """As ``apply``; if that raises nothing, call *callback* with the value."""
@@ -473,16 +477,16 @@ class ThreadPool:
 
     def apply_async(
         self,
-        function: Callable[..., Any],
-        args: Iterable[Any] | None = None,
-        kwds: dict[str, Any] | None = None,
-        callback: Callable[[Any], object] | None = None,
-    ) -> Greenlet:
+        function: Callable[..., T],
+        args: Iterable[object] | None = None,
+        kwds: Mapping[str, object] | None = None,
+        callback: Callable[[T], object] | None = None,
+    ) -> Greenlet[T]:
         """As ``apply_cb``, but do not wait: returns a greenlet that will have the value."""
         _check_callable(function)
         return spawn(self.apply_cb, function, args, kwds, callback)
 
-    def map(self, function: Callable[[Any], T], iterable: Iterable[Any]) -> list[T]:
+    def map(self, function: Callable[[A], T], iterable: Iterable[A]) -> list[T]:
         """``[function(item) for item in iterable]``, the calls on the threads.
 
         Raises the exception of the first item whose call failed; the other calls go on.
@@ -491,8 +495,8 @@ class ThreadPool:
 
     def map_cb(
         self,
-        function: Callable[[Any], T],
-        iterable: Iterable[Any],
+        function: Callable[[A], T],
+        iterable: Iterable[A],
         callback: Callable[[list[T]], object] | None = None,
     ) -> list[T]:
         """As ``map``; if that raises nothing, call *callback* with the list."""
@@ -503,17 +507,54 @@ class ThreadPool:
 
     def map_async(
         self,
-        function: Callable[[Any], Any],
-        iterable: Iterable[Any],
-        callback: Callable[[list[Any]], object] | None = None,
-    ) -> Greenlet:
+        function: Callable[[A], T],
+        iterable: Iterable[A],
+        callback: Callable[[list[T]], object] | None = None,
+    ) -> Greenlet[list[T]]:
         """As ``map_cb``, but do not wait: returns a greenlet that will have the list."""
         _check_callable(function)
         return spawn(self.map_cb, function, iterable, callback)
 
+    @overload
     def imap(
-        self, function: Callable[..., Any], *iterables: Iterable[Any], maxsize: int | None = None
-    ) -> Iterator[Any]:
+        self, function: Callable[[A], T], iterable: Iterable[A], /, *, maxsize: int | None = None
+    ) -> Iterator[T]: ...
+    @overload
+    def imap(
+        self,
+        function: Callable[[A, B], T],
+        iterable: Iterable[A],
+        iterable2: Iterable[B],
+        /,
+        *,
+        maxsize: int | None = None,
+    ) -> Iterator[T]: ...
+    @overload
+    def imap(
+        self,
+        function: Callable[[A, B, C], T],
+        iterable: Iterable[A],
+        iterable2: Iterable[B],
+        iterable3: Iterable[C],
+        /,
+        *,
+        maxsize: int | None = None,
+    ) -> Iterator[T]: ...
+    @overload
+    def imap(
+        self,
+        function: Callable[..., T],
+        iterable: Iterable[object],
+        iterable2: Iterable[object],
+        iterable3: Iterable[object],
+        iterable4: Iterable[object],
+        /,
+        *iterables: Iterable[object],
+        maxsize: int | None = None,
+    ) -> Iterator[T]: ...
+    def imap(
+        self, function: Callable[..., T], *iterables: Iterable[object], maxsize: int | None = None
+    ) -> Iterator[T]:
         """``map(function, *iterables)``, the calls on the threads and the values in order.
 
         ``next()`` raises the exception of a call that failed, and can then be called on.  With *maxsize*,
@@ -521,40 +562,77 @@ class ThreadPool:
         """
         return self._imap(True, function, iterables, maxsize)
 
+    @overload
     def imap_unordered(
-        self, function: Callable[..., Any], *iterables: Iterable[Any], maxsize: int | None = None
-    ) -> Iterator[Any]:
+        self, function: Callable[[A], T], iterable: Iterable[A], /, *, maxsize: int | None = None
+    ) -> Iterator[T]: ...
+    @overload
+    def imap_unordered(
+        self,
+        function: Callable[[A, B], T],
+        iterable: Iterable[A],
+        iterable2: Iterable[B],
+        /,
+        *,
+        maxsize: int | None = None,
+    ) -> Iterator[T]: ...
+    @overload
+    def imap_unordered(
+        self,
+        function: Callable[[A, B, C], T],
+        iterable: Iterable[A],
+        iterable2: Iterable[B],
+        iterable3: Iterable[C],
+        /,
+        *,
+        maxsize: int | None = None,
+    ) -> Iterator[T]: ...
+    @overload
+    def imap_unordered(
+        self,
+        function: Callable[..., T],
+        iterable: Iterable[object],
+        iterable2: Iterable[object],
+        iterable3: Iterable[object],
+        iterable4: Iterable[object],
+        /,
+        *iterables: Iterable[object],
+        maxsize: int | None = None,
+    ) -> Iterator[T]: ...
+    def imap_unordered(
+        self, function: Callable[..., T], *iterables: Iterable[object], maxsize: int | None = None
+    ) -> Iterator[T]:
         """As ``imap``, but the values come as soon as there are any."""
         return self._imap(False, function, iterables, maxsize)
 
     def _imap(
         self,
         ordered: bool,
-        function: Callable[..., Any],
-        iterables: tuple[Iterable[Any], ...],
+        function: Callable[..., T],
+        iterables: tuple[Iterable[object], ...],
         maxsize: int | None,
-    ) -> Iterator[Any]:
+    ) -> Iterator[T]:
         _check_callable(function)
         if not iterables:
             raise TypeError("imap needs at least one iterable")
         if maxsize is not None:
             _check_count("maxsize", maxsize, 1)
-        outcomes = _Outcomes(ordered, maxsize)
+        outcomes: _Outcomes[T] = _Outcomes(ordered, maxsize)
         spawn(outcomes.feed, partial(self.spawn, function), zip(*iterables, strict=False))
         return _OutcomeIterator(outcomes)
 
 
-class _FutureCall(_Call):
+class _FutureCall(_Call[T]):
     __slots__ = ("future",)
 
     calls_others = True
 
     def __init__(
         self,
-        future: Future[Any],
-        function: Callable[..., Any],
-        args: Iterable[Any],
-        kwargs: dict[str, Any],
+        future: Future[T],
+        function: Callable[..., T],
+        args: Iterable[object],
+        kwargs: Mapping[str, object],
     ) -> None:
         super().__init__(
             function,
@@ -579,6 +657,31 @@ class ThreadPoolExecutor(_StandardExecutor):
     (*thread_name_prefix* is not used), and the interpreter's exit does not wait for them.
     """
 
+    @overload
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        thread_name_prefix: str = "",
+        initializer: Callable[[], object] | None = None,
+        initargs: tuple[()] = (),
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        thread_name_prefix: str = "",
+        *,
+        initializer: Callable[[*Ts], object],
+        initargs: tuple[*Ts],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        max_workers: int | None,
+        thread_name_prefix: str,
+        initializer: Callable[[*Ts], object],
+        initargs: tuple[*Ts],
+    ) -> None: ...
     def __init__(
         self,
         max_workers: int | None = None,
@@ -594,7 +697,7 @@ class ThreadPoolExecutor(_StandardExecutor):
         self._closed = False
         weakref.finalize(self, self._workers.end).atexit = False
 
-    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have a thread call *function*; never waits.  Raises RuntimeError after ``shutdown``."""
         _check_callable(function)
         future: Future[T] = Future()
@@ -609,7 +712,7 @@ class ThreadPoolExecutor(_StandardExecutor):
             self._workers.submit(call)
         return future
 
-    def _call_initialized(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    def _call_initialized(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         if self._failure is not None:
             raise BrokenThreadPool(self._failure)
         if get_ident() not in self._initialized:

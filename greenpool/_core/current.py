@@ -101,6 +101,12 @@ def thread_hub() -> HubState | None:
     return _hubs.get(get_ident())
 
 
+def current_owner() -> object:
+    """The pool that the calling thread's hub belongs to; None if that hub, or the thread, has none."""
+    hub = thread_hub()
+    return None if hub is None else hub.owner
+
+
 def set_thread_hub(hub: HubState | None, close_with_thread: bool = False) -> None:
     """Make *hub* the hub of the calling thread."""
     if hub is None:

@@ -25,9 +25,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
-from types import TracebackType
-from typing import Any
+from types import GenericAlias, TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple, overload
 
 from greenlet import GreenletExit
 
@@ -37,12 +38,27 @@ from .errors import SpawnError
 from .inbox import Call
 from .native import HAS_GIL, RLock
 from .seconds import check_seconds
-from .state import HubState
+from .state import GreenThread, HubState
 from .timeout import Timeout
 from .timers import Timer
 from .waiter import Waiter, interrupt
 
-Link = Callable[["Task"], object]
+P = ParamSpec("P")
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+if TYPE_CHECKING:
+    from typing import Generic, Self
+
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    T_co = DefaultTypeVar("T_co", covariant=True, default=Any)
+else:
+    # Only type checkers see a generic class.  At run time a Task has no base: C code writes its slots.
+    T_co = TypeVar("T_co", covariant=True)
+    Generic = {T_co: object}
+
+Link = Callable[["Task[T]"], object]
 
 _names: Iterator[int] = itertools.count(1)
 # Without the GIL itertools.count is not atomic.  Reentrant, because a signal handler may ask for a name.
@@ -51,7 +67,7 @@ _names_lock = RLock()
 # For tasks that have not been started.  A lock in each task would be needed by few, and for one lock for all
 # of them, hubs that start greenlets at the same time would wait.  Reentrant, because a signal handler or a
 # finalizer may start another task between any two bytecodes.
-_start_locks: list[Any] = []
+_start_locks: list[AbstractContextManager[object]] = []
 
 
 def renew_task_locks() -> None:
@@ -65,12 +81,14 @@ def renew_task_locks() -> None:
 renew_task_locks()
 
 
-def _start_lock(task: Task) -> Any:
+def _start_lock(task: Task[object]) -> AbstractContextManager[object]:
     return _start_locks[(id(task) >> 4) % len(_start_locks)]
 
 
-class Task:
+class Task(Generic[T_co]):
     """A green thread (as ``gevent.Greenlet``); made by ``spawn``, or by hand and then started.
+
+    For type checkers it is generic in what its function returns: ``Greenlet[int]``.
 
     Every method may be called from any greenlet of any hub and from any plain thread.
     """
@@ -94,38 +112,63 @@ class Task:
         "__weakref__",
     )
 
+    if not TYPE_CHECKING:
+        __class_getitem__ = classmethod(GenericAlias)
+
+    # The first of these has no P, because nothing may stand between *args: P.args and **kwargs: P.kwargs.
+    @overload
+    def __init__(
+        self, run: Callable[..., T_co], *args: object, context: Context | None, **kwargs: object
+    ) -> None: ...
+    @overload
+    def __init__(self, run: Callable[P, T_co], *args: P.args, **kwargs: P.kwargs) -> None: ...
+    @overload
+    def __init__(
+        self, run: None = None, *args: object, context: Context | None = None, **kwargs: object
+    ) -> None: ...
     def __init__(
         self,
-        run: Callable[..., Any] | None = None,
+        run: Callable[..., T_co] | None = None,
         *args: Any,
-        context: Context | None = None,
+        context: Any = None,
         **kwargs: Any,
     ) -> None:
         if run is not None and not callable(run):
             raise TypeError(f"run must be callable, not {run!r}")
         if context is not None and not isinstance(context, Context):
             raise TypeError(f"context must be a contextvars.Context or None, not {context!r}")
-        self._function = run
-        self.args = args
-        self._kwargs = kwargs or None
+        self._function: Callable[..., T_co] | None = run
+        self.args: tuple[object, ...] = args
+        self._kwargs: dict[str, object] | None = kwargs or None
         self.context: Context | None = copy_context() if context is None else context
         self.hub: HubState | None = None
-        self.carrier: Any = None
+        self.carrier: GreenThread | None = None
         self.done = False
         # Set by those who take care of the exception themselves; nothing is then reported on stderr.
         self.quiet = False
         self.locals: Any = None
         self._value: Any = None
         self._exception: BaseException | None = None
-        self._links: list[Any] | None = None
+        self._links: list[Waiter | Link[T_co]] | None = None
         # False: not started; True: handed to its hub; a Timer: to be started by it.
         self._start: bool | Timer = False
         self._name: str | None = None
 
     # Starting.
 
+    @overload
     @classmethod
-    def spawn(cls, *args: Any, **kwargs: Any) -> Any:
+    def spawn(
+        cls, function: Callable[..., T_co], *args: object, context: Context | None, **kwargs: object
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def spawn(cls, function: Callable[P, T_co], *args: P.args, **kwargs: P.kwargs) -> Self: ...
+    @overload
+    @classmethod
+    def spawn(cls: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @classmethod
+    def spawn(cls, *args: Any, **kwargs: Any) -> object:
         """Make a greenlet of this class and start it; returns it."""
         task = cls(*args, **kwargs)
         if cls.start is Task.start:
@@ -134,8 +177,26 @@ class Task:
             task.start()
         return task
 
+    @overload
     @classmethod
-    def spawn_later(cls, seconds: float, *args: Any, **kwargs: Any) -> Any:
+    def spawn_later(
+        cls,
+        seconds: float,
+        function: Callable[..., T_co],
+        *args: object,
+        context: Context | None,
+        **kwargs: object,
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def spawn_later(
+        cls, seconds: float, function: Callable[P, T_co], *args: P.args, **kwargs: P.kwargs
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def spawn_later(cls: Callable[P, T], seconds: float, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @classmethod
+    def spawn_later(cls, seconds: float, *args: Any, **kwargs: Any) -> object:
         """As ``spawn``, but the greenlet starts in *seconds*."""
         task = cls(*args, **kwargs)
         task.start_later(seconds)
@@ -149,7 +210,7 @@ class Task:
         """
         self.start_once(self.start_unshared)
 
-    def start_once(self, start: Callable[..., object], *args: Any) -> None:
+    def start_once(self, start: Callable[[*Ts], object], *args: *Ts) -> None:
         """Have *start(*args)* start the task, unless somebody has; with other threads, that is one step."""
         if self._start is False:
             with _start_lock(self):
@@ -201,7 +262,7 @@ class Task:
         else:
             self._start = hub.timers.call_later(seconds, self.enter)
 
-    def switch(self) -> Any:
+    def switch(self) -> object:
         """Called when the task's turn in the ready queue comes, in whichever greenlet parks or ends.
 
         A free carrier takes it at once; a new carrier is only ever started by the hub's loop.
@@ -220,15 +281,15 @@ class Task:
 
     # Running, on the carrier.
 
-    def _run(self, *args: Any, **kwargs: Any) -> Any:
+    def _run(self, *args: Any, **kwargs: Any) -> T_co:
         """What a greenlet does that was given no function; for subclasses to override."""
-        return None
+        return None  # type: ignore[return-value]  # such a greenlet is one of None
 
     def _execute(self) -> None:
         hub: HubState = self.hub  # type: ignore[assignment]
         if hub.stopping:
             # Accepted before the hub was told to stop: it runs, and ends when it first parks.
-            interrupt(self.carrier, GreenletExit())
+            interrupt(self.carrier, GreenletExit())  # type: ignore[arg-type]  # a task that runs has one
         # A call through *args or **kwargs takes another C frame, which each parked greenlet would have
         # to save (about 0.6 KiB): so the usual calls are made plainly.
         function = self._function
@@ -278,7 +339,7 @@ class Task:
     def _call_links(self) -> None:
         links, self._links = self._links, None
         for link in links or ():
-            if type(link) is Waiter:
+            if isinstance(link, Waiter):
                 link.wake(self)
             else:
                 self.hub.call_soon(link, self)  # type: ignore[union-attr]
@@ -309,7 +370,7 @@ class Task:
         return self.started
 
     @property
-    def kwargs(self) -> dict[str, Any]:
+    def kwargs(self) -> dict[str, object]:
         """The keywords that the function is called with; empty once it has ended."""
         return self._kwargs or {}
 
@@ -318,7 +379,7 @@ class Task:
         return self.done and self._exception is None
 
     @property
-    def value(self) -> Any:
+    def value(self) -> T_co | None:
         """What the function returned, or None; the GreenletExit instance where one ended it."""
         return self._value if self.done else None
 
@@ -337,7 +398,7 @@ class Task:
             return None
         return type(exception), exception, exception.__traceback__
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+    def get(self, block: bool = True, timeout: float | None = None) -> T_co:
         """Wait for the end and return the function's value or raise its exception.
 
         Raises ``Timeout`` (or, with *block* false, at once) when it has not ended within *timeout*
@@ -352,7 +413,8 @@ class Task:
                 raise Timeout(timeout)
         if self._exception is not None:
             raise self._exception
-        return self._value
+        value: T_co = self._value
+        return value
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the end, at most *timeout* seconds; whatever way it ends, join returns None."""
@@ -381,7 +443,7 @@ class Task:
 
     # Links.
 
-    def rawlink(self, callback: Link) -> None:
+    def rawlink(self, callback: Link[T_co]) -> None:
         """Have the hub call *callback(greenlet)* when the greenlet has ended (at once if it has).
 
         It runs in the loop of the greenlet's hub and must not wait.  Where that is the hub of another plain
@@ -391,23 +453,23 @@ class Task:
             raise TypeError(f"callback must be callable, not {callback!r}")
         self._post_link(callback)
 
-    def link(self, callback: Link) -> None:
+    def link(self, callback: Link[T_co]) -> None:
         """As ``rawlink``, but *callback(greenlet)* runs in a greenlet of its own and may wait."""
         self.rawlink(SpawnedLink(callback))
 
-    def link_value(self, callback: Link) -> None:
+    def link_value(self, callback: Link[T_co]) -> None:
         """As ``link``, only if the greenlet succeeds."""
         self.rawlink(SpawnedLink(callback, on_failure=False))
 
-    def link_exception(self, callback: Link) -> None:
+    def link_exception(self, callback: Link[T_co]) -> None:
         """As ``link``, only if an exception ends the greenlet."""
         self.rawlink(SpawnedLink(callback, on_success=False))
 
-    def unlink(self, callback: Link) -> None:
+    def unlink(self, callback: Link[T_co]) -> None:
         """Take back what ``link``, ``link_value``, ``link_exception`` or ``rawlink`` did."""
         self._on_own_thread(self._unlink, callback)
 
-    def _on_own_thread(self, method: Callable[..., object], *args: Any) -> None:
+    def _on_own_thread(self, method: Callable[[*Ts], object], *args: *Ts) -> None:
         hub = self.hub
         if hub is None:
             with _start_lock(self):
@@ -419,7 +481,7 @@ class Task:
             # A closed hub has no running task left, so nothing of it can change any more.
             method(*args)
 
-    def _post_link(self, link: Any) -> None:
+    def _post_link(self, link: Waiter | Link[T_co]) -> None:
         """As ``_on_own_thread(self._link, link)``, where that thread may never run its hub again.
 
         We append, then read ``done``; ``_finish`` sets ``done``, then reads the queue.  At least one side
@@ -438,16 +500,16 @@ class Task:
                 return  # carried out already
             posted = False
         if not posted:
-            if type(link) is Waiter:
+            if isinstance(link, Waiter):
                 link.wake(self)
             else:
                 hub = current_hub()
                 hub.call_soon(link, self)
                 hub.look_again()
 
-    def _link(self, link: Any) -> None:
+    def _link(self, link: Waiter | Link[T_co]) -> None:
         if self.done:
-            if type(link) is Waiter:
+            if isinstance(link, Waiter):
                 link.wake(self)
             else:
                 hub = self.hub
@@ -466,7 +528,7 @@ class Task:
         else:
             self._links.append(link)
 
-    def _unlink(self, link: Any) -> None:
+    def _unlink(self, link: Waiter | Link[T_co]) -> None:
         if self._links is not None and link in self._links:
             self._links.remove(link)
 
@@ -572,12 +634,12 @@ class Task:
         return f"<{type(self).__name__} {self.name}{what}{where}: {state}>"
 
 
-class MainTask(Task):
+class MainTask(Task[None]):
     """Stands for a thread's main program, or a raw greenlet, which no hub started and none will end."""
 
     __slots__ = ()
 
-    def __init__(self, greenlet: Any, hub: HubState) -> None:
+    def __init__(self, greenlet: GreenThread, hub: HubState) -> None:
         Task.__init__(self)
         self.hub = hub
         self.carrier = greenlet
@@ -586,19 +648,19 @@ class MainTask(Task):
         self._name = f"main greenlet of {hub.name}"
 
 
-class SpawnedLink:
+class SpawnedLink(Generic[T_co]):
     """A link that runs its callback in a greenlet; equal to the callback, so that unlink finds it."""
 
     __slots__ = ("callback", "on_success", "on_failure")
 
-    def __init__(self, callback: Link, on_success: bool = True, on_failure: bool = True) -> None:
+    def __init__(self, callback: Link[T_co], on_success: bool = True, on_failure: bool = True) -> None:
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r}")
         self.callback = callback
         self.on_success = on_success
         self.on_failure = on_failure
 
-    def __call__(self, task: Task) -> None:
+    def __call__(self, task: Task[T_co]) -> None:
         if self.on_success if task.successful() else self.on_failure:
             # Accepted with the link: it runs even where the hub refuses spawns by now.
             hub = current_hub()
