@@ -52,6 +52,7 @@ from ._fd.transfer import asks_for_bytes as _asks_for_bytes  # noqa: E402
 from ._fd.transfer import may_fill_up as _may_fill_up  # noqa: E402
 from ._fd.transfer import when_ready as _when_ready  # noqa: E402
 from ._fd.transfer import write_all as _write_all  # noqa: E402
+from ._fd.workers import blocking as _blocking  # noqa: E402
 
 __all__ = list(_standard.__all__)
 
@@ -134,9 +135,7 @@ def _reap(function: _Callable[[int], _Any], pid: int, options: int) -> _Any:
         if result[0] or options & _standard.WNOHANG:
             return result
         if _native_waitid is None:
-            from .threadpool import blocking
-
-            return blocking(function, options)
+            return _blocking(function, options)
         _wait_for_change(pid, options)
 
 
@@ -183,9 +182,7 @@ if _native_waitid is not None:
 
 def system(command: str | bytes) -> int:
     """As ``os.system``, parking the greenlet."""
-    from .threadpool import blocking
-
-    return blocking(_native_system, command)
+    return _blocking(_native_system, command)
 
 
 def popen(cmd: str, mode: str = "r", buffering: int = -1) -> _Any:

@@ -66,6 +66,7 @@ from ._core.waiter import sleep as _sleep  # noqa: E402
 from ._core.waiter import spend as _spend  # noqa: E402
 from ._core.waiter import yield_now as _yield_now  # noqa: E402
 from ._fd.files import green_io as _green_io  # noqa: E402
+from ._fd.workers import blocking as _blocking  # noqa: E402
 
 __all__ = [*_standard.__all__, "wait_read", "wait_write"]
 
@@ -675,9 +676,7 @@ def _is_numeric(host: str | bytes) -> bool:
 
 
 def _off_thread(function: _Callable[..., _Any], *args: _Any) -> _Any:
-    from .threadpool import blocking
-
-    return blocking(function, *args)
+    return _blocking(function, *args)
 
 
 def getaddrinfo(  # type: ignore[no-redef]

@@ -24,6 +24,7 @@ from .._core.descriptor import Descriptor
 from .._core.pollers.events import IN, OUT
 from .._sync.rlock import RLock
 from .transfer import WOULD_BLOCK, asks_for_bytes, may_fill_up, unless_it_blocks, write_all
+from .workers import blocking
 
 # Classes and functions say that they are of this module, which programs have seen since the first release.
 PUBLIC_MODULE = "greenpool.fileobject"
@@ -169,8 +170,6 @@ class BlockFileIO(_Owning, io.FileIO):
 def blocking_call(function: Callable[..., Any], *args: Any) -> Any:
     if sys.is_finalizing():
         return function(*args)
-    from ..threadpool import blocking
-
     return blocking(function, *args)
 
 

@@ -32,6 +32,7 @@ from .._core.current import cannot_park
 from .._core.descriptor import ready_now, wait_descriptor
 from .._core.fork import at_fork
 from .._core.pollers.events import IN, OUT
+from .workers import blocking
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -145,8 +146,6 @@ def _write_some(fd: int, mode: int, write: Callable[[Any], Any], octets: memoryv
     if stat.S_ISFIFO(mode):
         octets = octets[:PIPE_BUF]
     elif stat.S_ISCHR(mode) and os.isatty(fd) and _may_block(fd, OUT) and not cannot_park():
-        from ..threadpool import blocking
-
         # Not a view of what the caller may change, or let go, when it is killed: the thread goes on.
         return blocking(write, bytes(octets))
     return unless_it_blocks(fd, OUT, write, octets)
