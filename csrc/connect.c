@@ -1,5 +1,6 @@
-/* greenpool._speedups: how the classes of Python and their methods in C find each other, when the modules are imported.
-*/
+/* No figure of its own: the files with methods need it.
+
+How the classes of Python and their methods in C find each other, when the modules are imported. */
 
 #include "connect.h"
 

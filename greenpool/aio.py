@@ -194,8 +194,8 @@ class _Loop:
         # In a patched program the socket that wakes the loop is a green one.  With this the caller has an
         # operation left, and does not yield, or get a kill raised, when the callback is posted already.
         greenlet = getcurrent()
-        if getattr(greenlet, "credit", 1) < 1:
-            greenlet.credit = 1
+        if getattr(greenlet, "budget", 1) < 1:
+            greenlet.budget = 1
         try:
             self.asyncio_loop.call_soon_threadsafe(callback, *args)
         except RuntimeError:

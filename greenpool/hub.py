@@ -11,6 +11,10 @@ from ._core.waiter import Waiter, sleep
 __all__ = ["Hub", "get_hub", "idle", "sleep"]
 
 
+# Programs import it from here.
+sleep.__module__ = __name__
+
+
 def get_hub() -> Hub:
     """The hub of the calling thread; a thread that has none gets one."""
     return cast("Hub", current_hub())  # hub.py makes all of them

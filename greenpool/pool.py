@@ -444,9 +444,9 @@ class Group:
             raise TypeError("imap needs at least one iterable")
         if maxsize is not None:
             _check_size("maxsize", maxsize, 1)
-        outcomes: _Outcomes[T] = _Outcomes(ordered, maxsize)
+        outcomes: Outcomes[T] = Outcomes(ordered, maxsize)
         self._spawn_beside(outcomes.feed, partial(self.spawn, function), zip(*iterables, strict=False))
-        return _OutcomeIterator(outcomes)
+        return OutcomeIterator(outcomes)
 
 
 class PoolFull(queue.Full):
@@ -544,7 +544,7 @@ class _Outcome(Protocol[T_co]):
     def get(self) -> T_co: ...
 
 
-class _Outcomes(Generic[T]):
+class Outcomes(Generic[T]):
     """What has come of the calls that an ``imap`` has begun; any thread."""
 
     def __init__(self, ordered: bool, maxsize: int | None) -> None:
@@ -627,13 +627,13 @@ class _Outcomes(Generic[T]):
             self._room.release()
 
 
-class _OutcomeIterator(Generic[T]):
+class OutcomeIterator(Generic[T]):
     """What ``imap`` returns.  The greenlet that begins the calls does not refer to it, so it is let go
     when nobody uses it any more."""
 
     __slots__ = ("_outcomes",)
 
-    def __init__(self, outcomes: _Outcomes[T]) -> None:
+    def __init__(self, outcomes: Outcomes[T]) -> None:
         self._outcomes = outcomes
 
     def __iter__(self) -> Iterator[T]:

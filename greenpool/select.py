@@ -48,8 +48,8 @@ from ._core.pollers.events import OUT as _OUT  # noqa: E402
 from ._core.pollers.events import PRI as _PRI  # noqa: E402
 from ._core.pollers.events import RDHUP as _RDHUP  # noqa: E402
 from ._core.pollers.events import READ as _READ  # noqa: E402
-from .socket import _spend  # noqa: E402
-from .time import _seconds  # noqa: E402
+from ._core.seconds import seconds_of as _seconds  # noqa: E402
+from ._core.waiter import spend as _spend  # noqa: E402
 
 __all__ = [name for name in vars(_standard) if not name.startswith("_")]
 

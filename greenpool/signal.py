@@ -42,13 +42,14 @@ from ._core import native as _native  # noqa: E402
 from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
 from ._core.fork import at_fork as _at_fork  # noqa: E402
 from ._core.pollers.events import IN as _IN  # noqa: E402
+from ._core.seconds import seconds_of as _seconds  # noqa: E402
 from ._core.signal_handler import run_handler as _run_handler  # noqa: E402
 from ._core.signal_waker import in_main_thread as _in_main_thread  # noqa: E402
 from ._core.signal_waker import pass_on as _pass_on  # noqa: E402
 from ._core.waiter import Waiter as _Waiter  # noqa: E402
 from ._core.waiter import sleep as _sleep  # noqa: E402
-from .socket import _spend  # noqa: E402
-from .time import _seconds  # noqa: E402
+from ._core.waiter import spend as _spend  # noqa: E402
+from ._fd.workers import blocking as _blocking  # noqa: E402
 
 __all__ = [name for name in vars(_standard) if not name.startswith("_")]
 
@@ -121,9 +122,7 @@ if hasattr(_standard, "pause"):
     def pause() -> None:
         """Park the calling greenlet until a signal comes in and its handler, if any, has run."""
         if not _in_main_thread():
-            from .threadpool import blocking
-
-            blocking(_native_pause)
+            _blocking(_native_pause)
             return
         own = _Pause()
         try:

@@ -11,7 +11,7 @@ descriptor ready; see ``_core/descriptor.py``, also for the short-read rule that
 last.  It is only a cache that another hub may replace at any time: so it is read once, and compared with
 the calling greenlet's hub.
 
-*Fairness.*  A greenlet whose sockets never say EAGAIN yields after ``CREDIT`` operations in a row.  It does
+*Fairness.*  A greenlet whose sockets never say EAGAIN yields after ``BUDGET`` operations in a row.  It does
 so before an operation, never after one: the yield may raise what is pending, a Timeout or a kill, and then
 what an operation has received, or the count of what it has sent, would be lost.
 
@@ -57,14 +57,16 @@ from ._core.native import RLock as _RLock  # noqa: E402
 from ._core.pollers.events import IN as _IN  # noqa: E402
 from ._core.pollers.events import OUT as _OUT  # noqa: E402
 from ._core.registration import Registration as _Registration  # noqa: E402
+from ._core.seconds import LONGEST as _LONGEST  # noqa: E402
 from ._core.seconds import check_seconds as _check_seconds  # noqa: E402
 from ._core.speedups import replace_twins as _replace_twins  # noqa: E402
 from ._core.speedups import speedups as _speedups  # noqa: E402
 from ._core.waiter import interrupt as _interrupt  # noqa: E402
 from ._core.waiter import sleep as _sleep  # noqa: E402
+from ._core.waiter import spend as _spend  # noqa: E402
 from ._core.waiter import yield_now as _yield_now  # noqa: E402
-from .fileobject import green_io as _green_io  # noqa: E402
-from .time import _LONGEST  # noqa: E402
+from ._fd.files import green_io as _green_io  # noqa: E402
+from ._fd.workers import blocking as _blocking  # noqa: E402
 
 __all__ = [*_standard.__all__, "wait_read", "wait_write"]
 
@@ -264,8 +266,8 @@ class socket(_base):  # type: ignore[no-redef]
             if not 0 < bufsize <= _maxsize:
                 return _base_recv(self, bufsize)
             registration.wait_read(greenlet)
-        elif greenlet.credit > 0:
-            greenlet.credit -= 1
+        elif greenlet.budget > 0:
+            greenlet.budget -= 1
         else:
             _yield_now()
         while True:
@@ -365,11 +367,11 @@ class socket(_base):  # type: ignore[no-redef]
             # As _spend; every answer of a server comes through here.
             greenlet = _getcurrent()
             try:
-                greenlet.credit -= 1
+                greenlet.budget -= 1
             except AttributeError:
                 pass
             else:
-                if greenlet.credit < 0:
+                if greenlet.budget < 0:
                     _yield_now()
             try:
                 sent = _base_send(self, data)
@@ -611,18 +613,6 @@ def _accept_in_c(sock: _Any) -> tuple[int, _Any]:
     return accepted  # type: ignore[no-any-return]
 
 
-def _spend() -> None:
-    """Count one operation, which may not have to wait, before it is carried out; raises what is pending."""
-    greenlet = _getcurrent()
-    try:
-        greenlet.credit -= 1
-    except AttributeError:
-        # A thread that has never waited: there is nobody to yield to.
-        return
-    if greenlet.credit < 0:
-        _yield_now()
-
-
 def _kept(values: _Any) -> _Any:
     """*values* to be looked through at each attempt; an iterator would be empty at the second."""
     return list(values) if hasattr(values, "__next__") else values
@@ -686,9 +676,7 @@ def _is_numeric(host: str | bytes) -> bool:
 
 
 def _off_thread(function: _Callable[..., _Any], *args: _Any) -> _Any:
-    from .threadpool import blocking
-
-    return blocking(function, *args)
+    return _blocking(function, *args)
 
 
 def getaddrinfo(  # type: ignore[no-redef]

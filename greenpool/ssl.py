@@ -41,8 +41,8 @@ if _TYPE_CHECKING:
 
 _take_names(_standard, globals())
 
+from ._core.waiter import spend as _spend  # noqa: E402
 from .lock import RLock as _RLock  # noqa: E402
-from .socket import _spend  # noqa: E402
 from .socket import create_connection as _create_connection  # noqa: E402
 from .socket import socket as _green_socket  # noqa: E402
 

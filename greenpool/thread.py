@@ -21,17 +21,17 @@ from typing import Any
 from greenlet import GreenletExit
 
 from ._core.carrier import Carrier
-from ._core.current import CREDIT, finalizing_greenlet, getcurrent
+from ._core.current import BUDGET, finalizing_greenlet, getcurrent
 from ._core.fork import at_fork
 from ._core.native import RLock as _NativeRLock
 from ._core.native import get_ident as _native_ident
 from ._core.task import Task
 from ._core.waiter import yield_now
+from ._sync.arguments import lock_timeout as _lock_timeout
 from .event import Event
 from .local import local as _local  # noqa: F401 - part of _thread
 from .lock import Lock as _Lock
 from .lock import RLock as _RLock
-from .lock import _lock_timeout
 
 __all__ = [
     "LockType",
@@ -70,13 +70,13 @@ _forking: set[object] = set()
 def _spend() -> None:
     try:
         greenlet = getcurrent()
-        credit = greenlet.credit = greenlet.credit - 1
+        budget = greenlet.budget = greenlet.budget - 1
     except AttributeError:
         return  # a hub's loop, or a thread that has never waited
     except RuntimeError:
         finalizing_greenlet()
         return
-    if credit < 0 and (not greenlet.interrupts or credit < -CREDIT) and greenlet not in _forking:
+    if budget < 0 and (not greenlet.interrupts or budget < -BUDGET) and greenlet not in _forking:
         yield_now()
 
 

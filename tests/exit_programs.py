@@ -97,12 +97,14 @@ def main():
 for _ in range(4):
     threading.Thread(target=work, daemon=True).start()
 greenpool.run(main)
+queue.put(None)
 """,
     "greenlets compute for ever and never wait": """
 import greenpool, threading, time
 
 def compute():
     number = 0
+    greenpool.sleep(0.01)
     while True:
         try:
             number = (number * 31 + 7) % 65537
@@ -125,6 +127,8 @@ def stay():
         try:
             greenpool.sleep(0.001)
         except greenpool.GreenletExit:
+            pass
+        for _ in range(10_000):
             pass
 
 runtime = greenpool.Runtime(pool_size=3)
@@ -260,9 +264,11 @@ import greenpool, threading, time
 def child():
     while True:
         time.sleep(0.002)
+        greenpool.sleep(0)
 
 def work():
-    greenpool.spawn(child)
+    for _ in range(3):
+        greenpool.spawn(child)
     greenpool.sleep(1)
 
 for _ in range(3):
@@ -318,9 +324,12 @@ queue, lock = Queue(), RLock()
 
 class Ends:
     def __del__(self, queue=queue, lock=lock):
-        queue.put_nowait(self.__class__)
-        with lock:
-            pass
+        try:
+            queue.put_nowait(self.__class__)
+            with lock:
+                pass
+        except Exception:
+            pass  # the modules may be empty by now
 
 def child():
     while True:
@@ -339,8 +348,18 @@ at_the_end = Ends()
 atexit.register(print, Ends(), end="", file=open("/dev/null", "w"))
 for _ in range(500):
     queue.put(None)
+    greenpool.sleep(0)
 """,
 }
+
+# Before each program: the finalization takes long enough for other threads to ask for the GIL meanwhile.
+_SLOW_END = """
+class SlowEnd:
+    import time
+    def __del__(self, sleep=time.sleep):
+        sleep(0.03)
+slow_end = SlowEnd()
+"""
 
 # 3.12 and newer warn of a fork beside other threads, from the module that asks for it.
 _QUIET = ("-W", "ignore::DeprecationWarning", "-W", "ignore::ResourceWarning")
@@ -348,7 +367,7 @@ _QUIET = ("-W", "ignore::DeprecationWarning", "-W", "ignore::ResourceWarning")
 
 def start(program: str, python: str = sys.executable, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [python, *_QUIET, *options, "-c", program],
+        [python, *_QUIET, *options, "-c", _SLOW_END + program],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

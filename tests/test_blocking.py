@@ -268,7 +268,7 @@ def test_a_thread_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> Non
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr("greenpool.threadpool.start_new_thread", refuse)
+        patch.setattr("greenpool._fd.workers.start_new_thread", refuse)
         with pytest.raises(RuntimeError, match="can't start new thread"):
             pool.apply(calls.append, ["refused"])
         assert (len(pool), pool.size) == (0, 0)

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 import greenpool
-from greenpool import os as green_os
 from greenpool import socket
+from greenpool._fd import transfer
 from greenpool.fileobject import FileIO as PollerFileIO
 from greenpool.fileobject import (
     FileObject,
@@ -324,7 +324,7 @@ def test_closed_between_two_pieces(
 ) -> None:
     """Another thread may close it, and the kernel may give its number to another file."""
     writing = FileObject(pipe[1], "wb", 0)
-    ready_now = green_os._ready_now
+    ready_now = transfer.ready_now
     foreign: list[Any] = []
     asked = 0
 
@@ -336,7 +336,7 @@ def test_closed_between_two_pieces(
             foreign.append(open(tmp_path / "foreign", "wb+", 0))  # noqa: SIM115
         return ready_now(fd, bits)
 
-    monkeypatch.setattr(green_os, "_ready_now", ready)
+    monkeypatch.setattr(transfer, "ready_now", ready)
     assert writing.write(bytes(20_000)) == 8192
     (file,) = foreign
     with file:

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 import greenpool
-from greenpool import os, threadpool
+from greenpool import os
 from greenpool._core import native
+from greenpool._fd import workers
 from greenpool.event import Event
 
 pytestmark = pytest.mark.usefixtures("leak_check")
@@ -407,7 +408,7 @@ def threads_started(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         return start(function, args)
 
     monkeypatch.setattr(native, "start_new_thread", start_new_thread)
-    monkeypatch.setattr(threadpool, "start_new_thread", start_new_thread)
+    monkeypatch.setattr(workers, "start_new_thread", start_new_thread)
     return started
 
 

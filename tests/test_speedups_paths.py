@@ -238,7 +238,7 @@ def between_calls(use: Callable[[socket.socket, socket.socket], None]) -> None:
 
     def wait_and_use() -> None:
         assert right.recv(1) == b"!"
-        getcurrent().credit = sys.maxsize
+        getcurrent().budget = sys.maxsize
         use(left, right)
 
     left, right = socket.socketpair()

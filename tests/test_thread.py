@@ -12,7 +12,7 @@ import pytest
 
 import greenpool
 from greenpool import thread
-from greenpool._core.current import CREDIT
+from greenpool._core.current import BUDGET
 from greenpool.event import Event
 from greenpool.threadpool import blocking
 
@@ -120,7 +120,7 @@ def test_a_kill_that_is_pending_does_not_strike_who_need_not_wait(make: Any) -> 
 
     def work() -> None:
         greenpool.sleep(0)  # it is killed meanwhile, so its next wait raises
-        for _ in range(CREDIT + 1):
+        for _ in range(BUDGET + 1):
             with lock:
                 pass
         passed.append(True)

@@ -32,7 +32,7 @@ def test_no_greenlet_of_the_parent_runs_in_the_child_of_a_fork() -> None:
         greenpool.spawn(other)
         time.sleep(0)
         for budget in range(10):
-            getcurrent().credit = budget
+            getcurrent().budget = budget
             pid = os.fork()
             if not pid:
                 os._exit(0)

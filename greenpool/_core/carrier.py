@@ -5,7 +5,7 @@ outlives its task: it takes the next new task from the ready queue itself, witho
 the hub's free list and waits to be given one.
 
 Between two tasks nothing of the first may remain on the carrier: its context, its pending interrupts, its
-credit, its placement, its local variables.  Its exception state ends with the ``except`` clauses of
+budget, its placement, its local variables.  Its exception state ends with the ``except`` clauses of
 ``Task._execute``, whose frame also held its locals.
 
 A carrier is always *started* by the hub's loop: one greenlet starting another would nest the interpreter's
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from greenlet import greenlet
 
-from .current import CREDIT
+from .current import BUDGET
 from .interrupts import Interrupts
 from .speedups import replace_twins, speedups
 from .state import HubState, Placement
@@ -30,7 +30,7 @@ RELEASED_PER_SLEEP = 32
 
 
 class Carrier(greenlet):
-    __slots__ = ("hub", "task", "waiter", "interrupts", "credit", "placement", "ended")
+    __slots__ = ("hub", "task", "waiter", "interrupts", "budget", "placement", "ended")
 
     def __init__(self, hub: HubState) -> None:
         greenlet.__init__(self, None, hub.loop)
@@ -38,7 +38,7 @@ class Carrier(greenlet):
         self.task: Task | None = None
         self.waiter: Waiter | None = None
         self.interrupts: Interrupts | tuple[()] = ()
-        self.credit = CREDIT
+        self.budget = BUDGET
         self.placement: Placement | None = None
         self.ended = False
 
@@ -54,7 +54,7 @@ class Carrier(greenlet):
             if not task.done:
                 self.task = task
                 task.carrier = self
-                self.credit = CREDIT
+                self.budget = BUDGET
                 self.gr_context = task.context
                 task._execute()
                 self.interrupts = ()

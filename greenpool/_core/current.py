@@ -34,7 +34,7 @@ while _main_greenlet is not None and _main_greenlet.parent is not None:
     _main_greenlet = _main_greenlet.parent
 
 # Socket operations that a greenlet may do in a row without parking, as tokio's coop budget.
-CREDIT = 128
+BUDGET = 128
 
 
 # The hub of each OS thread by the thread's identifier.  A thread reads and writes its own entry only.  A
@@ -173,7 +173,7 @@ def adopt(greenlet: Any) -> Any:
     greenlet.hub = hub
     greenlet.waiter = None
     greenlet.interrupts = ()
-    greenlet.credit = CREDIT
+    greenlet.budget = BUDGET
     greenlet.placement = None
     greenlet.task = Factories.main_task(greenlet, hub)
     return greenlet

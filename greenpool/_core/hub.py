@@ -27,7 +27,7 @@ from typing import Any
 from greenlet import GreenletExit, greenlet
 
 from .carrier import KEPT_FREE_CARRIERS, Carrier, release_carriers
-from .current import CREDIT, Factories, adopt, getcurrent, remember
+from .current import BUDGET, Factories, adopt, getcurrent, remember
 from .deadlock import FIRST_LOOK, look_for_deadlock
 from .error_report import call_reported
 from .fork import forked_within
@@ -275,7 +275,7 @@ def _switch_to_next(ready: deque[Any]) -> None:
 
 if speedups is not None:
     speedups.connect_waiter(
-        Carrier, Registration, Hub, Task, Waiter, _switch_to_next, yield_now, CREDIT, WAITING, WOKEN
+        Carrier, Registration, Hub, Task, Waiter, _switch_to_next, yield_now, BUDGET, WAITING, WOKEN
     )
     replace_twins(Hub, speedups.connect_hub(Hub, READ, WRITE, RARE))
     replace_twins(Task, speedups.connect_task(Task, Hub, Inbox, deque))

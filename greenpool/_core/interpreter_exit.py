@@ -24,7 +24,8 @@ last act is the finalizer of an argument, of the callback that was registered la
 *What is left.*  A greenlet that blocks its thread in a native call, such as the original ``time.sleep``,
 cannot be reached.  The last act waits for it for a quarter of a second.  If the call ends after that and
 before the process does, the process may crash.  A thread that blocks natively in its main greenlet is
-harmless, and the last act does not wait for it.
+harmless, and the last act does not wait for it.  A process that is stopped and continued (Ctrl-Z) while the
+interpreter is finalized may crash, too, because that ends the write.
 
 *Threads*: the last act runs on the thread that ends the interpreter.
 """
@@ -41,7 +42,8 @@ from signal import SIG_BLOCK, pthread_sigmask, valid_signals
 
 from .current import remembered
 from .fork import at_fork
-from .native import get_ident, pipe, poll, write
+from .native import HAS_GIL, get_ident, pipe, poll, write
+from .speedups import speedups
 from .state import HubState
 
 # A pipe holds 16 pages, and a page is at most 64 KiB.
@@ -53,18 +55,23 @@ PATIENCE = 10
 STRIKES = 25
 
 
-class _Ending:
-    """Which thread ends the interpreter; None until the last act begins."""
+class _End:
+    """What the last act and the threads that come to rest share."""
 
+    # The thread and the process that end; None until the last act begins.
     thread: int | None = None
+    process: int | None = None
+    # What each thread writes, and to which pipe.
+    text = b""
+    pipes: dict[int, int] = {}
 
 
-def rest(fd: int, process: int) -> None:
-    """Block the calling thread for ever and say so at the pipe *fd*; returns in the child of a fork only."""
+def rest() -> None:
+    """Block the calling thread for ever, and say so at its pipe; returns in the child of a fork only."""
     # A signal would end the write.
     pthread_sigmask(SIG_BLOCK, valid_signals())
-    while os.getpid() == process:
-        write(fd, bytes(MORE_THAN_A_PIPE_HOLDS))
+    while os.getpid() == _End.process:
+        write(_End.pipes.get(get_ident()) or pipe()[1], _End.text)
 
 
 def rest_if_ending() -> None:
@@ -73,42 +80,29 @@ def rest_if_ending() -> None:
     The last act says that it has begun before it looks at the hubs that are remembered.  So at least one
     side sees the other.
     """
-    if _Ending.thread is not None and _Ending.thread != get_ident():
-        rest(pipe()[1], os.getpid())
+    if _End.thread is not None and _End.thread != get_ident():
+        rest()
 
 
 class _Rest(BaseException):
-    """Raised in a thread from outside; its instance is never made to the end."""
-
-    arguments: tuple[int, int]
+    """Raised in a thread from outside; making the instance never ends."""
 
     def __init__(self) -> None:
-        rest(*self.arguments)
+        rest()
 
 
-class _Resting:
-    """A hub whose thread is to rest, and where it says so."""
-
-    __slots__ = ("hub", "reading", "arguments", "exception")
-
-    def __init__(self, hub: HubState, reading: int, writing: int) -> None:
-        self.hub = hub
-        self.reading = reading
-        self.arguments = (writing, os.getpid())
-        self.exception = type("_Rest", (_Rest,), {"arguments": self.arguments})
-
-    def is_inside_greenlet(self) -> bool:
-        """Whether another greenlet than the thread's main one runs; its thread has been struck."""
-        root = self.hub.loop if self.hub.main is None else self.hub.main
-        return root is not None and root.gr_frame is not None
+def _is_inside_greenlet(hub: HubState) -> bool:
+    """Whether the thread of *hub*, which has been struck, runs another greenlet than its main one."""
+    root = hub.loop if hub.main is None else hub.main
+    return root is not None and root.gr_frame is not None
 
 
 class _LastAct:
     """Brings the threads of all other hubs to rest when atexit lets go of it."""
 
     def __init__(self) -> None:
-        # Those that do not rest yet.
-        self._left: list[_Resting] = []
+        # The hubs whose threads do not rest yet, by the descriptor at which one says that it does.
+        self._left: dict[int, list[HubState]] = {}
         self._poll = poll()
 
     def __del__(self) -> None:
@@ -122,24 +116,30 @@ class _LastAct:
                 part()
 
     def _find(self) -> None:
-        _Ending.thread = get_ident()
-        self._left = []
+        _End.text = _End.text or bytes(MORE_THAN_A_PIPE_HOLDS)
+        _End.process = os.getpid()
+        _End.thread = get_ident()
+        self._left.clear()
         ends = None
         for hub in remembered():
-            if hub.thread_id == _Ending.thread or hub.inbox.closed:
+            if hub.thread_id == _End.thread or hub.inbox.closed:
                 continue
             try:
                 ends = pipe()
-                self._poll.register(ends[0], POLLIN)
             except OSError:
-                # No descriptor is free.  Of the threads that share a pipe all rest, but one says so.
+                # No descriptor is free.  All threads that share the last pipe rest, but one of them says so.
                 if ends is None:
                     return
-            self._left.append(_Resting(hub, *ends))
+            reading, _End.pipes[hub.thread_id] = ends
+            self._left.setdefault(reading, []).append(hub)
+            self._poll.register(reading, POLLIN)
+
+    def _hubs(self) -> list[HubState]:
+        return [hub for hubs in self._left.values() for hub in hubs]
 
     def _post(self) -> None:
-        for resting in self._left:
-            resting.hub.post(rest, *resting.arguments)
+        for hub in self._hubs():
+            hub.post(rest)
         self._wait()
 
     def _strike(self) -> None:
@@ -148,28 +148,31 @@ class _LastAct:
         while left:
             if raise_in is not None:
                 # Again each time: in Python 3.11 C code may drop an exception that has no instance yet.
-                self._left = [it for it in self._left if raise_in(it.hub.thread_id, it.exception)]
+                for hub in self._hubs():
+                    raise_in(hub.thread_id, _Rest)
             count = len(self._left)
             self._wait()
-            if not any(it.is_inside_greenlet() for it in self._left):
+            if not any(map(_is_inside_greenlet, self._hubs())):
                 return
             left = left - 1 if len(self._left) == count else STRIKES
 
     def _wait(self) -> None:
         """Return when all rest, or when PATIENCE has passed without one more."""
         while self._left:
-            said = [fd for fd, _ in self._poll.poll(PATIENCE)]
+            said = self._poll.poll(PATIENCE)
             if not said:
                 return
-            for fd in said:
-                self._poll.unregister(fd)
-            self._left = [it for it in self._left if it.reading not in said]
+            for reading, _ in said:
+                self._poll.unregister(reading)
+                del self._left[reading]
 
 
 def _raiser() -> Callable[[int, type[BaseException]], int] | None:
-    """What raises an exception in the thread of an identifier; returns 0 where that has ended."""
+    """What raises an exception in the thread of an identifier."""
+    if speedups is not None:
+        return speedups.raise_in_thread  # type: ignore[no-any-return]
     try:
-        # Not at the module's head: most programs end without it, and it is heavy.
+        # Not at the module's head, because it is heavy and most programs never need it.
         import ctypes
     except ImportError:
         return None
@@ -187,9 +190,12 @@ def _atexit_has_come() -> None:
 
 
 def _after_fork_in_child() -> None:
-    _Ending.thread = None
+    _End.thread = None
 
 
 if sys.version_info < (3, 14):
     atexit.register(_atexit_has_come)
     at_fork("exit", in_child=_after_fork_in_child)
+    if not HAS_GIL:
+        # While other threads compute, CPython without the GIL takes many seconds to import ctypes.
+        _raiser()

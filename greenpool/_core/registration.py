@@ -37,7 +37,7 @@ import errno
 import os
 from collections.abc import Callable
 
-from .current import CREDIT
+from .current import BUDGET
 from .interrupts import raise_interrupt
 from .pollers.events import IN, OUT, READ, WRITE
 from .sections import without_sections
@@ -106,7 +106,7 @@ class Registration:
         # Waiter.park without its call: every request that a server answers comes through here.  With the call
         # an echo in pure Python takes NN % more instructions.
         greenlet.waiter = waiter
-        greenlet.credit = CREDIT
+        greenlet.budget = BUDGET
         ready = hub.ready
         ready.popleft().switch()
         while waiter.state < WOKEN:
@@ -143,7 +143,7 @@ class Registration:
             return True
         if self.arm is not None:
             self.arm(self.fd, direction)
-        waiter.greenlet.credit = CREDIT
+        waiter.greenlet.budget = BUDGET
         waiter.park(timeout)
         return self._outcome(waiter)
 

@@ -75,7 +75,7 @@ class GreenThread(Protocol):
     waiter: Any
     """What it is parked on, or None."""
     interrupts: Interrupts | tuple[()]
-    credit: int
+    budget: int
     """Socket operations that are left before it has to yield."""
     placement: Placement | None
     """Where its spawns go; None is its own hub."""
@@ -202,14 +202,6 @@ class HubState:
     def is_own_thread(self) -> bool:
         """Whether the caller runs on the hub's thread."""
         return get_ident() == self.thread_id
-
-    def schedule(self, greenlet: Turn) -> None:
-        """Let *greenlet*, which is parked on this hub and whose waiter the caller has claimed, go on."""
-        # On its own thread a hub is asleep only while a signal handler runs inside its poll.
-        if get_ident() == self.thread_id and not self.inbox.asleep:
-            self.ready.append(greenlet)
-        else:
-            self.inbox.post(greenlet)
 
     def post(self, callback: Callable[..., object], *args: Any) -> bool:
         """Have the hub's loop call *callback*, which must not wait; False if the hub is closed."""

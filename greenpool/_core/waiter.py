@@ -32,8 +32,9 @@ from contextlib import AbstractContextManager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .current import CREDIT, adopt, current_greenlet, getcurrent
+from .current import BUDGET, adopt, current_greenlet, getcurrent
 from .interrupts import add_interrupt, put_back_interrupt, raise_interrupt, take_interrupt
+from .native import get_ident
 from .seconds import check_seconds
 from .sections import without_sections
 from .state import GreenThread, HubState
@@ -83,7 +84,12 @@ class Waiter:
 
     def resume(self) -> None:
         """Schedule the greenlet of a waiter that the caller has claimed; any thread, no lock needed."""
-        self.hub.schedule(self.greenlet)
+        hub = self.hub
+        # On its own thread a hub is asleep only while a signal handler runs inside its poll.
+        if get_ident() == hub.thread_id and not hub.inbox.asleep:
+            hub.ready.append(self.greenlet)
+        else:
+            hub.inbox.post(self.greenlet)
 
     def wake(self, value: object = None) -> bool:
         """Claim and resume; False if somebody else did.  Any thread, if there is a guard."""
@@ -215,10 +221,22 @@ def yield_now() -> None:
     greenlet = current_greenlet()
     if greenlet.interrupts:
         raise_interrupt(greenlet)
-    greenlet.credit = CREDIT
+    greenlet.budget = BUDGET
     ready = greenlet.hub.ready
     ready.append(greenlet)
     ready.popleft().switch()
+
+
+def spend() -> None:
+    """Count one operation, which may not have to wait, before it is carried out; raises what is pending."""
+    greenlet = getcurrent()
+    try:
+        greenlet.budget -= 1
+    except AttributeError:
+        # A thread that has never waited has nobody to yield to.
+        return
+    if greenlet.budget < 0:
+        yield_now()
 
 
 def sleep(seconds: float = 0) -> None:

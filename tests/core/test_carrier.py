@@ -15,7 +15,7 @@ import pytest
 import greenpool
 from greenpool import GreenletExit, Timeout
 from greenpool._core.carrier import KEPT_FREE_CARRIERS, end_carrier
-from greenpool._core.current import CREDIT, current_hub, getcurrent
+from greenpool._core.current import BUDGET, current_hub, getcurrent
 from greenpool._core.hub import Hub
 from greenpool._core.state import MAX_FREE_CARRIERS
 from greenpool._core.task import Task
@@ -339,8 +339,8 @@ def test_tasks_that_do_not_wait_follow_each_other_on_one_carrier() -> None:
     assert len({task.get() for task in tasks}) == 1
 
 
-def test_credit_is_within_its_bounds_for_a_new_task() -> None:
-    assert 0 < greenpool.spawn(lambda: getcurrent().credit).get() <= CREDIT
+def test_budget_is_within_its_bounds_for_a_new_task() -> None:
+    assert 0 < greenpool.spawn(lambda: getcurrent().budget).get() <= BUDGET
 
 
 def burst(size: int) -> None:

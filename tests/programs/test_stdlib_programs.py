@@ -42,12 +42,19 @@ MULTIPROCESSING = """
             with lock:
                 counter.value += 1
 
+    def until_told():
+        while not os.path.exists("told"):
+            time.sleep(0.01)
+
     def progress_during(function):
-        # Count the beats of another greenlet while *function* waits.
+        # Count the beats of another greenlet while *function* waits. The children end once it has made
+        # progress.
         ended, beats = threading.Event(), []
         def beat():
             while not ended.wait(0.001):
                 beats.append(None)
+                if len(beats) == 6:
+                    open("told", "w").close()
         thread = threading.Thread(target=beat)
         thread.start()
         try:
@@ -66,7 +73,7 @@ def test_process(method: str, tmp_path: Path) -> None:
     program = (
         MULTIPROCESSING
         + """
-        child = context.Process(target=time.sleep, args=(0.1,))
+        child = context.Process(target=until_told)
         child.start()
         assert progress_during(child.join) > 5
         assert child.exitcode == 0
@@ -116,7 +123,10 @@ def test_locks(method: str, tmp_path: Path) -> None:
             for child in children:
                 child.start()
             # No process gets the lock meanwhile, and waiting for it blocks no other greenlet.
-            assert progress_during(lambda: lock.acquire(timeout=0.1)) > 5
+            def acquire_in_vain():
+                while not os.path.exists("told"):
+                    assert not lock.acquire(timeout=0.1)
+            assert progress_during(acquire_in_vain) > 5
             threads = [threading.Thread(target=count, args=(lock, counter)) for _ in range(3)]
             for thread in threads:
                 thread.start()
@@ -145,7 +155,7 @@ def test_pool(method: str, tmp_path: Path) -> None:
         + """
         with context.Pool(2) as pool:
             assert pool.map(square, range(20)) == [number * number for number in range(20)]
-            result = pool.apply_async(time.sleep, (0.1,))
+            result = pool.apply_async(until_told)
             assert progress_during(result.get) > 5
         pool.join()
     """
@@ -180,7 +190,7 @@ def test_process_pool_executor(method: str, tmp_path: Path) -> None:
         + """
         with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
             assert list(executor.map(square, range(20))) == [number * number for number in range(20)]
-            future = executor.submit(time.sleep, 0.1)
+            future = executor.submit(until_told)
             assert progress_during(future.result) > 5
     """
     )
