@@ -54,8 +54,10 @@ class EpollPoller:
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         if timeout == 0 and speedups is not None:
             # Without letting go of the GIL.
-            return speedups.epoll_poll(self._fd, MAX_EVENTS)  # type: ignore[no-any-return]
-        return self._epoll.poll(timeout, MAX_EVENTS)  # type: ignore[no-any-return]
+            events: list[tuple[int, int]] = speedups.epoll_poll(self._fd, MAX_EVENTS)
+        else:
+            events = self._epoll.poll(timeout, MAX_EVENTS)
+        return events
 
     def reopen(self) -> None:
         # Shared with the parent, whose registrations an unregister here would remove.
