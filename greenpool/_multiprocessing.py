@@ -25,7 +25,7 @@ from .thread import get_ident
 
 __all__ = ["SemLock"]
 
-# Not in typeshed.  The original: this module is only imported to replace it.
+# typeshed lacks it.  It is the original, because this module is only imported to replace it.
 _Kernel: Any = importlib.import_module("_multiprocessing").SemLock
 
 RECURSIVE_MUTEX, SEMAPHORE = range(2)

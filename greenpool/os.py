@@ -36,7 +36,7 @@ if _TYPE_CHECKING:
 
     from typing_extensions import Buffer as _Buffer
 
-# Also Python code (spawnv, ...), which here runs over the names below.
+# The standard module's Python code (spawnv, ...) runs over the names below, too.
 _take_names(_standard, globals())
 
 from ._core import native as _native  # noqa: E402

@@ -74,8 +74,8 @@ def _ask_and_park(
     ask: _Callable[[], _Any], park: _Callable[[float | None], object], seconds: float | None
 ) -> _Any:
     """Call *ask* until it finds something or *seconds* have passed; *park* in between."""
-    # Somebody who polls in a loop must let the others run at times.  Not with the result in hand: a pending
-    # Timeout is raised there, and an event that is reported once would be lost.
+    # A greenlet that polls in a loop must let the others run at times.  It does so before it has a result in
+    # hand: a pending Timeout is raised there, and an event that is reported once would be lost.
     _spend()
     found = ask()
     if any(found) or seconds == 0:
@@ -89,11 +89,11 @@ def _ask_and_park(
 
 
 def _descriptor_of(fileobj: _Any) -> _Any:
-    # What is neither an int nor has a fileno is left to the C function, which says so.
+    # The C function refuses a value that is neither an int nor has a fileno.
     return fileobj.fileno() if hasattr(fileobj, "fileno") else fileobj
 
 
-# What ends the wait for each of the three, as the kernel has it.
+# These bits end the wait for each of the three, as in the kernel.
 _READABLE = _IN | _ERR | _HUP
 _WRITABLE = _OUT | _ERR
 _EXCEPTIONAL = _PRI
@@ -242,7 +242,7 @@ class _Watched:
         self._descriptor = _Descriptor(kernel.fileno())
 
     def close(self) -> None:
-        """Close the descriptor; whoever waits gets OSError(EBADF).  As often as you like."""
+        """Close the descriptor; greenlets that wait get OSError(EBADF).  A second close does nothing."""
         self._descriptor.close()
         self._kernel.close()
 

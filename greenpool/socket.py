@@ -84,13 +84,14 @@ _IN_PROGRESS = (_errno.EINPROGRESS, _errno.EALREADY)
 _NON_BLOCKING = getattr(_standard, "SOCK_NONBLOCK", 0)
 _DONT_WAIT = getattr(_standard, "MSG_DONTWAIT", 0)
 _WAIT_ALL = getattr(_standard, "MSG_WAITALL", 0)
-# With one of these the kernel does not wait for all; or nothing is taken out, so that it cannot be collected.
+# With one of these flags the kernel does not wait for all bytes, or takes nothing out, so that they cannot be
+# collected.
 _ALL_OR_LESS = _WAIT_ALL | _DONT_WAIT | _standard.MSG_PEEK | _standard.MSG_OOB
 _ALL_OR_LESS |= getattr(_standard, "MSG_ERRQUEUE", 0)
-# Not the number of an error.
+# This is the number of no error.
 _TIMED_OUT = -1
 _INTERNET = (_standard.AF_INET, _standard.AF_INET6)
-# Those whose addresses the C extension can make.
+# The C extension can make the addresses of these families.
 _ACCEPTED_IN_C = (*_INTERNET, getattr(_standard, "AF_UNIX", None))
 # How often to ask again where the kernel reports no event: a Unix socket whose listener's backlog is full.
 _BACKLOG_RETRY = 0.005
@@ -114,7 +115,8 @@ class socket(_base):  # type: ignore[no-redef]
 
     __slots__ = ("_timeout", "_descriptor", "_registration", "_drains", "_fd")
 
-    # As plain integers.  The properties of those names make enum members, which takes as long as the accept.
+    # These are plain integers.  The properties of those names make enum members, which takes as long as the
+    # accept.
     _family = _standard.SocketType.family
     _type = _standard.SocketType.type
 
@@ -130,7 +132,7 @@ class socket(_base):  # type: ignore[no-redef]
         if self._timeout != 0.0:
             _base.settimeout(self, 0.0)
 
-    # With the standard buffers, greenlets could not share the file.
+    # Greenlets could not share a file with the standard buffers.
     makefile = _rebound(_base.makefile, vars(_standard) | {"io": _green_io})
 
     # Waiting.
@@ -149,13 +151,13 @@ class socket(_base):  # type: ignore[no-redef]
                         raise OSError(_errno.EBADF, _os.strerror(_errno.EBADF))
         self._registration = registration = descriptor.registration()
         if self._fd < 0:
-            # Closed in between.  Whoever shares the number may keep the registration alive.
+            # It was closed in between.  Another owner of the number may keep the registration alive.
             self._registration = None
             raise OSError(_errno.EBADF, _os.strerror(_errno.EBADF))
         return registration
 
     def _give_number_up(self) -> None:
-        """Have all who wait learn that the socket is closed, and no hub register its number any more."""
+        """Tell every waiting greenlet that the socket is closed, and let no hub register its number."""
         with _descriptor_lock:
             self._fd = -1
             descriptor, self._descriptor = self._descriptor, None
@@ -280,7 +282,7 @@ class socket(_base):  # type: ignore[no-redef]
                     registration.readable = False
                 return data
             if self._fd < 0:
-                # Closed, though somebody who shares the number may keep the registration alive.
+                # The socket is closed, though another owner of the number may keep the registration alive.
                 raise OSError(_errno.EBADF, _os.strerror(_errno.EBADF))
             registration.readable = False
             registration.hung_up = False
@@ -312,8 +314,8 @@ class socket(_base):  # type: ignore[no-redef]
             except BaseException as exception:
                 if not filled:
                     raise
-                # What has come counts, as in the kernel.  An error will be found again by the next call; what
-                # was thrown is raised where the greenlet parks next.
+                # The bytes that have come count, as in the kernel.  The next call finds an error again, and
+                # the greenlet raises an interrupt when it parks next.
                 if not isinstance(exception, OSError):
                     _interrupt(_current_greenlet(), exception)
                 break
@@ -346,7 +348,7 @@ class socket(_base):  # type: ignore[no-redef]
         else:
             fd, address = self._receive(0, 0, _base._accept)  # type: ignore[attr-defined]
         accepted = socket(self._family, kind, self.proto, fileno=fd)
-        # As the standard accept: a listener's timeout is not handed down.
+        # A listener's timeout is not handed down, as in the standard accept.
         accepted._timeout = _standard.getdefaulttimeout()  # type: ignore[attr-defined]
         return accepted, address
 
@@ -364,7 +366,7 @@ class socket(_base):  # type: ignore[no-redef]
 
     def sendall(self, data: _Buffer, flags: int = 0, /) -> None:
         if self._timeout is None and not flags:
-            # As _spend; every answer of a server comes through here.
+            # _spend without its call: every answer of a server comes through here.
             greenlet = _getcurrent()
             try:
                 greenlet.budget -= 1
@@ -494,7 +496,7 @@ class socket(_base):  # type: ignore[no-redef]
         if self._timeout == 0.0:
             return _base.connect_ex(self, address)
         error = self._connect(self._resolved(address))
-        # What the standard connect_ex returns when its timeout ends.
+        # The standard connect_ex returns this when its timeout ends.
         return _errno.EAGAIN if error == _TIMED_OUT else error
 
     def _connect(self, address: _Any) -> int:
@@ -551,13 +553,13 @@ class socket(_base):  # type: ignore[no-redef]
             try:
                 _os.set_blocking(fd, True)
             except OSError:
-                pass  # closed by somebody else: whoever takes the number will notice
+                pass  # another thread has closed it, and the next use of the number will notice
         return fd
 
     def shutdown(self, how: int, /) -> None:
         _base.shutdown(self, how)
-        # The kernel reports it to those who wait, but not to a hub that has noted "drained" and is
-        # about to be asked.
+        # The kernel reports it to waiting greenlets.  It does not report it to a hub that has noted "drained"
+        # and is about to be asked.
         registration = self._registration
         if registration is not None:
             registration.hung_up = True
@@ -605,7 +607,7 @@ def _accept_in_c(sock: _Any) -> tuple[int, _Any]:
     try:
         accepted = _speedups.accept(sock._fd)
     except ValueError:
-        # Somebody who shares it, another process maybe, has made it blocking; see settimeout.
+        # Another owner of the file, maybe another process, has made it blocking; see settimeout.
         _base.settimeout(sock, 0.0)
         accepted = _speedups.accept(sock._fd)
     if accepted is None:
@@ -684,7 +686,7 @@ def getaddrinfo(  # type: ignore[no-redef]
 ) -> _Any:
     """As ``socket.getaddrinfo``; parks the greenlet unless host and port are numeric."""
     numeric_port = port is None or isinstance(port, int) or str(port).isdecimal()
-    # What is no host is refused at once.
+    # A value that is no host is refused at once.
     if numeric_port and (not isinstance(host, (str, bytes)) or _is_numeric(host)):
         return _native_getaddrinfo(host, port, family, type, proto, flags)
     return _off_thread(_native_getaddrinfo, host, port, family, type, proto, flags)

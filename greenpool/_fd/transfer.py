@@ -54,7 +54,7 @@ def _reset_locks() -> None:
 
 at_fork("descriptors", in_child=_reset_locks)
 
-# What unless_it_blocks returns in the place of a result.
+# unless_it_blocks returns this in the place of a result.
 WOULD_BLOCK: Any = object()
 
 
@@ -146,7 +146,8 @@ def _write_some(fd: int, mode: int, write: Callable[[Any], Any], octets: memoryv
     if stat.S_ISFIFO(mode):
         octets = octets[:PIPE_BUF]
     elif stat.S_ISCHR(mode) and os.isatty(fd) and _may_block(fd, OUT) and not cannot_park():
-        # Not a view of what the caller may change, or let go, when it is killed: the thread goes on.
+        # The thread gets a copy, because it goes on when the caller is killed, and the caller may then change
+        # the data.
         return blocking(write, bytes(octets))
     return unless_it_blocks(fd, OUT, write, octets)
 
