@@ -74,7 +74,7 @@ class Condition:
         return None
 
     def _acquire_restore(self, state: Any) -> None:
-        """Take the lock again, whatever happens: a caller that leaves ``wait`` holds it, always."""
+        """Take the lock again, whatever happens: a caller that leaves ``wait`` holds it."""
         try:
             if hasattr(self._lock, "_acquire_restore"):
                 self._lock._acquire_restore(state)
