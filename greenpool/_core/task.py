@@ -58,7 +58,8 @@ else:
     T_co = TypeVar("T_co", covariant=True)
     Generic = {T_co: object}
 
-Link = Callable[["Task[T]"], object]
+Link = Callable[..., object]
+"""Is called with the task, when that has ended."""
 
 _names: Iterator[int] = itertools.count(1)
 # Without the GIL itertools.count is not atomic.  Reentrant, because a signal handler may ask for a name.
@@ -149,7 +150,7 @@ class Task(Generic[T_co]):
         self.locals: Any = None
         self._value: Any = None
         self._exception: BaseException | None = None
-        self._links: list[Waiter | Link[T_co]] | None = None
+        self._links: list[Waiter | Link] | None = None
         # False: not started; True: handed to its hub; a Timer: to be started by it.
         self._start: bool | Timer = False
         self._name: str | None = None
@@ -443,7 +444,7 @@ class Task(Generic[T_co]):
 
     # Links.
 
-    def rawlink(self, callback: Link[T_co]) -> None:
+    def rawlink(self, callback: Callable[[Self], object]) -> None:
         """Have the hub call *callback(greenlet)* when the greenlet has ended (at once if it has).
 
         It runs in the loop of the greenlet's hub and must not wait.  Where that is the hub of another plain
@@ -453,19 +454,19 @@ class Task(Generic[T_co]):
             raise TypeError(f"callback must be callable, not {callback!r}")
         self._post_link(callback)
 
-    def link(self, callback: Link[T_co]) -> None:
+    def link(self, callback: Callable[[Self], object]) -> None:
         """As ``rawlink``, but *callback(greenlet)* runs in a greenlet of its own and may wait."""
         self.rawlink(SpawnedLink(callback))
 
-    def link_value(self, callback: Link[T_co]) -> None:
+    def link_value(self, callback: Callable[[Self], object]) -> None:
         """As ``link``, only if the greenlet succeeds."""
         self.rawlink(SpawnedLink(callback, on_failure=False))
 
-    def link_exception(self, callback: Link[T_co]) -> None:
+    def link_exception(self, callback: Callable[[Self], object]) -> None:
         """As ``link``, only if an exception ends the greenlet."""
         self.rawlink(SpawnedLink(callback, on_success=False))
 
-    def unlink(self, callback: Link[T_co]) -> None:
+    def unlink(self, callback: Callable[[Self], object]) -> None:
         """Take back what ``link``, ``link_value``, ``link_exception`` or ``rawlink`` did."""
         self._on_own_thread(self._unlink, callback)
 
@@ -481,7 +482,7 @@ class Task(Generic[T_co]):
             # A closed hub has no running task left, so nothing of it can change any more.
             method(*args)
 
-    def _post_link(self, link: Waiter | Link[T_co]) -> None:
+    def _post_link(self, link: Waiter | Link) -> None:
         """As ``_on_own_thread(self._link, link)``, where that thread may never run its hub again.
 
         We append, then read ``done``; ``_finish`` sets ``done``, then reads the queue.  At least one side
@@ -507,7 +508,7 @@ class Task(Generic[T_co]):
                 hub.call_soon(link, self)
                 hub.look_again()
 
-    def _link(self, link: Waiter | Link[T_co]) -> None:
+    def _link(self, link: Waiter | Link) -> None:
         if self.done:
             if isinstance(link, Waiter):
                 link.wake(self)
@@ -529,7 +530,7 @@ class Task(Generic[T_co]):
         else:
             self._links.append(link)
 
-    def _unlink(self, link: Waiter | Link[T_co]) -> None:
+    def _unlink(self, link: Waiter | Link) -> None:
         if self._links is not None and link in self._links:
             self._links.remove(link)
 
@@ -649,19 +650,19 @@ class MainTask(Task[None]):
         self._name = f"main greenlet of {hub.name}"
 
 
-class SpawnedLink(Generic[T_co]):
+class SpawnedLink:
     """A link that runs its callback in a greenlet; equal to the callback, so that unlink finds it."""
 
     __slots__ = ("callback", "on_success", "on_failure")
 
-    def __init__(self, callback: Link[T_co], on_success: bool = True, on_failure: bool = True) -> None:
+    def __init__(self, callback: Link, on_success: bool = True, on_failure: bool = True) -> None:
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r}")
         self.callback = callback
         self.on_success = on_success
         self.on_failure = on_failure
 
-    def __call__(self, task: Task[T_co]) -> None:
+    def __call__(self, task: Task[object]) -> None:
         if self.on_success if task.successful() else self.on_failure:
             # Accepted with the link: it runs even where the hub refuses spawns by now.
             hub = current_hub()
