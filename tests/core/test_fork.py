@@ -608,10 +608,18 @@ end("pause has returned")
 def test_in_a_handler_while_the_main_greenlet_waits_for_the_pool_s_end(run_both: RunBoth) -> None:
     """The child has no pool to wait for."""
     output = run_both("""
-def main():
-    greenpool.spawn(greenpool.sleep, 0.1)
+started = Event()
 
-fork_in_handler()
+def until_forked():
+    started.set()
+    while "forked" not in globals():
+        greenpool.sleep(0.001)
+
+def main():
+    greenpool.spawn(until_forked)
+
+# Not before the pool runs: a fork within its start is another matter.
+greenpool.spawn(lambda: started.wait() and fork_in_handler())
 greenpool.run(main)
 end("run has returned")
 with greenpool.Runtime(pool_size=1) as runtime:
