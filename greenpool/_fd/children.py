@@ -25,7 +25,7 @@ from .._core.pollers.events import IN
 from .._core.timeout import Timeout
 from .._core.waiter import FAILED, WOKEN, Waiter
 
-native_waitid: Any = getattr(os, "waitid", None)
+native_waitid: Callable[[int, int, int], os.waitid_result | None] = getattr(os, "waitid", None)  # type: ignore[assignment]  # absent on some systems
 
 
 def wait_for_exit(pid: int, timeout: float | None = None) -> bool:

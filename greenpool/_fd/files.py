@@ -17,14 +17,29 @@ import warnings
 from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, SupportsIndex, TypeVar
 
 from .._core.current import cannot_park, current_greenlet
 from .._core.descriptor import Descriptor
 from .._core.pollers.events import IN, OUT
 from .._sync.rlock import RLock
-from .transfer import WOULD_BLOCK, asks_for_bytes, may_fill_up, unless_it_blocks, write_all
+from .transfer import WouldBlock, asks_for_bytes, may_fill_up, unless_it_blocks, write_all
 from .workers import blocking
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+A = TypeVar("A")
+B = TypeVar("B", bound=io.BufferedIOBase)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Closable(Protocol):
+    """A file object, as its owner closes it."""
+
+    def close(self) -> object: ...
+
 
 # Classes and functions say that they are of this module, which programs have seen since the first release.
 PUBLIC_MODULE = "greenpool.fileobject"
@@ -36,7 +51,7 @@ CHUNK = 65536
 class _Owning:
     """Closes the file object that it was made of, too."""
 
-    owner: Any = None
+    owner: Closable | None = None
     # A file may be finalized at the interpreter's end, when the global names are gone.
     _is_finalizing = staticmethod(sys.is_finalizing)
 
@@ -82,31 +97,31 @@ class FileIO(_Owning, io.FileIO):
             self._kept.appendleft(kept[size:])  # type: ignore[union-attr]
         return kept[:size]
 
-    def _receive(self, size: Any, function: Callable[..., Any], argument: Any) -> Any:
+    def _receive(self, size: SupportsIndex, function: Callable[[A], T], argument: A) -> T:
         if not self.readable() or self._is_finalizing() or not asks_for_bytes(size):
             return function(argument)
         while True:
             result = unless_it_blocks(self.fileno(), IN, function, argument)
-            if result is WOULD_BLOCK or (result is None and self.always_park):
+            if isinstance(result, WouldBlock) or (result is None and self.always_park):
                 self._wait(IN)
             else:
                 return result
 
-    def readinto(self, buffer: Any, /) -> int | None:
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         with memoryview(buffer) as view:
             size = 0 if view.readonly else view.nbytes
             if self._kept and size and self.readable() and (data := self._take_kept(size)):
                 with view.cast("B") as octets:
                     octets[: len(data)] = data
                 return len(data)
-        return self._receive(size, super().readinto, buffer)  # type: ignore[no-any-return]
+        return self._receive(size, super().readinto, buffer)
 
     def read(self, size: int | None = -1, /) -> bytes | None:  # type: ignore[override]
         if size is None or (isinstance(size, int) and size < 0):
             return self.readall()
         if self._kept and asks_for_bytes(size) and self.readable() and (data := self._take_kept(size)):
             return data
-        return self._receive(size, super().read, size)  # type: ignore[no-any-return]
+        return self._receive(size, super().read, size)
 
     def readall(self) -> bytes | None:  # type: ignore[override]
         chunks = []
@@ -120,7 +135,7 @@ class FileIO(_Owning, io.FileIO):
             raise
         return None if chunk is None and not chunks else b"".join(chunks)
 
-    def write(self, data: Any, /) -> int | None:  # type: ignore[override]
+    def write(self, data: ReadableBuffer, /) -> int | None:  # type: ignore[override]
         if not self.writable() or self._is_finalizing():
             return super().write(data)
         mode = os.fstat(self.fileno()).st_mode
@@ -138,7 +153,7 @@ class FileIO(_Owning, io.FileIO):
 class ThreadFileIO(_Owning, io.FileIO):
     """A raw file whose system calls are made on a thread that is not a hub, while the greenlet parks."""
 
-    def readinto(self, buffer: Any, /) -> int | None:
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         # The thread does not read straight into the buffer, because it goes on if this greenlet is killed.
         with memoryview(buffer) as view, view.cast("B") as octets:
             data = self.read(len(octets))
@@ -148,32 +163,32 @@ class ThreadFileIO(_Owning, io.FileIO):
         return len(data)
 
     def read(self, size: int | None = -1, /) -> bytes | None:  # type: ignore[override]
-        return blocking_call(super().read, -1 if size is None else size)  # type: ignore[no-any-return]
+        return blocking_call(super().read, -1 if size is None else size)
 
     def readall(self) -> bytes | None:  # type: ignore[override]
-        return blocking_call(super().readall)  # type: ignore[no-any-return]
+        return blocking_call(super().readall)
 
-    def write(self, data: Any, /) -> int | None:  # type: ignore[override]
+    def write(self, data: ReadableBuffer, /) -> int | None:  # type: ignore[override]
         if self._is_finalizing() or cannot_park():
             # A file that was not closed writes what it still has when it is collected, wherever that is.
             return super().write(data)
-        return blocking_call(super().write, bytes(data))  # type: ignore[no-any-return]
+        return blocking_call(super().write, bytes(data))
 
     def truncate(self, size: int | None = None, /) -> int:
-        return blocking_call(super().truncate, size)  # type: ignore[no-any-return]
+        return blocking_call(super().truncate, size)
 
 
 class BlockFileIO(_Owning, io.FileIO):
     """A raw file that blocks its thread."""
 
 
-def blocking_call(function: Callable[..., Any], *args: Any) -> Any:
+def blocking_call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     if sys.is_finalizing():
-        return function(*args)
-    return blocking(function, *args)
+        return function(*args, **kwargs)
+    return blocking(function, *args, **kwargs)
 
 
-def _one_at_a_time(base: Any, *methods: str) -> Any:
+def _one_at_a_time(base: type[B], *methods: str) -> type[B]:
     """A subclass of *base*, a standard buffer, whose *methods* park the greenlet while another is inside."""
 
     is_finalizing = sys.is_finalizing
@@ -201,7 +216,7 @@ def _one_at_a_time(base: Any, *methods: str) -> Any:
 
     def __repr__(self: Any) -> str:
         # The base leaves out the module of a subclass, and programs look for it.
-        return base.__repr__(self).replace("<", "<_io.", 1)  # type: ignore[no-any-return]
+        return base.__repr__(self).replace("<", "<_io.", 1)
 
     return type(
         base.__name__,
@@ -231,38 +246,38 @@ class BufferedRWPair(io.BufferedRWPair):
         self.writer = BufferedWriter(writer, buffer_size)
 
     def peek(self, size: int = 0, /) -> bytes:
-        return self.reader.peek(size)  # type: ignore[no-any-return]
+        return self.reader.peek(size)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        return self.reader.read(size)  # type: ignore[no-any-return]
+        return self.reader.read(size)
 
     def read1(self, size: int = -1, /) -> bytes:
-        return self.reader.read1(size)  # type: ignore[no-any-return]
+        return self.reader.read1(size)
 
-    def readinto(self, buffer: Any, /) -> int:
-        return self.reader.readinto(buffer)  # type: ignore[no-any-return]
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        return self.reader.readinto(buffer)
 
-    def readinto1(self, buffer: Any, /) -> int:
-        return self.reader.readinto1(buffer)  # type: ignore[no-any-return]
+    def readinto1(self, buffer: WriteableBuffer, /) -> int:
+        return self.reader.readinto1(buffer)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         # The base has none: it would peek and read, and another greenlet read in between.
-        return self.reader.readline(size)  # type: ignore[no-any-return]
+        return self.reader.readline(size)
 
     def readable(self) -> bool:
-        return self.reader.readable()  # type: ignore[no-any-return]
+        return self.reader.readable()
 
-    def write(self, data: Any, /) -> int:
-        return self.writer.write(data)  # type: ignore[no-any-return]
+    def write(self, data: ReadableBuffer, /) -> int:
+        return self.writer.write(data)
 
     def flush(self) -> None:
         self.writer.flush()
 
     def writable(self) -> bool:
-        return self.writer.writable()  # type: ignore[no-any-return]
+        return self.writer.writable()
 
     def isatty(self) -> bool:
-        return self.writer.isatty() or self.reader.isatty()  # type: ignore[no-any-return]
+        return self.writer.isatty() or self.reader.isatty()
 
     def close(self) -> None:
         try:
@@ -272,7 +287,7 @@ class BufferedRWPair(io.BufferedRWPair):
 
     @property
     def closed(self) -> bool:
-        return self.writer.closed  # type: ignore[no-any-return]
+        return self.writer.closed
 
 
 # ``socket.makefile`` finds this under the name of ``io``.  With the standard buffers a second greenlet of a
