@@ -617,9 +617,9 @@ def test_a_number_that_another_thread_has_closed_and_the_kernel_given_out_again(
             closing.start()
             closing.join()
             reader, writer = standard.pipe()
+            writing = threading.Timer(0.01, standard.write, (writer, b"x"))
             try:
                 assert reader == number
-                writing = threading.Timer(0.01, standard.write, (writer, b"x"))
                 writing.start()
                 data = os.read(reader, 1)
                 writing.join()

@@ -775,6 +775,7 @@ say("parent" if pid else "child")
     assert output == "child\nparent\n"
 
 
+@pytest.mark.slow
 def test_a_handler_forks_at_whatever_moment(run: Run) -> None:
     """The main program sleeps, waits for a green thread, and reads with a timeout, all in turns.
 
