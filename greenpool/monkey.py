@@ -63,10 +63,11 @@ saved: dict[str, dict[str, Any]] = {}
 # The same for names that a module had taken from another one before that was patched.
 _taken: dict[str, dict[str, Any]] = {}
 
-# What has taken their place.
+# The replacements.
 _green: dict[str, dict[str, Any]] = {}
 
-# What an import makes anew gets its green names again; for modules that are not Python code over others.
+# A repeated import of these makes a new module, which gets its green names again.  They are not Python code
+# over other modules.
 _REPEATED = ("_queue", "select", "time")
 
 # Names of a green module that replace those of the standard one; None: every public one that differs.
@@ -310,8 +311,8 @@ def patch_os() -> None:
     patch_module("os")
     connection = sys.modules.get("multiprocessing.connection")
     if connection is not None:
-        # In each child that was spawned it is there before the program can patch.  CPython 3.11 to 3.14 keep
-        # os.read and os.write as default arguments there.
+        # A spawned child has imported it before the program can patch.  CPython 3.11 to 3.14 keep os.read and
+        # os.write as default arguments there.
         green = {saved["os"][name]: getattr(sys.modules["os"], name) for name in ("read", "write")}
         for method in (connection.Connection._recv, connection.Connection._send):
             method.__defaults__ = tuple(green.get(value, value) for value in method.__defaults__)
@@ -366,7 +367,7 @@ def patch_multiprocessing() -> None:
         return  # a platform without semaphores
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
-        # In each child that was spawned it is there before the program can patch.
+        # A spawned child has imported it before the program can patch.
         _replace(util, {"ForkAwareLocal": _green_local_class(util.ForkAwareLocal)})
 
 
@@ -418,7 +419,7 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
     names = [
         name for name in (*_green_names(green, _thread), *_PRIVATE_THREAD_NAMES) if hasattr(_thread, name)
     ]
-    # What lists or pickles names goes by their module.
+    # Code that lists or pickles names goes by their module.
     green.LockType.__module__ = green.RLock.__module__ = "_thread"
     _replace(_thread, {name: getattr(green, name) for name in names})
     if threading:

@@ -111,15 +111,15 @@ def _acquire_restore(condition: _Any, state: _Any) -> None:
     try:
         condition._acquire_restore(state)
     except BaseException:
-        # Not in a loop: a cancelled scope leaves a greenlet alone that is handling its exception.
+        # No loop is needed: a cancelled scope leaves a greenlet alone that is handling its exception.
         _acquire_restore(condition, state)
         raise
 
 
 def _wait_for_tstate_lock(standard: _Any) -> _Any:
     def _wait_for_tstate_lock(self: _Any, block: bool = True, timeout: float = -1) -> None:
-        # Where an exception strikes while it waits, the standard one takes a lock that is held for one that
-        # it has acquired itself, and has the thread ended.  A Timeout or a kill strikes there.
+        # If an exception interrupts the wait, the standard one takes a lock that is held for one that it has
+        # acquired itself, and has the thread ended.  A Timeout or a kill can come there.
         sentinel = self._tstate_lock
         if type(sentinel) is not _green.Sentinel:
             standard(self, block, timeout)

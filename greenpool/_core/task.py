@@ -65,8 +65,8 @@ _names: Iterator[int] = itertools.count(1)
 # Without the GIL itertools.count is not atomic.  Reentrant, because a signal handler may ask for a name.
 _names_lock = RLock()
 
-# For tasks that have not been started.  A lock in each task would be needed by few, and for one lock for all
-# of them, hubs that start greenlets at the same time would wait.  Reentrant, because a signal handler or a
+# Locks for tasks that have not been started.  Few tasks would ever need a lock of their own, and hubs that
+# start greenlets at the same time would wait for a lock for all.  Reentrant, because a signal handler or a
 # finalizer may start another task between any two bytecodes.
 _start_locks: list[AbstractContextManager[object]] = []
 
@@ -145,7 +145,7 @@ class Task(Generic[T_co]):
         self.hub: HubState | None = None
         self.carrier: GreenThread | None = None
         self.done = False
-        # Set by those who take care of the exception themselves; nothing is then reported on stderr.
+        # Set by code that takes care of the exception itself; nothing is then reported on stderr.
         self.quiet = False
         self.locals: Any = None
         self._value: Any = None
@@ -309,8 +309,8 @@ class Task(Generic[T_co]):
             else:
                 self._value = function(*args)
         except GreenletExit as exit:
-            # Without the GIL a traceback cannot be changed safely that other threads may be adding to: those
-            # of whoever was killed with the same instance.
+            # Without the GIL a traceback cannot be changed safely while other threads may be adding to it:
+            # tasks that were killed with the same instance.
             self._value = exit if hasattr(exit, "_given_to_kill") else exit.with_traceback(None)
         except BaseException as exception:
             self._exception = exception
@@ -319,7 +319,7 @@ class Task(Generic[T_co]):
         self._finish()
 
     def _finish(self) -> None:
-        """Note that it has ended, and tell whoever waits for it; on its hub's thread."""
+        """Note that it has ended, and tell its waiters and links; on its hub's thread."""
         # First what may have finalizers: one that waits is killed with the task, which has not ended yet.
         self.locals = self._function = self._kwargs = None
         self.args = ()
@@ -432,8 +432,8 @@ class Task(Generic[T_co]):
             waiter = Waiter()
             self._link(waiter)
         else:
-            # Also where it is not settled yet on which hub it will end.
-            # (Reentrant, because a signal handler may kill this greenlet while it is being woken.)
+            # It may not be settled yet on which hub the task will end.  (Reentrant, because a signal handler
+            # may kill this greenlet while it is being woken.)
             waiter = Waiter(RLock())
             self._post_link(waiter)
         try:
@@ -514,7 +514,8 @@ class Task(Generic[T_co]):
                 link.wake(self)
             else:
                 hub = self.hub
-                # Not at once where it has no hub: the start lock is held, and the link may take another lock.
+                # Without a hub the link is not called at once, because the start lock is held and the link
+                # may take another lock.
                 at_once = hub is not None
                 if hub is None or hub.inbox.closed:
                     # It never had a loop, or has none any more, so that of the calling thread makes the call.

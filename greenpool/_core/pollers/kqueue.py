@@ -11,6 +11,9 @@ Reading and writing are two filters of one descriptor, and end-of-file is a flag
     ==================  ================================
 """
 
+# typeshed has the names of kqueue for the systems that have it only.
+# mypy: disable-error-code="attr-defined"
+
 from __future__ import annotations
 
 import errno

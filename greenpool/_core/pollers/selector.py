@@ -85,7 +85,7 @@ class SelectorPoller:
         try:
             selected = self._selector.select(timeout)
         except OSError as error:
-            # From select() alone: another thread has closed a descriptor since it was called.
+            # Only select() raises it: another thread has closed a descriptor since it was called.
             if error.errno != errno.EBADF:
                 raise
             return self._forget_closed()
@@ -124,7 +124,7 @@ class SelectorPoller:
 
 
 def _default_selector() -> BaseSelector:
-    # Not DefaultSelector: where epoll or kqueue exist they are used directly.
+    # DefaultSelector is passed over, because epoll and kqueue are used directly.
     for name in ("DevpollSelector", "PollSelector"):
         if hasattr(selectors, name):
             break
