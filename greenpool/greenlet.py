@@ -63,7 +63,7 @@ def spawn(
 ) -> Greenlet[T]: ...
 @overload
 def spawn(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]: ...
-def spawn(function: Callable[..., T], *args: Any, **kwargs: Any) -> Greenlet[T]:
+def spawn(function: Callable[..., T], *args: object, **kwargs: object) -> Greenlet[T]:
     """Run *function* in a new greenlet; any thread.
 
     Directly in the function that ``run`` or ``block_on`` is running, the pool's round-robin picks the
@@ -90,7 +90,7 @@ def spawn_later(
 def spawn_later(
     seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> Greenlet[T]: ...
-def spawn_later(seconds: float, function: Callable[..., T], *args: Any, **kwargs: Any) -> Greenlet[T]:
+def spawn_later(seconds: float, function: Callable[..., T], *args: object, **kwargs: object) -> Greenlet[T]:
     """As ``spawn``, but the greenlet starts in *seconds*."""
     if not callable(function):
         raise TypeError(f"function must be callable, not {function!r}")
@@ -138,9 +138,10 @@ class _Completions:
         with self._lock:
             self._done.append(completed)
             waiter = self._waiter
-            claimed = waiter is not None and waiter.claim()
-        if claimed:
-            waiter.resume()  # type: ignore[union-attr]
+            if waiter is not None and not waiter.claim():
+                waiter = None
+        if waiter is not None:
+            waiter.resume()
 
     def next(self, timeout: float | None) -> Any:
         """The next one; raises IndexError when *timeout* seconds have passed without one."""

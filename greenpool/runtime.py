@@ -352,7 +352,7 @@ class Handle(Executor):
     ) -> Greenlet[T]: ...
     @overload
     def spawn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]: ...
-    def spawn(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Greenlet[T]:
+    def spawn(self, function: Callable[..., T], *args: object, **kwargs: object) -> Greenlet[T]:
         """Run *function* in a greenlet on the next hub in turn.  Raises SpawnError after a shutdown."""
         _check_callable("function", function)
         greenlet = Greenlet(function, *args, **kwargs)
@@ -381,7 +381,9 @@ class Handle(Executor):
     def spawn_on(
         self, index: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> Greenlet[T]: ...
-    def spawn_on(self, index: int, function: Callable[..., T], *args: Any, **kwargs: Any) -> Greenlet[T]:
+    def spawn_on(
+        self, index: int, function: Callable[..., T], *args: object, **kwargs: object
+    ) -> Greenlet[T]:
         """As ``spawn``, on the hub with that *index*, from 0 to ``pool_size - 1``."""
         _check_callable("function", function)
         self._check_index(index)
@@ -432,7 +434,7 @@ class Handle(Executor):
     ) -> Future[T]: ...
     @overload
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
-    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+    def submit(self, function: Callable[..., T], /, *args: object, **kwargs: object) -> Future[T]:
         """As ``spawn``, but returns a Future (``concurrent.futures.Executor.submit``)."""
         _check_callable("function", function)
         greenlet = Greenlet(function, *args, **kwargs)
@@ -529,7 +531,7 @@ class Runtime:
     ) -> Greenlet[T]: ...
     @overload
     def spawn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]: ...
-    def spawn(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Greenlet[T]:
+    def spawn(self, function: Callable[..., T], *args: object, **kwargs: object) -> Greenlet[T]:
         """Run *function* in a greenlet on the next hub in turn; any thread.
 
         Raises SpawnError after a shutdown.

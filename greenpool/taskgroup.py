@@ -116,9 +116,9 @@ class TaskGroup:
     def spawn(
         self,
         function: Callable[..., T],
-        *args: Any,
+        *args: object,
         context: Any = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> Greenlet[T]:
         """Run *function* in a new greenlet of the group, on the hub that ``greenpool.spawn`` would take.
 
@@ -150,9 +150,9 @@ class TaskGroup:
         self,
         index: int,
         function: Callable[..., T],
-        *args: Any,
+        *args: object,
         context: Any = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> Greenlet[T]:
         """As ``spawn``, on the hub with that *index* of the runtime that the block runs in."""
         handle = self._handle or current_handle()

@@ -408,9 +408,9 @@ class ThreadPoolExecutor(_StandardExecutor):
     def _call_initialized(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         if self._failure is not None:
             raise BrokenThreadPool(self._failure)
-        if get_ident() not in self._initialized:
+        if self._initialize is not None and get_ident() not in self._initialized:
             try:
-                self._initialize()  # type: ignore[misc]
+                self._initialize()
             except BaseException as exception:
                 self._failure = f"the initializer raised {exception!r}"
                 raise BrokenThreadPool(self._failure) from exception

@@ -130,9 +130,9 @@ class Task(Generic[T_co]):
     def __init__(
         self,
         run: Callable[..., T_co] | None = None,
-        *args: Any,
+        *args: object,
         context: Any = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         if run is not None and not callable(run):
             raise TypeError(f"run must be callable, not {run!r}")
@@ -268,7 +268,7 @@ class Task(Generic[T_co]):
 
         A free carrier takes it at once; a new carrier is only ever started by the hub's loop.
         """
-        hub: HubState = self.hub  # type: ignore[assignment]
+        hub: HubState = self.hub  # type: ignore[assignment]  # a started task has one
         free = hub.free_carriers
         if free:
             carrier = free.pop()
@@ -287,10 +287,10 @@ class Task(Generic[T_co]):
         return None  # type: ignore[return-value]  # such a greenlet is one of None
 
     def _execute(self) -> None:
-        hub: HubState = self.hub  # type: ignore[assignment]
-        if hub.stopping:
+        hub: HubState = self.hub  # type: ignore[assignment]  # a started task has one
+        if hub.stopping and self.carrier is not None:
             # Accepted before the hub was told to stop: it runs, and ends when it first parks.
-            interrupt(self.carrier, GreenletExit())  # type: ignore[arg-type]  # a task that runs has one
+            interrupt(self.carrier, GreenletExit())
         # A call through *args or **kwargs takes another C frame, which each parked greenlet would have
         # to save (about 0.6 KiB): so the usual calls are made plainly.
         function = self._function
@@ -325,7 +325,7 @@ class Task(Generic[T_co]):
         self.args = ()
         self.context = self.carrier = None
         self.done = True
-        hub: HubState = self.hub  # type: ignore[assignment]
+        hub: HubState = self.hub  # type: ignore[assignment]  # a started task has one
         hub.live -= 1
         if self._links is not None:
             self._call_links()
@@ -343,7 +343,7 @@ class Task(Generic[T_co]):
             if isinstance(link, Waiter):
                 link.wake(self)
             else:
-                self.hub.call_soon(link, self)  # type: ignore[union-attr]
+                self.hub.call_soon(link, self)  # type: ignore[union-attr]  # a started task has one
 
     def end_with_thread(self) -> None:
         """End it where it stands, as its hub will never run again; on that hub's thread, the last of it."""
@@ -561,7 +561,7 @@ class Task(Generic[T_co]):
         else:
             instance = exception
             if not HAS_GIL and isinstance(instance, GreenletExit):
-                instance._given_to_kill = True  # type: ignore[attr-defined]  # a mark
+                vars(instance)["_given_to_kill"] = True
         if self.carrier is not None and self.carrier is getcurrent():
             raise instance
         if self.hub is None and self._end_unstarted(instance):
@@ -600,8 +600,8 @@ class Task(Generic[T_co]):
         if self.carrier is not None:
             interrupt(self.carrier, exception)
             return
-        if self._start is not True:
-            self._start.cancel()  # type: ignore[union-attr]
+        if isinstance(self._start, Timer):
+            self._start.cancel()
         # One that is in the ready queue stays there and is passed over.
         if isinstance(exception, GreenletExit):
             self._value = exception
