@@ -99,10 +99,10 @@ class LockType(_Lock):
 
     if not _CALLABLE:
 
-        def __new__(cls, *args: Any, **kwargs: Any) -> LockType:
+        def __new__(cls, *args: object, **kwargs: object) -> LockType:
             raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         name = f"{LockType.__module__}.{LockType.__qualname__}"
         raise TypeError(f"type '{name}' is not an acceptable base type")
 
@@ -137,7 +137,7 @@ class RLock(_RLock):
 
     __slots__ = ("__dict__",)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         _RLock.__init__(self)
 
     def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
@@ -162,7 +162,7 @@ class _GreenThread(Task):
 
     __slots__ = ("counted", "daemon", "sentinel", "handle")
 
-    def __init__(self, run: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def __init__(self, run: Callable[..., object], *args: object, **kwargs: object) -> None:
         # The function is an argument, because the task's own function would run in the place of _run.
         super().__init__(None, run, *args, context=Context(), **kwargs)
         self.counted = False
@@ -171,7 +171,7 @@ class _GreenThread(Task):
         self.sentinel: Sentinel | None = None
         self.handle: _ThreadHandle | None = None
 
-    def _run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+    def _run(self, function: Callable[..., object], /, *args: object, **kwargs: object) -> None:
         hub: Any = self.hub
         if self.daemon:
             hub.daemon_started()
@@ -255,8 +255,8 @@ def _thread_of(function: Callable[..., object]) -> Any:
 
 def _start(
     function: Callable[..., object],
-    args: Any,
-    kwargs: Any,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
     daemon: bool,
     handle: _ThreadHandle | None = None,
 ) -> _GreenThread:
@@ -282,8 +282,8 @@ def _start(
 
 def start_new_thread(
     function: Callable[..., object],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any] | None = None,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object] | None = None,
     /,
 ) -> int:
     """Start a green thread and return its identifier; errors as ``_thread.start_new_thread``."""

@@ -35,10 +35,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Closable(Protocol):
-    """A file object, as its owner closes it."""
+class OpenFile(Protocol):
+    """A file object whose descriptor another one uses."""
 
     def close(self) -> object: ...
+
+    def fileno(self) -> int: ...
 
 
 # Classes and functions say that they are of this module, which programs have seen since the first release.
@@ -51,7 +53,9 @@ CHUNK = 65536
 class _Owning:
     """Closes the file object that it was made of, too."""
 
-    owner: Closable | None = None
+    owner: OpenFile | None = None
+    # Park where a non-blocking descriptor says EAGAIN, in the place of returning None.
+    always_park = False
     # A file may be finalized at the interpreter's end, when the global names are gone.
     _is_finalizing = staticmethod(sys.is_finalizing)
 
@@ -71,7 +75,6 @@ class FileIO(_Owning, io.FileIO):
     standard ones; unless *always_park* is set.
     """
 
-    always_park = False
     _descriptor: Descriptor | None = None
     # The bytes that a readall had read when an exception ended it: the next read begins with them.  In a
     # deque, so that only one of two threads takes them.
