@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import Context
 from functools import partial
 from time import monotonic
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from ._core.current import current_greenlet, getcurrent
 from ._core.native import RLock
 from ._core.seconds import check_seconds
 from ._core.task import Task
-from ._core.waiter import Waiter
+from ._sync.outcomes import OutcomeIterator, Outcomes
 from .event import Event
 from .greenlet import Greenlet, GreenletExit
 from .lock import DummySemaphore, Semaphore
@@ -35,7 +35,6 @@ __all__ = ["Group", "Pool", "PoolFull"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
@@ -534,116 +533,6 @@ class Pool(Group):
         except PoolFull:
             return False
         return True
-
-
-class _Outcome(Protocol[T_co]):
-    """What a call runs in: a greenlet, or an AsyncResult that a thread sets."""
-
-    def rawlink(self, callback: Callable[[_Outcome[T_co]], object], /) -> object: ...
-
-    def get(self) -> T_co: ...
-
-
-class Outcomes(Generic[T]):
-    """What has come of the calls that an ``imap`` has begun; any thread."""
-
-    def __init__(self, ordered: bool, maxsize: int | None) -> None:
-        self._ordered = ordered
-        self._room = None if maxsize is None else Semaphore(maxsize)
-        self.abandoned = False
-        self._lock = RLock()
-        # From here on guarded by the lock.  Those that have ended, by number; in order of the calls, or
-        # of their ends.
-        self._ended: dict[int, _Outcome[T]] = {}
-        self._numbers_given = 0
-        self._taken = 0
-        # How many there are in all, once that is known, and why there are no more.
-        self._total: int | None = None
-        self._failure: BaseException | None = None
-        self._waiters: list[Waiter] = []
-
-    def feed(self, spawn: Callable[..., _Outcome[T]], items: Iterator[tuple[object, ...]]) -> None:
-        """Begin the calls; in a greenlet of its own."""
-        begun = 0
-        failure = None
-        try:
-            for arguments in items:
-                if self._room is not None:
-                    self._room.acquire()
-                    if self.abandoned:
-                        break
-                spawn(*arguments).rawlink(partial(self._note, begun))
-                begun += 1
-        except BaseException as exception:
-            failure = exception
-        with self._lock:
-            self._total = begun
-            self._failure = failure
-            woken = self._claim_all()
-        for waiter in woken:
-            waiter.resume()
-
-    def _note(self, number: int, outcome: _Outcome[T]) -> None:
-        with self._lock:
-            if not self._ordered:
-                number = self._numbers_given
-                self._numbers_given += 1
-            self._ended[number] = outcome
-            woken = self._claim_all()
-        for waiter in woken:
-            waiter.resume()
-
-    def _claim_all(self) -> list[Waiter]:
-        waiters, self._waiters = self._waiters, []
-        return [waiter for waiter in waiters if waiter.claim()]
-
-    def take(self) -> T:
-        """Wait for the next value; raises what the call has raised, StopIteration after the last."""
-        while True:
-            waiter = Waiter(self._lock)
-            with self._lock:
-                outcome = self._ended.pop(self._taken, None)
-                if outcome is not None:
-                    self._taken += 1
-                    break
-                if self._taken == self._total:
-                    failure, self._failure = self._failure, None
-                    raise StopIteration if failure is None else failure
-                self._waiters.append(waiter)
-            try:
-                waiter.park()
-            finally:
-                with self._lock:
-                    if waiter in self._waiters:
-                        self._waiters.remove(waiter)
-        if self._room is not None:
-            self._room.release()
-        return outcome.get()
-
-    def abandon(self) -> None:
-        """Nobody will take any more."""
-        self.abandoned = True
-        if self._room is not None:
-            self._room.release()
-
-
-class OutcomeIterator(Generic[T]):
-    """What ``imap`` returns.  The greenlet that begins the calls does not refer to it, so it is let go
-    when nobody uses it any more."""
-
-    __slots__ = ("_outcomes",)
-
-    def __init__(self, outcomes: Outcomes[T]) -> None:
-        self._outcomes = outcomes
-
-    def __iter__(self) -> Iterator[T]:
-        return self
-
-    def __next__(self) -> T:
-        return self._outcomes.take()
-
-    def __del__(self) -> None:
-        self._outcomes.abandon()
 
 
 def _current_task() -> Task[object] | None:

@@ -25,10 +25,10 @@ from ._fd.workers import (
     check_callable,
     check_count,
 )
+from ._sync.outcomes import OutcomeIterator, Outcomes
 from .event import AsyncResult
 from .futures import Future
 from .greenlet import Greenlet, spawn
-from .pool import OutcomeIterator, Outcomes
 
 __all__ = ["ThreadPool", "ThreadPoolExecutor", "blocking", "blocking_pool"]
 
