@@ -1,8 +1,8 @@
 """The outcomes of the calls that an ``imap`` has begun, in the order of the calls or of their ends.
 
 *Threads*: any.  The calls are begun in a greenlet of their own (``feed``).  Each call reports where it ends
-(``_note``).  Any number of greenlets may take the values.  The lock is reentrant, because a signal handler may
-kill a greenlet, and so claim its waiter, between any two bytecodes.
+(``_note``).  Any number of greenlets may take the values.  The lock is reentrant, because a signal handler
+may kill a greenlet, and so claim its waiter, between any two bytecodes.
 """
 
 from __future__ import annotations
