@@ -46,14 +46,14 @@ class Group:
     ``len(group)``, ``greenlet in group`` and iteration tell which; an empty group is false.
     """
 
-    # What ``spawn`` makes; may be set in a subclass or an instance.
+    # ``spawn`` makes an instance of this class; a subclass or an instance may set another one.
     greenlet_class: type[Greenlet[Any]] = Greenlet
 
     def __init__(self, greenlets: Iterable[Task[object]] = (), *, spread: bool = False) -> None:
         if not isinstance(spread, bool):
             raise TypeError(f"spread must be a bool, not {spread!r}")
         self.spread = spread
-        # For plain threads, which belong to no runtime.
+        # Plain threads, which belong to no runtime, use this one.
         self._handle = current_handle() if spread else None
         # Reentrant, because a signal handler may spawn between any two bytecodes.
         self._lock = RLock()
@@ -271,7 +271,10 @@ class Group:
         kwds: Mapping[str, object] | None = None,
         callback: Callable[[T], object] | None = None,
     ) -> T:
-        """As ``apply``; if that raises nothing, *callback* gets the value, in a greenlet of its own."""
+        """Do what ``apply`` does, and call *callback* with the value in a greenlet of its own.
+
+        If the call raises an exception, *callback* is not called.
+        """
         value = self.apply(function, args, kwds)
         if callback is not None:
             Greenlet.spawn(callback, value)
@@ -284,9 +287,9 @@ class Group:
         kwds: Mapping[str, object] | None = None,
         callback: Callable[[T], object] | None = None,
     ) -> Greenlet[T]:
-        """As ``apply_cb``, but do not wait: returns a greenlet that will have the value.
+        """Begin what ``apply_cb`` does, and return at once a greenlet that will have the value.
 
-        Where there is no room, that greenlet is no member, but waits for the room.
+        If there is no room, that greenlet is no member, but waits for the room.
         """
         greenlet = self.greenlet_class(function, *(args or ()), **(kwds or {}))
         if callback is not None:
@@ -323,7 +326,7 @@ class Group:
         iterable: Iterable[A],
         callback: Callable[[list[T]], object] | None = None,
     ) -> list[T]:
-        """As ``map``; if that raises nothing, call *callback* with the list."""
+        """Do what ``map`` does, and call *callback* with the list, unless a call has failed."""
         values = self.map(function, iterable)
         if callback is not None:
             callback(values)
@@ -335,7 +338,7 @@ class Group:
         iterable: Iterable[A],
         callback: Callable[[list[T]], object] | None = None,
     ) -> Greenlet[list[T]]:
-        """As ``map_cb``, but do not wait: returns a greenlet that will have the list."""
+        """Begin what ``map_cb`` does, and return at once a greenlet that will have the list."""
         return self._spawn_beside(self.map_cb, function, iterable, callback)
 
     @overload
@@ -427,7 +430,7 @@ class Group:
     def imap_unordered(
         self, function: Callable[..., T], *iterables: Iterable[object], maxsize: int | None = None
     ) -> Iterator[T]:
-        """As ``imap``, but the values come as soon as there are any."""
+        """Do what ``imap`` does, but give each value as soon as its call has ended."""
         return self._imap(False, function, iterables, maxsize)
 
     def _imap(
@@ -482,9 +485,9 @@ class Pool(Group):
         return 1 if self.size is None else max(0, self.size - len(self))
 
     def wait_available(self, timeout: float | None = None) -> int:
-        """Wait until there is room for another member, at most *timeout* seconds; how much there is.
+        """Wait until there is room for another member, at most *timeout* seconds; return how much there is.
 
-        That may be 0 even so: somebody else may have been quicker.
+        It may be 0 after a successful wait, too, because another greenlet may have taken the room meanwhile.
         """
         check_seconds("timeout", timeout)
         return self._room.wait(timeout)
@@ -492,13 +495,13 @@ class Pool(Group):
     def add(self, greenlet: Task[object], blocking: bool = True, timeout: float | None = None) -> None:
         """Make *greenlet* a member; it should not have been started yet.
 
-        Where there is no room, waits for it, with *blocking* and at most *timeout* seconds, else raises
-        PoolFull.
+        If there is no room, this waits for it, at most *timeout* seconds.  Raises PoolFull when these have
+        passed, or at once if *blocking* is false.
         """
         self._enter(greenlet, self._admit, blocking, timeout)
 
     def start(self, greenlet: Task[object], blocking: bool = True, timeout: float | None = None) -> None:
-        """As ``add``, and start it."""
+        """Do what ``add`` does, and start *greenlet*."""
         self._enter(greenlet, self._admit_and_start, blocking, timeout)
 
     def _enter(
@@ -508,7 +511,7 @@ class Pool(Group):
         blocking: bool,
         timeout: float | None,
     ) -> None:
-        """Wait for room and *admit* the greenlet; who is a member already needs no more of it."""
+        """Wait for room and *admit* the greenlet; a member needs no more room."""
         _check_greenlet(greenlet)
         check_seconds("timeout", timeout)
         with self._lock:
@@ -536,7 +539,7 @@ class Pool(Group):
 
 
 def _current_task() -> Task[object] | None:
-    """Who is calling; None in a thread that has not waited yet, and in a hub's loop."""
+    """The calling task; None in a thread that has not waited yet, and in a hub's loop."""
     return getattr(getcurrent(), "task", None)
 
 

@@ -198,7 +198,7 @@ class Task(Generic[T_co]):
     def spawn_later(cls: Callable[P, T], seconds: float, *args: P.args, **kwargs: P.kwargs) -> T: ...
     @classmethod
     def spawn_later(cls, seconds: float, *args: Any, **kwargs: Any) -> object:
-        """As ``spawn``, but the greenlet starts in *seconds*."""
+        """Do what ``spawn`` does, but start the greenlet in *seconds*."""
         task = cls(*args, **kwargs)
         task.start_later(seconds)
         return task
@@ -219,7 +219,7 @@ class Task(Generic[T_co]):
                     start(*args)
 
     def start_unshared(self, seconds: float | None = None) -> None:
-        """As ``start``, now or in *seconds*, of a task that nobody else knows."""
+        """Do what ``start`` does, now or in *seconds*, for a task that nobody else knows."""
         greenlet = getcurrent()
         try:
             placement = greenlet.placement
@@ -243,7 +243,7 @@ class Task(Generic[T_co]):
                 self._start = hub.timers.call_later(seconds, self.enter)
 
     def start_later(self, seconds: float) -> None:
-        """As ``start``, but in *seconds*; ``kill`` before then cancels it."""
+        """Do what ``start`` does in *seconds*; ``kill`` before then cancels it."""
         if seconds is None:
             raise TypeError("seconds must be a number, not None")
         check_seconds("seconds", seconds)
@@ -283,7 +283,7 @@ class Task(Generic[T_co]):
     # Running, on the carrier.
 
     def _run(self, *args: Any, **kwargs: Any) -> T_co:
-        """What a greenlet does that was given no function; for subclasses to override."""
+        """Run in the place of the function that a greenlet was not given; subclasses override it."""
         return None  # type: ignore[return-value]  # such a greenlet is one of None
 
     def _execute(self) -> None:
@@ -381,7 +381,7 @@ class Task(Generic[T_co]):
 
     @property
     def value(self) -> T_co | None:
-        """What the function returned, or None; the GreenletExit instance where one ended it."""
+        """The value that the function has returned, or None; the GreenletExit if one has ended it."""
         return self._value if self.done else None
 
     @property
@@ -455,15 +455,15 @@ class Task(Generic[T_co]):
         self._post_link(callback)
 
     def link(self, callback: Callable[[Self], object]) -> None:
-        """As ``rawlink``, but *callback(greenlet)* runs in a greenlet of its own and may wait."""
+        """Have *callback(greenlet)* called at the end, in a greenlet of its own, so that it may wait."""
         self.rawlink(SpawnedLink(callback))
 
     def link_value(self, callback: Callable[[Self], object]) -> None:
-        """As ``link``, only if the greenlet succeeds."""
+        """Do what ``link`` does, but only if the greenlet succeeds."""
         self.rawlink(SpawnedLink(callback, on_failure=False))
 
     def link_exception(self, callback: Callable[[Self], object]) -> None:
-        """As ``link``, only if an exception ends the greenlet."""
+        """Do what ``link`` does, but only if an exception ends the greenlet."""
         self.rawlink(SpawnedLink(callback, on_success=False))
 
     def unlink(self, callback: Callable[[Self], object]) -> None:
