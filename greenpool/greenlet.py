@@ -107,10 +107,10 @@ def getcurrent() -> Greenlet:
     """
     greenlet = _getcurrent()
     try:
-        task: Greenlet = greenlet.task
+        task = greenlet.task
     except AttributeError:
         task = current_greenlet().task
-    return task
+    return task  # type: ignore[return-value]  # the stand-in is nearly one
 
 
 class Linkable(Protocol):

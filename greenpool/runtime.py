@@ -36,7 +36,7 @@ from ._core.fork import at_fork
 from ._core.hub import Hub
 from ._core.native import RLock, SimpleQueue, get_ident, original_threading
 from ._core.pollers import Poller, make_poller
-from ._core.state import GreenThread
+from ._core.state import GreenThread, HubTask
 from ._core.task import Task
 from ._core.thread_end import ask_to_stop, close
 from ._core.waiter import Waiter, interrupt
@@ -199,7 +199,7 @@ class _Hubs:
 
     # Spawning.
 
-    def place(self, task: Task[object], seconds: float | None = None, index: int | None = None) -> None:
+    def place(self, task: HubTask, seconds: float | None = None, index: int | None = None) -> None:
         """Hand *task* to hub *index*, or to the next in turn, to start now or in *seconds*."""
         with self.lock:
             if not self._accepting:

@@ -82,7 +82,7 @@ class _Threading:
     module: ModuleType = threading
 
 
-def original_threading() -> Any:
+def original_threading() -> ModuleType:
     """A ``threading`` module whose Thread is an OS thread, whatever is patched."""
     return _Threading.module
 

@@ -49,7 +49,7 @@ WOKEN = 1
 FAILED = 2
 EXPIRED = 3
 
-Guard = AbstractContextManager[Any]
+Guard = AbstractContextManager[object]
 
 
 class Waiter:
@@ -208,7 +208,7 @@ def interrupt(greenlet: GreenThread, exception: BaseException) -> None:
         add_interrupt(greenlet, exception)
 
 
-def abandon(greenlet: Any) -> None:
+def abandon(greenlet: object) -> None:
     """In the child of a fork: *greenlet* does not exist here; no lock may hand anything to it."""
     waiter = getattr(greenlet, "waiter", None)
     if isinstance(waiter, Waiter):
