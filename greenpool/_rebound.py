@@ -8,12 +8,12 @@ they do as copies with the green module's globals.  So they are those of the run
 from __future__ import annotations
 
 from types import FunctionType, ModuleType
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 F = TypeVar("F")
 
 
-def rebound(function: F, names: dict[str, Any]) -> F:
+def rebound(function: F, names: dict[str, object]) -> F:
     """A copy of *function*, written in Python, with *names* for its global variables."""
     original = cast("FunctionType", function)
     copy = FunctionType(
@@ -25,7 +25,7 @@ def rebound(function: F, names: dict[str, Any]) -> F:
     return cast("F", copy)
 
 
-def take_names(standard: ModuleType, names: dict[str, Any]) -> None:
+def take_names(standard: ModuleType, names: dict[str, object]) -> None:
     """Put the names of *standard* into *names*, its own functions rebound to *names*."""
     for name, value in list(vars(standard).items()):
         if name.startswith("__"):

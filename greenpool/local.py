@@ -25,7 +25,7 @@ from ._core.current import finalizing_greenlet, getcurrent
 __all__ = ["local"]
 
 
-class _Values(dict[str, Any]):
+class _Values(dict[str, object]):
     """The values of one local object for one greenlet."""
 
     __slots__ = ("siblings", "__weakref__")
@@ -76,16 +76,16 @@ class local:  # noqa: N801 - its name in threading and in gevent
 
     __slots__ = ("_local__arguments", "_local__holder", "__weakref__")
 
-    _local__arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    _local__arguments: tuple[tuple[object, ...], dict[str, object]]
     _local__holder: _Holder
 
     _local__data_descriptors = frozenset(
         {"__class__", "__dict__", "__weakref__", "_local__arguments", "_local__holder"}
     )
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
-        attributes: dict[str, Any] = {}
+        attributes: dict[str, object] = {}
         for base in reversed(cls.__mro__):
             attributes.update(vars(base))
         cls._local__data_descriptors = local._local__data_descriptors.union(
@@ -94,7 +94,7 @@ class local:  # noqa: N801 - its name in threading and in gevent
             if hasattr(type(value), "__set__") or hasattr(type(value), "__delete__")
         )
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> local:
+    def __new__(cls, *args: object, **kwargs: object) -> local:
         if (args or kwargs) and cls.__init__ is object.__init__:
             raise TypeError(f"{cls.__name__}() takes no arguments, not {args!r}, {kwargs!r}")
         self = object.__new__(cls)
@@ -117,7 +117,7 @@ class local:  # noqa: N801 - its name in threading and in gevent
             return _values(self)
         return object.__getattribute__(self, name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         try:
             plain = name not in type(self)._local__data_descriptors
         except TypeError:
@@ -153,11 +153,11 @@ class local:  # noqa: N801 - its name in threading and in gevent
         return duplicate
 
 
-def _values(self: local) -> dict[str, Any]:
+def _values(self: local) -> dict[str, object]:
     """The calling greenlet's values, made now if it has none."""
     owner = _owner()
     reference = (owner.locals or {}).get(id(self))
-    values: dict[str, Any] | None = None if reference is None else reference()
+    values: dict[str, object] | None = None if reference is None else reference()
     if values is None:
         values = _add_values(self)
         args, kwargs = self._local__arguments
@@ -171,7 +171,7 @@ def _values(self: local) -> dict[str, Any]:
     return values
 
 
-def _add_values(self: local) -> dict[str, Any]:
+def _add_values(self: local) -> dict[str, object]:
     owner = _owner()
     if owner.locals is None:
         owner.locals = _Locals()

@@ -29,7 +29,8 @@ from collections.abc import Iterable as _Iterable
 from time import monotonic as _monotonic
 from types import FrameType as _FrameType
 from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
+from typing import TypeVar as _TypeVar
+from typing import overload as _overload
 
 from ._rebound import take_names as _take_names
 
@@ -64,12 +65,18 @@ _native_signal = _standard.signal
 _PACKAGE = _os.path.dirname(_os.path.abspath(__file__)) + _os.sep
 
 
+# A function, SIG_DFL or SIG_IGN; None where C code has installed the handler.
+_AnyHandler = _Callable[[int, _FrameType | None], object] | int | None
+
+_T = _TypeVar("_T")
+
+
 class _Handler:
     """Runs a program's handler as the main program; only the main thread calls it."""
 
     __slots__ = ("handler",)
 
-    def __init__(self, handler: _Callable[..., object]) -> None:
+    def __init__(self, handler: _Callable[[int, _FrameType | None], object]) -> None:
         self.handler = handler
 
     def __call__(self, signalnum: int, frame: _FrameType | None) -> None:
@@ -82,18 +89,19 @@ def _is_ours(frame: _FrameType | None) -> bool:
     return frame.f_code.co_filename.startswith(_PACKAGE)
 
 
-def _unwrapped(handler: _Any) -> _Any:
+def _unwrapped(handler: _AnyHandler) -> _AnyHandler:
     return handler.handler if isinstance(handler, _Handler) else handler
 
 
-def signal(signalnum: int, handler: _Any) -> _Any:
+def signal(signalnum: int, handler: _AnyHandler) -> _AnyHandler:
     """As ``signal.signal``; what *handler* raises is raised in the main program."""
-    if callable(handler):
-        handler = _Handler(_unwrapped(handler))
+    program = _unwrapped(handler)
+    if callable(program):
+        handler = _Handler(program)
     return _unwrapped(_native_signal(signalnum, handler))
 
 
-def getsignal(signalnum: int) -> _Any:
+def getsignal(signalnum: int) -> _AnyHandler:
     """As ``signal.getsignal``."""
     return _unwrapped(_native_getsignal(signalnum))
 
@@ -177,18 +185,18 @@ if hasattr(_standard, "pause"):
 if hasattr(_standard, "sigtimedwait"):
     _native_sigtimedwait = _standard.sigtimedwait
 
-    def sigtimedwait(sigset: _Iterable[int], timeout: float, /) -> _Any:
+    def sigtimedwait(sigset: _Iterable[int], timeout: float, /) -> _standard.struct_siginfo | None:
         """As ``signal.sigtimedwait``, parking the greenlet; *timeout* in seconds."""
         seconds = _seconds(timeout)
         if seconds < 0:
             raise ValueError("timeout must be non-negative")
         return _wait_for(_pending_information(sigset), seconds)
 
-    def sigwaitinfo(sigset: _Iterable[int], /) -> _Any:
+    def sigwaitinfo(sigset: _Iterable[int], /) -> _standard.struct_siginfo:
         """As ``signal.sigwaitinfo``, parking the greenlet."""
         return _wait_for(_pending_information(sigset), None)
 
-    def sigwait(sigset: _Iterable[int], /) -> _Any:
+    def sigwait(sigset: _Iterable[int], /) -> int:
         """As ``signal.sigwait``, parking the greenlet."""
         number = sigwaitinfo(sigset).si_signo
         try:
@@ -196,7 +204,7 @@ if hasattr(_standard, "sigtimedwait"):
         except ValueError:
             return number  # a real-time signal without a name
 
-    def _pending_information(sigset: _Iterable[int]) -> _Callable[[], _Any]:
+    def _pending_information(sigset: _Iterable[int]) -> _Callable[[], _standard.struct_siginfo | None]:
         signals = frozenset(sigset)
         return lambda: _native_sigtimedwait(signals, 0)
 
@@ -204,18 +212,22 @@ elif hasattr(_standard, "sigwait"):
     # macOS has no call that only looks; but there one signal can be asked for once it is pending.
     _native_sigwait = _standard.sigwait
 
-    def sigwait(sigset: _Iterable[int], /) -> _Any:
+    def sigwait(sigset: _Iterable[int], /) -> int:
         """As ``signal.sigwait``, parking the greenlet."""
         signals = frozenset(sigset)
 
-        def pending() -> _Any:
+        def pending() -> int | None:
             found = signals & _standard.sigpending()
             return _native_sigwait(found) if found else None
 
         return _wait_for(pending, None)
 
 
-def _wait_for(look: _Callable[[], _Any], timeout: float | None) -> _Any:
+@_overload
+def _wait_for(look: _Callable[[], _T | None], timeout: None) -> _T: ...
+@_overload
+def _wait_for(look: _Callable[[], _T | None], timeout: float | None) -> _T | None: ...
+def _wait_for(look: _Callable[[], _T | None], timeout: float | None) -> _T | None:
     deadline = None if timeout is None else _monotonic() + timeout
     pause = _FIRST_LOOK
     while (found := look()) is None:

@@ -32,12 +32,18 @@ from collections.abc import Callable as _Callable
 from time import monotonic as _monotonic
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
+from typing import Self as _Self
+from typing import TypeVar as _TypeVar
+from typing import TypeVarTuple as _TypeVarTuple
 
 from ._rebound import rebound as _rebound
 from ._rebound import take_names as _take_names
 
 if _TYPE_CHECKING:
     from ssl import *  # noqa: F403
+
+    from _typeshed import ReadableBuffer as _ReadableBuffer
+    from _typeshed import WriteableBuffer as _WriteableBuffer
 
 _take_names(_standard, globals())
 
@@ -47,6 +53,9 @@ from .socket import create_connection as _create_connection  # noqa: E402
 from .socket import socket as _green_socket  # noqa: E402
 
 __all__ = [name for name in vars(_standard) if not name.startswith("_")]
+
+_T = _TypeVar("_T")
+_Ts = _TypeVarTuple("_Ts")
 
 # get_server_certificate connects with this.
 create_connection = _create_connection
@@ -67,8 +76,8 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]
     _timeout: float | None
     _half_written: bool
 
-    def __new__(cls, *args: _Any, **kwargs: _Any) -> _Any:
-        made = super().__new__(cls, *args, **kwargs)
+    def __new__(cls, *args: object, **kwargs: object) -> _Self:
+        made: _Self = super().__new__(cls, *args, **kwargs)
         made._tls_lock = _RLock()
         made._write_lock = _RLock()
         # Whether the owner of the latter has left half a record in OpenSSL.
@@ -78,8 +87,8 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]
     _create = _create_over_originals
 
     def _until_done(
-        self, what: str, deadline: float | None, operation: _Callable[..., _Any], *args: _Any
-    ) -> _Any:
+        self, what: str, deadline: float | None, operation: _Callable[[*_Ts], _T], *args: *_Ts
+    ) -> _T:
         """Carry out *operation*, which enters OpenSSL, and park while OpenSSL waits for the network."""
         timeout = self._timeout
         lock = self._tls_lock
@@ -123,19 +132,20 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]
     # The connection object is looked up once.  A greenlet that waits while another one calls ``shutdown``,
     # which takes the object away, still learns how the stream ended.
 
-    def read(self, len: int = 1024, buffer: _Any = None) -> _Any:
+    def read(self, len: int = 1024, buffer: _WriteableBuffer | None = None) -> bytes | int:
         self._checkClosed()
         if self._sslobj is None:
             raise ValueError("Read on closed or unwrapped SSL socket.")
         args = (len,) if buffer is None else (len, buffer)
         try:
-            return self._until_done("read", self._deadline(), self._sslobj.read, *args)
+            got: bytes | int = self._until_done("read", self._deadline(), self._sslobj.read, *args)
+            return got
         except _standard.SSLError as error:
             if error.args[0] == _standard.SSL_ERROR_EOF and self.suppress_ragged_eofs:
                 return b"" if buffer is None else 0
             raise
 
-    def write(self, data: _Any) -> int:
+    def write(self, data: _ReadableBuffer) -> int:
         self._checkClosed()
         if self._sslobj is None:
             raise ValueError("Write on closed or unwrapped SSL socket.")
@@ -151,30 +161,28 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]
                 # A finalizer or signal handler, in the greenlet that it would have to wait for.
                 raise _standard.SSLWantWriteError("the write that this one has interrupted has not ended")
             try:
-                return self._until_done(  # type: ignore[no-any-return]
-                    "write", deadline, self._write_once, self._sslobj, data
-                )
+                return self._until_done("write", deadline, self._write_once, self._sslobj, data)
             finally:
                 self._half_written = False
         finally:
             lock.release()
 
-    def _write_once(self, connection: _Any, data: _Any) -> int:
+    def _write_once(self, connection: _Any, data: _ReadableBuffer) -> int:
         self._half_written = True
         written: int = connection.write(data)
         self._half_written = False
         return written
 
-    def send(self, data: _Any, flags: int = 0) -> int:
+    def send(self, data: _ReadableBuffer, flags: int = 0) -> int:
         if self._sslobj is None or flags:
             # Plain, or refused.
             return super().send(data, flags)
         return self.write(data)
 
-    def unwrap(self) -> _Any:
+    def unwrap(self) -> _green_socket:
         if not self._sslobj:
             raise ValueError("No SSL wrapper around " + str(self))
-        plain = self._until_done("read", self._deadline(), self._sslobj.shutdown)
+        plain: _green_socket = self._until_done("read", self._deadline(), self._sslobj.shutdown)
         self._sslobj = None
         return plain
 
