@@ -79,7 +79,9 @@ class AsyncResult(Waitable, Generic[T]):
     def set_exception(
         self,
         exception: BaseException | type[BaseException] | None,
-        exc_info: tuple[Any, Any, TracebackType | None] | tuple[()] | None = None,
+        exc_info: tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+        | tuple[()]
+        | None = None,
     ) -> None:
         """Store *exception*, or that of *exc_info* with its traceback, and wake every waiter."""
         traceback = None

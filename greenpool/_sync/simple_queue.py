@@ -130,7 +130,7 @@ class SimpleQueue(Generic[T]):
         _check_maxsize(maxsize)
         self._guard = Guard()
         # FIFO of waiters for an item.  A waiter that only wants to see it has PEEK as its value.
-        self._getters = WaitLine()
+        self._getters: WaitLine[Waiter] = WaitLine()
         # FIFO of waiters for room; each maps to its item.
         self._putters: OrderedDict[Waiter, T] = OrderedDict()
         self._maxsize = maxsize

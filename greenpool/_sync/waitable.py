@@ -23,12 +23,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Protocol, Self, TypeVar
 
 from .._core.current import current_hub
 from .._core.native import RLock
 from .._core.waiter import EXPIRED, WOKEN, Waiter
 from .arguments import seconds
+
+
+class Claimable(Protocol):
+    """An entry of a line: a waiter or a link."""
+
+    state: int
+
+    def claim(self, value: object = None, state: int = WOKEN) -> bool:
+        """Take the one right to wake it; the guard is held."""
+
+    def resume(self) -> None:
+        """Wake it, once claimed."""
 
 
 class Link:
@@ -39,7 +51,7 @@ class Link:
 
     __slots__ = ("callback", "source", "hub", "state")
 
-    def __init__(self, callback: Callable[[Any], object], source: object) -> None:
+    def __init__(self, callback: Callable[..., object], source: object) -> None:
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r}")
         self.callback = callback
@@ -57,7 +69,7 @@ class Link:
         self.hub.post(self.callback, self.source)
 
 
-def find_link(waiting: Iterable[Any], callback: Callable[[Any], object]) -> Link | None:
+def find_link(waiting: Iterable[object], callback: Callable[..., object]) -> Link | None:
     """The link of *callback* among *waiting*, other than those that have left."""
     for entry in waiting:
         if type(entry) is Link and not entry.state and entry.callback == callback:
@@ -65,7 +77,10 @@ def find_link(waiting: Iterable[Any], callback: Callable[[Any], object]) -> Link
     return None
 
 
-class WaitLine(deque[Any]):
+E = TypeVar("E", bound=Claimable)
+
+
+class WaitLine(deque[E]):
     """The waiters, in order of arrival.  Any thread appends; all else is done under the guard of its owner.
 
     To take a waiter out of the middle would take time in proportion to the length.  So those that were killed
@@ -78,7 +93,7 @@ class WaitLine(deque[Any]):
     # How many have left since the last clearing; some of them may be out of the line already.
     left = 0
 
-    def entries(self) -> Iterator[Any]:
+    def entries(self) -> Iterator[E]:
         """All of them.  By index: an iterator, or a copy, fails when somebody comes meanwhile."""
         for index in range(len(self)):
             try:
@@ -87,7 +102,7 @@ class WaitLine(deque[Any]):
                 return  # a signal handler has served the line
             yield entry
 
-    def leave(self, waiter: Any) -> None:
+    def leave(self, waiter: E) -> None:
         """*waiter* gives up; nobody will claim it any more."""
         waiter.claim(None, EXPIRED)
         while self and self[0].state:
@@ -120,12 +135,12 @@ class Waitable:
     def __init__(self) -> None:
         self._guard = RLock()
         # None until somebody waits.
-        self._waiting: WaitLine | None = None
+        self._waiting: WaitLine[Claimable] | None = None
 
     def ready(self) -> bool:
         raise NotImplementedError
 
-    def _claim_all(self) -> list[Any]:
+    def _claim_all(self) -> list[Claimable]:
         """Claim every waiter; the guard is held, and the caller resumes them when it has let go of it."""
         waiting = self._waiting
         if waiting is None:
@@ -138,7 +153,7 @@ class Waitable:
                 woken.append(waiter)
         return woken
 
-    def _line(self) -> WaitLine:
+    def _line(self) -> WaitLine[Claimable]:
         with self._guard:
             if self._waiting is None:
                 self._waiting = WaitLine()
@@ -163,7 +178,7 @@ class Waitable:
                 with self._guard:
                     waiting.leave(waiter)
 
-    def rawlink(self, callback: Callable[[Any], object]) -> None:
+    def rawlink(self, callback: Callable[[Self], object]) -> None:
         """Have the calling thread's hub call *callback(self)*, once, when this is ready (at once if it is).
 
         It runs in the hub's loop and must not wait.
@@ -178,7 +193,7 @@ class Waitable:
             if claimed:
                 link.resume()
 
-    def unlink(self, callback: Callable[[Any], object]) -> None:
+    def unlink(self, callback: Callable[[Self], object]) -> None:
         """Take back a ``rawlink`` whose callback has not been called yet."""
         waiting = self._line()
         with self._guard:
