@@ -345,10 +345,14 @@ class socket(_base):
 
     if hasattr(_base, "recvmsg"):
 
-        def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> _Any:
+        def recvmsg(
+            self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
+        ) -> tuple[bytes, list[tuple[int, int, bytes]], int, _Address]:
             return self._receive(0, flags, _base.recvmsg, bufsize, ancbufsize, flags)
 
-        def recvmsg_into(self, buffers: _Any, ancbufsize: int = 0, flags: int = 0, /) -> _Any:
+        def recvmsg_into(
+            self, buffers: _Iterable[_Buffer], ancbufsize: int = 0, flags: int = 0, /
+        ) -> tuple[int, list[tuple[int, int, bytes]], int, _Address]:
             buffers = _kept(buffers)
             return self._receive(0, flags, _base.recvmsg_into, buffers, ancbufsize, flags)
 
@@ -622,7 +626,7 @@ class socket(_base):
 SocketType = socket  # type: ignore[misc,assignment]
 
 
-def _accept_in_c(sock: _Any) -> _Any:
+def _accept_in_c(sock: _Any) -> tuple[int, _Address]:
     """As ``_socket.socket._accept``, keeping the GIL."""
     try:
         accepted = _speedups.accept(sock._fd)
@@ -632,7 +636,8 @@ def _accept_in_c(sock: _Any) -> _Any:
         accepted = _speedups.accept(sock._fd)
     if accepted is None:
         raise BlockingIOError(_errno.EAGAIN, _os.strerror(_errno.EAGAIN))
-    return accepted
+    descriptor, address = accepted
+    return descriptor, address
 
 
 def _kept(values: _Any) -> _Any:
@@ -704,8 +709,13 @@ def _off_thread(function: _Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
 
 
 def getaddrinfo(
-    host: _Any, port: _Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
-) -> _Any:
+    host: bytes | str | None,
+    port: bytes | str | int | None,
+    family: int = 0,
+    type: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+) -> list[_Any]:
     """As ``socket.getaddrinfo``; parks the greenlet unless host and port are numeric."""
     numeric_port = port is None or isinstance(port, int) or str(port).isdecimal()
     # A value that is no host is refused at once.

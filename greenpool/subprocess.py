@@ -53,12 +53,12 @@ _names["_PopenSelector"] = getattr(_selectors, "PollSelector", _selectors.Select
 class Popen(_base):  # type: ignore[misc]
     """As ``subprocess.Popen``; whatever waits parks the greenlet."""
 
-    returncode: _Any
+    returncode: int | None
 
     __init__ = _rebound(_base.__init__, _names)
     _communicate = _rebound(_base._communicate, _names)
 
-    def _wait(self, timeout: float | None) -> _Any:
+    def _wait(self, timeout: float | None) -> int | None:
         end = _monotonic() + (timeout or 0)
         while True:
             # The lock is held only while nobody waits.  Its holder is about to set the return code.

@@ -67,13 +67,13 @@ class Condition:
             return False
         return True
 
-    def _release_save(self) -> Any:
+    def _release_save(self) -> object:
         if hasattr(self._lock, "_release_save"):
             return self._lock._release_save()
         self._lock.release()
         return None
 
-    def _acquire_restore(self, state: Any) -> None:
+    def _acquire_restore(self, state: object) -> None:
         """Take the lock again, whatever happens: a caller that leaves ``wait`` holds it."""
         try:
             if hasattr(self._lock, "_acquire_restore"):

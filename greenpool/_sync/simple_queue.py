@@ -119,7 +119,7 @@ class SimpleQueue(Generic[T]):
     # False for a subclass that keeps or orders its items by itself.
     _plain: ClassVar[bool] = True
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         cls._plain = all(
             getattr(cls, name) is getattr(SimpleQueue, name)
@@ -414,7 +414,7 @@ class SimpleQueue(Generic[T]):
             if block and gate is not True:
                 # _wait_for_item and Waiter.park without their calls, which every hand-over would pay for:
                 # with the call of park alone, queue ping-pong takes 5 % more instructions.
-                greenlet: Any = getcurrent()
+                greenlet = getcurrent()
                 waiter = _Getter()
                 waiter.greenlet = greenlet
                 try:
