@@ -25,7 +25,6 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
 from . import monkey, thread
-from ._core import native
 from .runtime import Runtime
 
 
@@ -177,20 +176,11 @@ def _wait_for_threads() -> None:
 
 
 def _end(runtime: Runtime) -> None:
-    """Shut the pool down, or stop it where it stands, if threads are still alive."""
+    """Shut the pool down.  If threads are still alive, they just stop with the interpreter."""
     if thread._count() and runtime._open:
         runtime._open = False
-        for hub in runtime._hubs.hubs:
-            hub.post(_stand_still)
     else:
         runtime.shutdown()
-
-
-def _stand_still() -> None:
-    """Keep the OS thread of a hub away from the interpreter while that is taken down."""
-    lock = native.Lock()
-    lock.acquire()
-    lock.acquire()
 
 
 def _report(kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import io
 import os
 import stat
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 # The raw files and the buffers are names of this module, too.
 from ._fd.files import (  # noqa: F401
@@ -35,6 +35,7 @@ from ._fd.files import (  # noqa: F401
     BufferedRWPair,
     BufferedWriter,
     FileIO,
+    OpenFile,
     ThreadFileIO,
     blocking_call,
     green_io,
@@ -43,8 +44,10 @@ from ._fd.files import (  # noqa: F401
 
 __all__ = ["FileObject", "FileObjectBlock", "FileObjectPosix", "FileObjectThread"]
 
-# A path, a descriptor, or an object with one.
-File = Any
+if TYPE_CHECKING:
+    # A path, a descriptor, or an object with one.
+    File = str | bytes | os.PathLike[str] | os.PathLike[bytes] | int | OpenFile
+    RawFile = FileIO | ThreadFileIO | BlockFileIO
 
 
 def FileObject(
@@ -55,7 +58,7 @@ def FileObject(
     errors: str | None = None,
     newline: str | None = None,
     closefd: bool = True,
-) -> Any:
+) -> IO[Any]:
     """Open *file* so that using it parks the greenlet; any thread.
 
     *file*: a path, a descriptor, or a file object, whose descriptor is used and which is closed with the
@@ -64,23 +67,23 @@ def FileObject(
     return _open(None, file, mode, buffering, encoding, errors, newline, closefd)
 
 
-def FileObjectPosix(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+def FileObjectPosix(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> IO[Any]:
     """As ``FileObject``, waiting by way of the hub's poller: for pipes, ttys and sockets."""
     return _open(FileIO, file, mode, *args, **kwargs)
 
 
-def FileObjectThread(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+def FileObjectThread(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> IO[Any]:
     """As ``FileObject``, making every system call on a thread that is not a hub: for any file."""
     return _open(ThreadFileIO, file, mode, *args, **kwargs)
 
 
-def FileObjectBlock(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+def FileObjectBlock(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> IO[Any]:
     """As ``FileObject``, but blocking the thread: for what is never waited for."""
     return _open(BlockFileIO, file, mode, *args, **kwargs)
 
 
 def _open(
-    kind: Any,
+    kind: type[RawFile] | None,
     file: File,
     mode: str,
     buffering: int | None = None,
@@ -88,18 +91,18 @@ def _open(
     errors: str | None = None,
     newline: str | None = None,
     closefd: bool = True,
-) -> Any:
+) -> IO[Any]:
     if not isinstance(mode, str):
         raise TypeError(f"mode must be a str, not {mode!r}")
     raw_mode = mode.replace("b", "").replace("t", "")
-    owner = None
+    owner: OpenFile | None = None
     if isinstance(file, (str, bytes, os.PathLike)):
         if not closefd:
             raise ValueError("closefd must be true where file is a path")
         owner = blocking_call(io.FileIO, file, raw_mode)
     elif not isinstance(file, int):
         owner = file
-    descriptor = file if owner is None else owner.fileno()
+    descriptor = owner.fileno() if owner is not None else cast("int", file)
     if kind is None:
         kind = FileIO if _can_be_watched(descriptor) else ThreadFileIO
     raw = kind(descriptor, raw_mode, closefd and owner is None)
@@ -107,7 +110,10 @@ def _open(
     if closefd:
         raw.owner = owner
     try:
-        return open_raw(raw, mode, -1 if buffering is None else buffering, encoding, errors, newline)
+        opened: IO[Any] = open_raw(
+            raw, mode, -1 if buffering is None else buffering, encoding, errors, newline
+        )
+        return opened
     except BaseException:
         raw.close()
         raise

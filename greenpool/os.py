@@ -28,15 +28,19 @@ from collections.abc import Callable as _Callable
 from collections.abc import Sequence as _Sequence
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
+from typing import TypeVar as _TypeVar
 
 from ._rebound import take_names as _take_names
 
 if _TYPE_CHECKING:
     from os import *  # noqa: F403
+    from resource import struct_rusage as _Usage
+    from typing import IO as _IO
 
+    from _typeshed import WriteableBuffer as _WriteableBuffer
     from typing_extensions import Buffer as _Buffer
 
-# Also Python code (spawnv, ...), which here runs over the names below.
+# The standard module's Python code (spawnv, ...) runs over the names below, too.
 _take_names(_standard, globals())
 
 from ._core import native as _native  # noqa: E402
@@ -54,15 +58,13 @@ from ._fd.transfer import when_ready as _when_ready  # noqa: E402
 from ._fd.transfer import write_all as _write_all  # noqa: E402
 from ._fd.workers import blocking as _blocking  # noqa: E402
 
+_Reaped = _TypeVar("_Reaped", bound="tuple[int, int] | tuple[int, int, _Usage]")
+
 __all__ = list(_standard.__all__)
 
-_native_readv: _Any = getattr(_standard, "readv", None)
 _native_system = _standard.system
-_native_writev: _Any = getattr(_standard, "writev", None)
-_native_wait3: _Any = getattr(_standard, "wait3", None)
-_native_wait4: _Any = getattr(_standard, "wait4", None)
 _native_waitpid = _standard.waitpid
-_wrap_close: _Any = getattr(_standard, "_wrap_close")  # noqa: B009
+_wrap_close: _Callable[..., _IO[str]] = getattr(_standard, "_wrap_close")  # noqa: B009
 
 
 # Reading and writing.
@@ -72,12 +74,13 @@ def read(fd: int, length: int, /) -> bytes:
     """As ``os.read``, parking the greenlet."""
     if not _asks_for_bytes(length):
         return _native.read(fd, length)
-    return _when_ready(fd, _IN, _native.read, fd, length)  # type: ignore[no-any-return]
+    return _when_ready(fd, _IN, _native.read, fd, length)
 
 
-if _native_readv is not None:
+if hasattr(_standard, "readv"):
+    _native_readv = _standard.readv
 
-    def _have_room(buffers: _Any) -> bool:
+    def _have_room(buffers: _Sequence[_WriteableBuffer]) -> bool:
         """As ``_asks_for_bytes``, of the buffers that are to be filled."""
         room = 0
         try:
@@ -90,11 +93,11 @@ if _native_readv is not None:
             return False
         return room > 0
 
-    def readv(fd: int, buffers: _Sequence[_Any], /) -> int:
+    def readv(fd: int, buffers: _Sequence[_WriteableBuffer], /) -> int:
         """As ``os.readv``, parking the greenlet."""
         if not _have_room(buffers):
-            return _native_readv(fd, buffers)  # type: ignore[no-any-return]
-        return _when_ready(fd, _IN, _native_readv, fd, buffers)  # type: ignore[no-any-return]
+            return _native_readv(fd, buffers)
+        return _when_ready(fd, _IN, _native_readv, fd, buffers)
 
 
 def write(fd: int, data: _Buffer, /) -> int:
@@ -106,42 +109,43 @@ def write(fd: int, data: _Buffer, /) -> int:
         with memoryview(data) as view:
             size = view.nbytes
         if 0 < size <= _PIPE_BUF:
-            return _when_ready(fd, _OUT, _native.write, fd, data)  # type: ignore[no-any-return]
+            return _when_ready(fd, _OUT, _native.write, fd, data)
     if not _may_fill_up(fd, mode):
         return _native.write(fd, data)
 
-    def write_natively(octets: _Any) -> int:
+    def write_natively(octets: _Buffer) -> int:
         return _native.write(fd, octets)
 
     return _write_all(lambda: fd, mode, write_natively, data, lambda: _wait_descriptor(fd, _OUT, None))
 
 
-if _native_writev is not None:
+if hasattr(_standard, "writev"):
+    _native_writev = _standard.writev
 
-    def writev(fd: int, buffers: _Sequence[_Any], /) -> int:
+    def writev(fd: int, buffers: _Sequence[_Buffer], /) -> int:
         """As ``os.writev``, parking the greenlet."""
         if not hasattr(buffers, "__getitem__"):
-            return _native_writev(fd, buffers)  # type: ignore[no-any-return]  # it refuses all but sequences
+            return _native_writev(fd, buffers)  # it refuses all but sequences
         return write(fd, b"".join(buffers))
 
 
 # Waiting for children.
 
 
-def _reap(function: _Callable[[int], _Any], pid: int, options: int) -> _Any:
+def _reap(function: _Callable[[int], _Reaped], pid: int, options: int) -> _Reaped:
     """Call *function*, of the waitpid family, with WNOHANG until it finds something."""
     while True:
         result = function(options | _standard.WNOHANG)
         if result[0] or options & _standard.WNOHANG:
             return result
-        if _native_waitid is None:
+        if not hasattr(_standard, "waitid"):
             return _blocking(function, options)
         _wait_for_change(pid, options)
 
 
 def waitpid(pid: int, options: int, /) -> tuple[int, int]:
     """As ``os.waitpid``, parking the greenlet."""
-    return _reap(lambda flags: _native_waitpid(pid, flags), pid, options)  # type: ignore[no-any-return]
+    return _reap(lambda flags: _native_waitpid(pid, flags), pid, options)
 
 
 def wait() -> tuple[int, int]:
@@ -149,23 +153,25 @@ def wait() -> tuple[int, int]:
     return waitpid(-1, 0)
 
 
-if _native_wait3 is not None:
+if hasattr(_standard, "wait3"):
+    _native_wait3 = _standard.wait3
 
-    def wait3(options: int) -> tuple[int, int, _Any]:
+    def wait3(options: int) -> tuple[int, int, _Usage]:
         """As ``os.wait3``, parking the greenlet."""
-        return _reap(_native_wait3, -1, options)  # type: ignore[no-any-return]
+        return _reap(_native_wait3, -1, options)
 
 
-if _native_wait4 is not None:
+if hasattr(_standard, "wait4"):
+    _native_wait4 = _standard.wait4
 
-    def wait4(pid: int, options: int) -> tuple[int, int, _Any]:
+    def wait4(pid: int, options: int) -> tuple[int, int, _Usage]:
         """As ``os.wait4``, parking the greenlet."""
-        return _reap(lambda flags: _native_wait4(pid, flags), pid, options)  # type: ignore[no-any-return]
+        return _reap(lambda flags: _native_wait4(pid, flags), pid, options)
 
 
 if _native_waitid is not None:
 
-    def waitid(idtype: int, id: int, options: int, /) -> _Any:
+    def waitid(idtype: int, id: int, options: int, /) -> _standard.waitid_result | None:
         """As ``os.waitid``, parking the greenlet."""
         while True:
             result = _native_waitid(idtype, id, options | _standard.WNOHANG)
@@ -185,7 +191,7 @@ def system(command: str | bytes) -> int:
     return _blocking(_native_system, command)
 
 
-def popen(cmd: str, mode: str = "r", buffering: int = -1) -> _Any:
+def popen(cmd: str, mode: str = "r", buffering: int = -1) -> _IO[str]:
     """As ``os.popen``, over ``greenpool.subprocess``."""
     if not isinstance(cmd, str):
         raise TypeError(f"invalid cmd type ({type(cmd)}, expected string)")

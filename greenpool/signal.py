@@ -99,7 +99,7 @@ def getsignal(signalnum: int) -> _Any:
 
 
 def raise_signal(signalnum: int, /) -> None:
-    """As ``signal.raise_signal``; who does so in a loop lets the others run at times."""
+    """As ``signal.raise_signal``; a caller in a loop lets the other greenlets run at times."""
     _native_raise_signal(signalnum)
     _spend()
 
@@ -116,7 +116,7 @@ if hasattr(_standard, "pause"):
             self.reading, self.writing = _native.pipe()
             self.previous = -1
 
-    # Those that wait, the last of which has set its descriptor.  The main thread's.
+    # The calls of pause that wait now, on the main thread.  The last one has set its descriptor.
     _pauses: list[_Pause] = []
 
     def pause() -> None:
@@ -131,7 +131,7 @@ if hasattr(_standard, "pause"):
             _pauses.append(own)
             try:
                 _wait_descriptor(own.reading, _IN, None)
-                # What the handler has raised comes through the inbox, and first.
+                # An exception of the handler comes through the inbox, before this.
                 waiter = _Waiter()
                 waiter.hub.post(waiter.wake)
                 waiter.park()

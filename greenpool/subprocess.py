@@ -61,7 +61,7 @@ class Popen(_base):  # type: ignore[misc]
     def _wait(self, timeout: float | None) -> _Any:
         end = _monotonic() + (timeout or 0)
         while True:
-            # Held only while nobody waits; whoever has it is about to set the return code.
+            # The lock is held only while nobody waits.  Its holder is about to set the return code.
             if self._waitpid_lock.acquire(False):
                 try:
                     if self.returncode is None:

@@ -88,7 +88,7 @@ def _after_fork_in_parent() -> None:
     _forking.discard(_current())
 
 
-# Where threading.Lock is this type, as from CPython 3.13 on, it can be called.
+# From CPython 3.13 on, threading.Lock is this type and can be called.
 _CALLABLE = sys.version_info >= (3, 13)
 
 
@@ -99,10 +99,10 @@ class LockType(_Lock):
 
     if not _CALLABLE:
 
-        def __new__(cls, *args: Any, **kwargs: Any) -> LockType:
+        def __new__(cls, *args: object, **kwargs: object) -> LockType:
             raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         name = f"{LockType.__module__}.{LockType.__qualname__}"
         raise TypeError(f"type '{name}' is not an acceptable base type")
 
@@ -137,7 +137,7 @@ class RLock(_RLock):
 
     __slots__ = ("__dict__",)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         _RLock.__init__(self)
 
     def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
@@ -153,7 +153,7 @@ class RLock(_RLock):
 _threads_lock = _NativeRLock()
 # Green threads that are alive, for _count.
 _alive = 0
-# Those of them that have a handle, by which they are joined.
+# The live green threads that have a handle, by which they are joined.
 _running: set[_ThreadHandle] = set()
 
 
@@ -162,17 +162,16 @@ class _GreenThread(Task):
 
     __slots__ = ("counted", "daemon", "sentinel", "handle")
 
-    def __init__(self, run: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        # Not as the task's function, which would run in the place of _run.
+    def __init__(self, run: Callable[..., object], *args: object, **kwargs: object) -> None:
+        # The function is an argument, because the task's own function would run in the place of _run.
         super().__init__(None, run, *args, context=Context(), **kwargs)
         self.counted = False
-        # A thread that was started with start_new_thread is waited for by whoever waits for its
-        # sentinel, and by nobody else.
+        # Only a holder of its sentinel waits for a thread that was started with start_new_thread.
         self.daemon = True
         self.sentinel: Sentinel | None = None
         self.handle: _ThreadHandle | None = None
 
-    def _run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+    def _run(self, function: Callable[..., object], /, *args: object, **kwargs: object) -> None:
         hub: Any = self.hub
         if self.daemon:
             hub.daemon_started()
@@ -187,7 +186,8 @@ class _GreenThread(Task):
                 hub.daemon_ended()
 
     def _finish(self) -> None:
-        # Not in _run, which one that ends with its OS thread may never leave, or never have entered.
+        # _run cannot do this: a green thread that ends with its OS thread may never leave it, or never have
+        # entered it.
         super()._finish()
         self._uncount()
         if self.sentinel is not None:
@@ -206,7 +206,7 @@ class _GreenThread(Task):
     def _uncount(self) -> None:
         global _alive
         with _threads_lock:
-            # What ended with its OS thread may end once more when its carrier is let go.
+            # A green thread that ended with its OS thread may end once more when its carrier is let go.
             if self.counted:
                 self.counted = False
                 _alive -= 1
@@ -224,7 +224,7 @@ def _after_fork_in_child() -> None:
         if handle.ident != get_ident():
             _running.discard(handle)
             handle._done.set()
-    # That of the hub has run, as its module was imported before.
+    # The hub's own hook has run before this one (see _core/fork.py).
     _forking.clear()
 
 
@@ -241,7 +241,7 @@ def _report(function: object, exception: BaseException) -> None:
     message = "Exception ignored in thread started by"
     if sys.version_info >= (3, 13):
         message, function = f"{message} {function!r}", None
-    # From the thread's function on.
+    # The traceback begins with the thread's function.
     traceback = exception.__traceback__ and exception.__traceback__.tb_next
     sys.unraisablehook(_UnraisableHookArgs((type(exception), exception, traceback, message, function)))
 
@@ -255,8 +255,8 @@ def _thread_of(function: Callable[..., object]) -> Any:
 
 def _start(
     function: Callable[..., object],
-    args: Any,
-    kwargs: Any,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
     daemon: bool,
     handle: _ThreadHandle | None = None,
 ) -> _GreenThread:
@@ -265,8 +265,8 @@ def _start(
     thread.daemon = daemon
     owner = _thread_of(function)
     if owner is not None:
-        # In the place of threading's Event, which takes a lock to be set.  A thread whose hub is told to stop
-        # could be ended while it waits for that, and who has started it would wait for ever.
+        # This takes the place of threading's Event, which takes a lock to be set.  A thread whose hub is told
+        # to stop could be ended while it waits for that lock, and its starter would wait for ever.
         owner._started = Event()
     if handle is not None:
         handle.ident = id(thread)
@@ -282,8 +282,8 @@ def _start(
 
 def start_new_thread(
     function: Callable[..., object],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any] | None = None,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object] | None = None,
     /,
 ) -> int:
     """Start a green thread and return its identifier; errors as ``_thread.start_new_thread``."""
@@ -340,7 +340,7 @@ class Sentinel(Event):
     def __init__(self) -> None:
         Event.__init__(self)
         self._armed = False
-        # By somebody who acquired it after the end, for whom ``is_alive`` is still true.
+        # Another caller acquired it after the end, and ``is_alive`` is still true for that caller.
         self.held = False
 
     def wait_for_end(self, blocking: bool = True, timeout: float | None = -1) -> bool:
@@ -379,7 +379,7 @@ def _set_sentinel() -> Sentinel:
     return sentinel
 
 
-# From CPython 3.13 on.
+# CPython has this from 3.13 on.
 
 
 _NativeHandle: Any = getattr(_thread, "_ThreadHandle", None)
@@ -431,7 +431,7 @@ def start_joinable_thread(
     if not callable(function):
         raise TypeError("thread function must be callable")
     if _NativeHandle is not None and isinstance(handle, _NativeHandle):
-        # Of a threading.Thread that was made before patching.
+        # This is the lock of a threading.Thread that was made before patching.
         owner = _thread_of(function)
         if owner is not None and owner._handle is handle:
             owner._handle = handle = _ThreadHandle()

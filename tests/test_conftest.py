@@ -12,7 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from documents import ROOT
+
+pytestmark = pytest.mark.slow
 
 PARKED = """
 import threading

@@ -1176,6 +1176,7 @@ def test_barrier_bad_input() -> None:
         Barrier(2).wait("soon")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_switching")
 def test_a_barrier_is_broken_before_anybody_learns_of_it() -> None:
     def fail() -> None:

@@ -79,6 +79,7 @@ def test_a_module_sees_what_it_sees_with_plain_python(tmp_path: Path, module: st
     assert run(tmp_path, "-m", "greenpool", "--pool-size", "1", *arguments) == run(tmp_path, *arguments)
 
 
+@pytest.mark.slow
 def test_what_is_not_there(tmp_path: Path) -> None:
     status, _, err = run(tmp_path, "-m", "greenpool", "none.py")
     assert status == 2 and "can't open file" in err and "No such file" in err
@@ -120,6 +121,7 @@ def test_threads_go_round_robin_over_the_pool(tmp_path: Path) -> None:
     assert run(tmp_path, "-m", "greenpool", "--pool-size", "3", app) == (0, "[2, 2, 2] False\nTrue\n", "")
 
 
+@pytest.mark.slow
 def test_the_program_ends_with_its_last_thread_that_is_no_daemon(tmp_path: Path) -> None:
     app = write(
         tmp_path / "app.py",

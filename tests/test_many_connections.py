@@ -80,6 +80,7 @@ print(sum(greenlet.get() for greenlet in asking))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.time_limit(120)
 def test_ten_thousand_connections_each_get_their_echo() -> None:
     """Server and clients each run in a process of their own, because descriptors are limited per process."""

@@ -38,10 +38,13 @@ def test_threads_that_sleep_run_side_by_side_in_one_os_thread() -> None:
         run_patched("""
         import threading, time
         native, idents = set(), set()
+        # A thread that has ended may leave its identifier to another one.
+        all_have_slept = threading.Barrier(100)
         def work():
             time.sleep(0.05)
             native.add(threading.get_native_id())
             idents.add(threading.get_ident())
+            all_have_slept.wait()
         threads = [threading.Thread(target=work) for _ in range(100)]
         begin = time.monotonic()
         for thread in threads: thread.start()

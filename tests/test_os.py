@@ -617,10 +617,13 @@ def test_a_number_that_another_thread_has_closed_and_the_kernel_given_out_again(
             closing.start()
             closing.join()
             reader, writer = standard.pipe()
+            writing = threading.Timer(0.01, standard.write, (writer, b"x"))
             try:
                 assert reader == number
-                threading.Timer(0.01, standard.write, (writer, b"x")).start()
-                return os.read(reader, 1)
+                writing.start()
+                data = os.read(reader, 1)
+                writing.join()
+                return data
             finally:
                 standard.close(reader)
                 standard.close(writer)

@@ -669,6 +669,7 @@ def test_bad_input(call: Callable[[], object], error: type[Exception], message: 
         call()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_switching")
 def test_who_has_joined_a_pool_finds_room_in_it(four_hubs: Runtime) -> None:
     """A member leaves and makes room in one step, as other threads see it."""

@@ -444,7 +444,7 @@ def test_a_link_that_is_posted_to_a_hub_as_it_stops_is_called() -> None:
         runtime = Runtime(pool_size=1)
         called: list[object] = []
 
-        def main(runtime: Runtime = runtime, called: list[object] = called) -> None:
+        def main(runtime: Runtime = runtime, called: list[object] = called) -> threading.Timer:
             gate, busy = threading.Event(), threading.Event()
 
             def hold_the_hub() -> None:
@@ -456,13 +456,17 @@ def test_a_link_that_is_posted_to_a_hub_as_it_stops_is_called() -> None:
             greenlet = greenpool.spawn_later(10, int)
             greenlet.link(called.append)
             greenlet.kill(block=False)
-            threading.Timer(0.001, gate.set).start()
+            timer = threading.Timer(0.001, gate.set)
+            timer.start()
+            return timer
 
-        runtime.block_on(main)
+        timer = runtime.block_on(main)
         runtime.shutdown()
+        timer.join()
         assert len(called) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_switching")
 def test_a_handle_is_shut_down_after_submits_that_were_refused() -> None:
     """Nobody waits for calls that never ran."""
@@ -490,6 +494,8 @@ def test_every_shutdown_of_a_handle_waits() -> None:
         event = Event()
         future = handle.submit(event.wait)
         handle.shutdown(wait=False)
-        threading.Timer(0.01, event.set).start()
+        timer = threading.Timer(0.01, event.set)
+        timer.start()
         handle.shutdown(wait=True)
         assert future.done()
+        timer.join()

@@ -7,11 +7,13 @@ the module in which ``threading``, ``_thread`` and ``time`` are the green ones.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
 import types
 import unittest
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -58,6 +60,9 @@ if hasattr(standard["test.test_queue"].BaseQueueTestMixin, "test_shutdown_empty"
         "BaseQueueTestMixin.test_shutdown_immediate_all_methods_in_many_threads": polling,
     }
 
+# Tests that wait for half a second or more.
+SLOW = {"test_acquire_timeout", "test_basic", "test_failing_queue", "test_timeout"}
+
 
 def green_copies() -> dict[str, Any]:
     """Make copies of the standard test modules over green threads."""
@@ -100,6 +105,17 @@ def names_of_tests(cls: type) -> dict[str, str]:
     }
 
 
+def slow(test: Callable[..., None]) -> Callable[..., None]:
+    """A copy of the test with the mark: other classes may inherit the test itself."""
+
+    @pytest.mark.slow
+    @functools.wraps(test)
+    def marked(self: unittest.TestCase) -> None:
+        test(self)
+
+    return marked
+
+
 def cases(where: str, modules: dict[str, Any], excused: dict[str, str], *mixins: type) -> dict[str, type]:
     found = {}
     for base_name, subjects in SUBJECTS.items():
@@ -108,6 +124,8 @@ def cases(where: str, modules: dict[str, Any], excused: dict[str, str], *mixins:
         for test, name in names_of_tests(base).items():
             if name in excused:
                 attributes[test] = unittest.skip(excused[name])(getattr(base, test))
+            elif test in SLOW:
+                attributes[test] = slow(getattr(base, test))
         # The test classes of the queues are not TestCases by themselves.
         cases = () if issubclass(base, unittest.TestCase) else (unittest.TestCase,)
         found[base_name + where] = type(base_name + where, (*mixins, base, *cases), attributes)

@@ -901,6 +901,7 @@ def four_hubs() -> Iterator[Runtime]:
         yield runtime
 
 
+@pytest.mark.slow
 @given(TREES, st.integers(0, 2**32), st.booleans())
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_random_trees(four_hubs: Runtime, tree: Any, seed: int, in_main: bool) -> None:

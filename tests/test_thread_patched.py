@@ -16,6 +16,7 @@ def run_patched(script: str) -> str:
     return run(PATCH + textwrap.dedent(script))
 
 
+@pytest.mark.slow
 @needs_fork
 def test_no_greenlet_of_the_parent_runs_in_the_child_of_a_fork() -> None:
     """The child's first hook is threading's, which takes locks. It must not yield at any budget."""

@@ -22,9 +22,9 @@ from .registration import Registration
 from .state import HubState
 from .waiter import Waiter
 
-# By number.  A lock in each Descriptor would be out of reach for the child of a fork, which has to replace
-# those that its parent's other threads hold.  Reentrant, because a signal handler or a finalizer may close
-# something between any two bytecodes.
+# Locks by number.  A lock in each Descriptor would be out of reach for the child of a fork, which has to
+# replace those that its parent's other threads hold.  Reentrant, because a signal handler or a finalizer may
+# close something between any two bytecodes.
 _locks: list[AbstractContextManager[object]] = []
 
 
@@ -75,7 +75,7 @@ class Descriptor:
             return registration
 
     def close(self) -> None:
-        """Unregister everywhere and wake all who wait, with EBADF; any thread, before the real close.
+        """Unregister everywhere and wake every waiter, with EBADF; any thread, before the real close.
 
         A number that has another owner stays registered, and the greenlets that wait for it try again.
 
@@ -163,7 +163,8 @@ def _registration_of_number(hub: HubState, fd: int) -> Registration:
     if registration is None or registration.closed:
         registration = _register(hub, fd, owners=0)
     elif registration.arm is None:
-        # For the reason in Descriptor.registration; it may be that of a socket which was dropped, not closed.
+        # Registered anew for the reason in Descriptor.registration; it may be that of a socket which was
+        # dropped, not closed.
         hub.poller.register(fd)
     return registration
 

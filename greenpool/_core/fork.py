@@ -32,8 +32,8 @@ from .waiter import ABANDONED, WAITING, abandon
 
 Hook = Callable[[], object]
 
-# In this order in the child and, afterwards, in the parent; in the opposite order before the fork.  The locks
-# come first, because all else takes them, then the hubs, because the other hooks look at the surviving one.
+# The order in the child and in the parent; before the fork it is the opposite.  The locks come first, because
+# all else takes them, then the hubs, because the other hooks look at the surviving one.
 ORDER = (
     "core locks",
     "hubs",
@@ -116,7 +116,7 @@ def _inherit_hubs() -> None:
     forget_other_threads()
 
 
-# What a fork leaves suspended for ever in the child.
+# The greenlets that a fork leaves suspended for ever in the child.
 _left_behind: list[object] = []
 
 
@@ -143,7 +143,7 @@ def _inherit(hub: HubState) -> None:
     # switch to the loop.
     going_on = [*survivors, hub.mark]
     turns = [item for item in (*hub.ready, *hub.inbox.queue) if item in going_on]
-    # In place, because the loop may be in the midst of a pass.
+    # Changed in place, because the loop may be in the midst of a pass.
     hub.ready.clear()
     hub.ready.extend(turns)
     hub.timers.keep(lambda entry: getattr(entry.owner, "greenlet", None) in survivors)

@@ -84,7 +84,7 @@ class Hub(HubState):
 
     def _run_loop(self, first_turn: Mark) -> None:
         """The loop of a plain thread: it ends only with its thread."""
-        # What its main greenlet asked for before it first waited is due before that goes on.
+        # The main greenlet's requests from before its first wait are due before it goes on.
         take_in(self)
         while True:
             self._guarded_pass()
@@ -102,7 +102,7 @@ class Hub(HubState):
             Task.spawn(before_stop)
             self._run_while_live()
             self.stopping = True
-        # What was posted to it last may have started tasks, which call links.
+        # The last posts may have started tasks, which call links.
         while self.live or not self.inbox.close_if_empty():
             self._guarded_pass()
         close(self)
@@ -119,14 +119,14 @@ class Hub(HubState):
             # Its thread has ended, and the loop is let go.
             raise
         except BaseException as exception:
-            # A signal handler raised while the loop itself was running; the pass may be unfinished.
-            # Or it forked, and in the child the loop has come upon what was closed there.
+            # A signal handler raised while the loop itself was running, and the pass may be unfinished.  Or
+            # the handler forked, and in the child the loop has come upon a descriptor that was closed there.
             if self.mark in self.ready:
                 self.ready.remove(self.mark)
             if self.starting is not None:
                 self.ready.append(self.starting)
                 self.starting = None
-            # What the poller had to say may be lost: every waiter asks the kernel once more.
+            # Events may be lost, so every waiter asks the kernel once more.
             self._dispatch([(fd, IN | OUT) for fd in self.registrations])
             if self.inbox.waker is waker or not forked_within(exception):
                 self.on_system_error(exception)
@@ -149,7 +149,7 @@ class Hub(HubState):
                 timers.expire_due(now, self._call)
                 deadline = timers.next_deadline()
         if ready or inbox.queue:
-            # With nothing registered there is nothing to ask the kernel; the inbox is looked at anyway.
+            # There is nothing to ask the kernel if nothing is registered; the inbox is looked at anyway.
             if self.registrations:
                 self._dispatch(self.poller.poll(0))
                 if HAS_GIL and self.poller.keeps_gil:

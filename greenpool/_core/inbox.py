@@ -29,7 +29,7 @@ from .native import RLock
 from .spin import await_post
 from .wakers import Waker
 
-# Seconds.  For how long a hub spins; and a sleep that a post has ended by then was short.
+# Seconds: how long a hub spins, and how long a sleep that a post has ended counts as short.
 SPIN = 50e-6
 SHORT_SLEEP = 100e-6
 
@@ -67,7 +67,8 @@ class Inbox:
         self.accepting = True
         self.closed = False
         self.waker = waker
-        # When the hub last lay down; how many of its sleeps up to now were short, and how many make it spin.
+        # When the hub last blocked in its poller; how many of its sleeps up to now were short, and how many
+        # make it spin.
         self._lay_down = 0.0
         self._short_sleeps = 0
         self._spin_after = 1
@@ -82,8 +83,8 @@ class Inbox:
                 return False
             self.queue.append(item)
             if self.asleep:
-                # In this order: the hub may have woken and lain down again meanwhile, so that the flag is
-                # that of its next sleep.
+                # In this order, because the hub may have woken and gone to sleep again meanwhile, so that the
+                # flag is that of its next sleep.
                 self.asleep = False
                 try:
                     self.waker.wake()
@@ -93,7 +94,7 @@ class Inbox:
                     raise
             return True
 
-    # From here on: the hub's own thread only.
+    # The hub's own thread only.
 
     def may_sleep(self) -> bool:
         """Say that the hub goes to sleep; False where something has come in meanwhile."""
@@ -111,8 +112,8 @@ class Inbox:
         return True
 
     def awake(self) -> None:
-        # Without the lock, which whoever has woken the hub may still hold.  At worst a post that comes at
-        # this moment writes to the waker in vain.
+        # The poster that has woken the hub may still hold the lock, so this does not take it.  At worst a
+        # post that comes at this moment writes to the waker in vain.
         self.asleep = False
         was_short = self.queue and monotonic() - self._lay_down < SHORT_SLEEP
         self._short_sleeps = self._short_sleeps + 1 if was_short else 0

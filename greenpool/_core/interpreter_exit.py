@@ -61,7 +61,7 @@ class _End:
     # The thread and the process that end; None until the last act begins.
     thread: int | None = None
     process: int | None = None
-    # What each thread writes, and to which pipe.
+    # The bytes that each thread writes, and the pipe of each.
     text = b""
     pipes: dict[int, int] = {}
 
@@ -92,7 +92,7 @@ class _Rest(BaseException):
 
 
 def _is_inside_greenlet(hub: HubState) -> bool:
-    """Whether the thread of *hub*, which has been struck, runs another greenlet than its main one."""
+    """Whether the thread of *hub* runs another greenlet than its main one."""
     root = hub.loop if hub.main is None else hub.main
     return root is not None and root.gr_frame is not None
 
@@ -172,7 +172,7 @@ def _raiser() -> Callable[[int, type[BaseException]], int] | None:
     if speedups is not None:
         return speedups.raise_in_thread  # type: ignore[no-any-return]
     try:
-        # Not at the module's head, because it is heavy and most programs never need it.
+        # Imported here, because it is heavy and most programs never need it.
         import ctypes
     except ImportError:
         return None

@@ -199,7 +199,8 @@ class Registration:
             return
         self.closed = True
         if hub.registrations.get(self.fd) is self:
-            # With a default: a signal handler that has forked in between has taken it out in the child.
+            # The default is for the child of a signal handler that forked in between: it has taken the entry
+            # out.
             hub.registrations.pop(self.fd, None)
         self.wake_all()
         self.forget()

@@ -40,8 +40,8 @@ def run_handler(
         return
     ready = hub.ready
     running = HandlerGreenlet(handler, signalnum)
-    # What was interrupted goes on as soon as the handler waits.  It may hold what the handler waits for; or
-    # it is the hub, or was about to switch to the next that is ready, and no other may run instead.
+    # The interrupted greenlet goes on as soon as the handler waits.  It may hold what the handler waits for.
+    # Or it is the hub, or was about to switch to the next turn, and no other may run instead.
     ready.appendleft(current)
     try:
         running.switch(signalnum, frame)

@@ -36,7 +36,7 @@ class SignalWaker(PipeWaker):
 
     def __init__(self) -> None:
         super().__init__()
-        # The program's own, as found when the hub last lay down.
+        # The program's own descriptor, as the hub found it when it last blocked in its poller.
         self._previous = -1
 
     def poll(self, poller: Poller, timeout: float | None) -> list[tuple[int, int]]:
@@ -47,7 +47,7 @@ class SignalWaker(PipeWaker):
             events = poller.poll(timeout)
             return events
         finally:
-            # Else it is closed: a handler has forked meanwhile, and this is the child.
+            # It is closed if a handler has forked meanwhile and this is the child.
             if self.fd != -1:
                 self._stop_listening()
                 if events is None or self._previous != -1 or (self.fd, IN) in events:

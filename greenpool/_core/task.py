@@ -58,14 +58,15 @@ else:
     T_co = TypeVar("T_co", covariant=True)
     Generic = {T_co: object}
 
-Link = Callable[["Task[T]"], object]
+Link = Callable[..., object]
+"""Is called with the task, when that has ended."""
 
 _names: Iterator[int] = itertools.count(1)
 # Without the GIL itertools.count is not atomic.  Reentrant, because a signal handler may ask for a name.
 _names_lock = RLock()
 
-# For tasks that have not been started.  A lock in each task would be needed by few, and for one lock for all
-# of them, hubs that start greenlets at the same time would wait.  Reentrant, because a signal handler or a
+# Locks for tasks that have not been started.  Few tasks would ever need a lock of their own, and hubs that
+# start greenlets at the same time would wait for a lock for all.  Reentrant, because a signal handler or a
 # finalizer may start another task between any two bytecodes.
 _start_locks: list[AbstractContextManager[object]] = []
 
@@ -144,12 +145,12 @@ class Task(Generic[T_co]):
         self.hub: HubState | None = None
         self.carrier: GreenThread | None = None
         self.done = False
-        # Set by those who take care of the exception themselves; nothing is then reported on stderr.
+        # Set by code that takes care of the exception itself; nothing is then reported on stderr.
         self.quiet = False
         self.locals: Any = None
         self._value: Any = None
         self._exception: BaseException | None = None
-        self._links: list[Waiter | Link[T_co]] | None = None
+        self._links: list[Waiter | Link] | None = None
         # False: not started; True: handed to its hub; a Timer: to be started by it.
         self._start: bool | Timer = False
         self._name: str | None = None
@@ -308,8 +309,8 @@ class Task(Generic[T_co]):
             else:
                 self._value = function(*args)
         except GreenletExit as exit:
-            # Without the GIL a traceback cannot be changed safely that other threads may be adding to: those
-            # of whoever was killed with the same instance.
+            # Without the GIL a traceback cannot be changed safely while other threads may be adding to it:
+            # tasks that were killed with the same instance.
             self._value = exit if hasattr(exit, "_given_to_kill") else exit.with_traceback(None)
         except BaseException as exception:
             self._exception = exception
@@ -318,7 +319,7 @@ class Task(Generic[T_co]):
         self._finish()
 
     def _finish(self) -> None:
-        """Note that it has ended, and tell whoever waits for it; on its hub's thread."""
+        """Note that it has ended, and tell its waiters and links; on its hub's thread."""
         # First what may have finalizers: one that waits is killed with the task, which has not ended yet.
         self.locals = self._function = self._kwargs = None
         self.args = ()
@@ -431,8 +432,8 @@ class Task(Generic[T_co]):
             waiter = Waiter()
             self._link(waiter)
         else:
-            # Also where it is not settled yet on which hub it will end.
-            # (Reentrant, because a signal handler may kill this greenlet while it is being woken.)
+            # It may not be settled yet on which hub the task will end.  (Reentrant, because a signal handler
+            # may kill this greenlet while it is being woken.)
             waiter = Waiter(RLock())
             self._post_link(waiter)
         try:
@@ -443,7 +444,7 @@ class Task(Generic[T_co]):
 
     # Links.
 
-    def rawlink(self, callback: Link[T_co]) -> None:
+    def rawlink(self, callback: Callable[[Self], object]) -> None:
         """Have the hub call *callback(greenlet)* when the greenlet has ended (at once if it has).
 
         It runs in the loop of the greenlet's hub and must not wait.  Where that is the hub of another plain
@@ -453,19 +454,19 @@ class Task(Generic[T_co]):
             raise TypeError(f"callback must be callable, not {callback!r}")
         self._post_link(callback)
 
-    def link(self, callback: Link[T_co]) -> None:
+    def link(self, callback: Callable[[Self], object]) -> None:
         """As ``rawlink``, but *callback(greenlet)* runs in a greenlet of its own and may wait."""
         self.rawlink(SpawnedLink(callback))
 
-    def link_value(self, callback: Link[T_co]) -> None:
+    def link_value(self, callback: Callable[[Self], object]) -> None:
         """As ``link``, only if the greenlet succeeds."""
         self.rawlink(SpawnedLink(callback, on_failure=False))
 
-    def link_exception(self, callback: Link[T_co]) -> None:
+    def link_exception(self, callback: Callable[[Self], object]) -> None:
         """As ``link``, only if an exception ends the greenlet."""
         self.rawlink(SpawnedLink(callback, on_success=False))
 
-    def unlink(self, callback: Link[T_co]) -> None:
+    def unlink(self, callback: Callable[[Self], object]) -> None:
         """Take back what ``link``, ``link_value``, ``link_exception`` or ``rawlink`` did."""
         self._on_own_thread(self._unlink, callback)
 
@@ -481,7 +482,7 @@ class Task(Generic[T_co]):
             # A closed hub has no running task left, so nothing of it can change any more.
             method(*args)
 
-    def _post_link(self, link: Waiter | Link[T_co]) -> None:
+    def _post_link(self, link: Waiter | Link) -> None:
         """As ``_on_own_thread(self._link, link)``, where that thread may never run its hub again.
 
         We append, then read ``done``; ``_finish`` sets ``done``, then reads the queue.  At least one side
@@ -507,13 +508,14 @@ class Task(Generic[T_co]):
                 hub.call_soon(link, self)
                 hub.look_again()
 
-    def _link(self, link: Waiter | Link[T_co]) -> None:
+    def _link(self, link: Waiter | Link) -> None:
         if self.done:
             if isinstance(link, Waiter):
                 link.wake(self)
             else:
                 hub = self.hub
-                # Not at once where it has no hub: the start lock is held, and the link may take another lock.
+                # Without a hub the link is not called at once, because the start lock is held and the link
+                # may take another lock.
                 at_once = hub is not None
                 if hub is None or hub.inbox.closed:
                     # It never had a loop, or has none any more, so that of the calling thread makes the call.
@@ -528,7 +530,7 @@ class Task(Generic[T_co]):
         else:
             self._links.append(link)
 
-    def _unlink(self, link: Waiter | Link[T_co]) -> None:
+    def _unlink(self, link: Waiter | Link) -> None:
         if self._links is not None and link in self._links:
             self._links.remove(link)
 
@@ -648,19 +650,19 @@ class MainTask(Task[None]):
         self._name = f"main greenlet of {hub.name}"
 
 
-class SpawnedLink(Generic[T_co]):
+class SpawnedLink:
     """A link that runs its callback in a greenlet; equal to the callback, so that unlink finds it."""
 
     __slots__ = ("callback", "on_success", "on_failure")
 
-    def __init__(self, callback: Link[T_co], on_success: bool = True, on_failure: bool = True) -> None:
+    def __init__(self, callback: Link, on_success: bool = True, on_failure: bool = True) -> None:
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r}")
         self.callback = callback
         self.on_success = on_success
         self.on_failure = on_failure
 
-    def __call__(self, task: Task[T_co]) -> None:
+    def __call__(self, task: Task[object]) -> None:
         if self.on_success if task.successful() else self.on_failure:
             # Accepted with the link: it runs even where the hub refuses spawns by now.
             hub = current_hub()

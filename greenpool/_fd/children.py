@@ -25,7 +25,7 @@ from .._core.pollers.events import IN
 from .._core.timeout import Timeout
 from .._core.waiter import FAILED, WOKEN, Waiter
 
-native_waitid: Any = getattr(os, "waitid", None)
+native_waitid: Callable[[int, int, int], os.waitid_result | None] = getattr(os, "waitid", None)  # type: ignore[assignment]  # absent on some systems
 
 
 def wait_for_exit(pid: int, timeout: float | None = None) -> bool:
@@ -81,7 +81,7 @@ def _watch_child(pid: int) -> tuple[int, Callable[[], object]]:
     raise OSError("this system has neither pidfd_open nor kqueue")
 
 
-# What threads wait for, and the waiters of each; guarded by the lock, which is reentrant because a signal
+# The waits of threads, each with its waiters; guarded by the lock, which is reentrant because a signal
 # handler may kill a greenlet between any two bytecodes.
 _waits: dict[tuple[int, int, int], list[Waiter]] = {}
 _waits_lock = native.RLock()
@@ -129,7 +129,7 @@ def _waitid_without_reaping(idtype: int, id: int, events: int) -> None:
     try:
         native_waitid(idtype, id, events | os.WNOWAIT)
     except ChildProcessError:
-        pass  # reaped by somebody else: whoever asks next will be told so
+        pass  # reaped by another caller; the next system call says so
 
 
 def _wait_and_wake(key: tuple[int, int, int], waiters: list[Waiter]) -> None:
@@ -140,7 +140,7 @@ def _wait_and_wake(key: tuple[int, int, int], waiters: list[Waiter]) -> None:
     except BaseException as exception:
         outcome, state = exception, FAILED
     with _waits_lock:
-        # Whoever comes later asks anew.
+        # A later caller asks anew.
         if _waits.get(key) is waiters:
             del _waits[key]
         woken = [waiter for waiter in waiters if waiter.claim(outcome, state)]

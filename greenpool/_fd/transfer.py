@@ -25,7 +25,7 @@ import stat
 from collections.abc import Callable
 from operator import index
 from sys import is_finalizing, maxsize
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final, ParamSpec, SupportsIndex, TypeVar
 
 from .._core import native
 from .._core.current import cannot_park
@@ -36,6 +36,9 @@ from .workers import blocking
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PIPE_BUF: int = getattr(select_module, "PIPE_BUF", 512)
 
@@ -54,17 +57,24 @@ def _reset_locks() -> None:
 
 at_fork("descriptors", in_child=_reset_locks)
 
-# What unless_it_blocks returns in the place of a result.
-WOULD_BLOCK: Any = object()
+
+# unless_it_blocks returns this in the place of a result.
+class WouldBlock:
+    """The type of WOULD_BLOCK."""
 
 
-def unless_it_blocks(fd: Any, bits: int, function: Callable[..., Any], *args: Any) -> Any:
+WOULD_BLOCK: Final = WouldBlock()
+
+
+def unless_it_blocks(
+    fd: int, bits: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T | WouldBlock:
     """Call *function*, which reads (IN) or writes a little (OUT); ``WOULD_BLOCK`` where it would block."""
     if not isinstance(fd, int) or fd < 0:
-        return function(*args)
+        return function(*args, **kwargs)
     with _locks[fd % len(_locks)]:
         if ready_now(fd, bits) or not _may_block(fd, bits):
-            return function(*args)
+            return function(*args, **kwargs)
     return WOULD_BLOCK
 
 
@@ -75,15 +85,16 @@ def _may_block(fd: int, bits: int) -> bool:
     return not flags & os.O_NONBLOCK and flags & O_ACCMODE != useless
 
 
-def when_ready(fd: int, bits: int, function: Callable[..., Any], *args: Any) -> Any:
-    while (result := unless_it_blocks(fd, bits, function, *args)) is WOULD_BLOCK:
+def when_ready(fd: int, bits: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call *function* as soon as it does not block."""
+    while isinstance(result := unless_it_blocks(fd, bits, function, *args, **kwargs), WouldBlock):
         if is_finalizing() or (bits == OUT and cannot_park()):
-            return function(*args)
+            return function(*args, **kwargs)
         wait_descriptor(fd, bits, None)
     return result
 
 
-def asks_for_bytes(length: Any) -> bool:
+def asks_for_bytes(length: SupportsIndex) -> bool:
     """False for what the system call need not wait for: nothing, or no size at all, which it refuses."""
     try:
         return 0 < index(length) <= maxsize
@@ -99,7 +110,7 @@ def may_fill_up(fd: int, mode: int) -> bool:
 def write_all(
     fileno: Callable[[], int],
     mode: int,
-    write: Callable[[Any], Any],
+    write: Callable[[Buffer], int | None],
     data: Buffer,
     wait: Callable[[], object],
 ) -> int:
@@ -113,12 +124,12 @@ def write_all(
     written = 0
     with memoryview(data) as view:
         if not view.c_contiguous:
-            return write(data)  # type: ignore[no-any-return]  # it refuses that
+            return write(data) or 0  # it refuses that
     with memoryview(data) as view, view.cast("B") as octets:
         while True:
             try:
                 fd = fileno()
-                result = _write_some(fd, mode, write, octets[written:])
+                result: int | None | WouldBlock = _write_some(fd, mode, write, octets[written:])
             except BlockingIOError:
                 result = None
             except (OSError, ValueError):
@@ -126,7 +137,7 @@ def write_all(
                     break
                 raise
             # None: the descriptor is non-blocking.
-            if result is not None and result is not WOULD_BLOCK:
+            if isinstance(result, int):
                 written += result
                 if written >= len(octets):
                     break
@@ -137,7 +148,9 @@ def write_all(
     return written
 
 
-def _write_some(fd: int, mode: int, write: Callable[[Any], Any], octets: memoryview) -> Any:
+def _write_some(
+    fd: int, mode: int, write: Callable[[Buffer], int | None], octets: memoryview
+) -> int | None | WouldBlock:
     """Write as many of *octets* as can be without blocking; ``WOULD_BLOCK`` where that is none."""
     if stat.S_ISSOCK(mode):
         return _Borrowed(fd).send(octets, _socket.MSG_DONTWAIT)
@@ -146,7 +159,8 @@ def _write_some(fd: int, mode: int, write: Callable[[Any], Any], octets: memoryv
     if stat.S_ISFIFO(mode):
         octets = octets[:PIPE_BUF]
     elif stat.S_ISCHR(mode) and os.isatty(fd) and _may_block(fd, OUT) and not cannot_park():
-        # Not a view of what the caller may change, or let go, when it is killed: the thread goes on.
+        # The thread gets a copy, because it goes on when the caller is killed, and the caller may then change
+        # the data.
         return blocking(write, bytes(octets))
     return unless_it_blocks(fd, OUT, write, octets)
 

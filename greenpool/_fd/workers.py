@@ -40,7 +40,7 @@ from .._core.waiter import Waiter
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# As many as tokio's blocking pool may have.  Such calls mostly wait (for a name server, a child process, a
+# tokio's blocking pool may have as many.  Such calls mostly wait (for a name server, a child process, a
 # lock), and with too few threads those that wait for each other would never end.
 BLOCKING_THREADS = 512
 
@@ -122,8 +122,8 @@ class Workers:
         # The identifiers of all threads, and how many of them were not told to end.
         self.threads: set[int] = set()
         self.size = 0
-        # Of each idle thread what it waits at: for its call, or for None, at which it ends.  The last to
-        # become idle is the next to be called, so the others reach their timeout.
+        # The queue of each idle thread, where it waits for its call, or for None, at which it ends.  The last
+        # to become idle is the next to be called, so the others reach their timeout.
         self.idle: deque[Handover] = deque()
         # More threads than the least of these end as soon as no call is waiting.
         self.limits: list[int] = []
@@ -253,7 +253,7 @@ class Workers:
                 # A callback may wait for a later call, which is not to be given to this thread.
                 _tell(tell)
                 tell = tell_nobody
-            # First idle, then told: so whoever is told finds this thread idle and starts no other.
+            # The thread is idle before it tells the outcome, so the caller finds it idle and starts no other.
             with lock:
                 call = None
                 idle = False

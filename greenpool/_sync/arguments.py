@@ -5,7 +5,7 @@ from __future__ import annotations
 from _thread import TIMEOUT_MAX
 from typing import Any
 
-# What float() would read, too.
+# float() would read these, too.
 _TEXTS: Any = (str, bytes, bytearray)
 
 

@@ -69,7 +69,7 @@ class AsyncResult(Waitable, Generic[T]):
         return self._exc_info
 
     def set(self, value: T | None = None) -> None:
-        """Store *value* and wake all who wait."""
+        """Store *value* and wake every waiter."""
         with self._guard:
             self._value = value  # type: ignore[assignment]
             woken = self._claim_all()
@@ -81,7 +81,7 @@ class AsyncResult(Waitable, Generic[T]):
         exception: BaseException | type[BaseException] | None,
         exc_info: tuple[Any, Any, TracebackType | None] | tuple[()] | None = None,
     ) -> None:
-        """Store *exception*, or that of *exc_info* with its traceback, and wake all who wait."""
+        """Store *exception*, or that of *exc_info* with its traceback, and wake every waiter."""
         traceback = None
         if exc_info:
             exception, traceback = exc_info[1], exc_info[2]
@@ -115,7 +115,8 @@ class AsyncResult(Waitable, Generic[T]):
         if HAS_GIL:
             # Each raise would add to the traceback that the last one left on the exception.
             exception = exception.with_traceback(traceback)
-        # Else it does: to change the traceback while other threads raise the exception is not safe.
+        # Without the GIL the traceback stays, because changing it is not safe while other threads raise the
+        # exception.
         raise exception
 
     def get_nowait(self) -> T:
@@ -135,7 +136,7 @@ class AsyncResult(Waitable, Generic[T]):
         else:
             self.set_exception(source.exception, getattr(source, "exc_info", None))
 
-    # As concurrent.futures.Future has them.
+    # concurrent.futures.Future has these names.
 
     def result(self, timeout: float | None = None) -> T:
         """As ``get(timeout=timeout)``."""

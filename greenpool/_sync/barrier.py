@@ -17,8 +17,8 @@ class Barrier:
     default for ``wait``.  A greenlet that is killed while it waits leaves, and does not count.  Any thread.
     """
 
-    # Whoever completes a round, or ends it by reset or abort, claims all its waiters in one step under the
-    # guard and leaves an empty round for those who come next.  So nobody can time out during the action.
+    # The caller that completes a round, or ends it by reset or abort, claims all its waiters in one step
+    # under the guard and leaves an empty round for the next ones.  So nobody can time out during the action.
     __slots__ = (
         "_parties",
         "_action",
@@ -65,7 +65,8 @@ class Barrier:
                 raise BrokenBarrierError
             complete = len(self._round) + 1 >= self._parties
             if complete:
-                # Those who were killed may not have left yet.  Who timed out stays, and will break it.
+                # Waiters that were killed may not have left yet.  One that timed out stays, and will break
+                # it.
                 self._round = {waiter: None for waiter in self._round if waiter.state != FAILED}
                 timed_out = any(waiter.state for waiter in self._round)
                 complete = not timed_out and len(self._round) + 1 >= self._parties
@@ -94,11 +95,11 @@ class Barrier:
                 if waiter.state == EXPIRED:
                     self._broken = True
                     claimed = self._claim_round()
-            # Else its round was ended by reset or abort; it is not to break the next one.
+            # If this does not hold, reset or abort has ended its round, and it must not break the next one.
         self._fail(claimed)
 
     def _claim_round(self) -> list[Waiter]:
-        """Claim all who wait, numbered; the guard is held, and the caller resumes them."""
+        """Claim every waiter, numbered; the guard is held, and the caller resumes them."""
         waiters, self._round = self._round, {}
         return [waiter for number, waiter in enumerate(waiters) if waiter.claim(number)]
 
@@ -108,7 +109,7 @@ class Barrier:
             if self._action is not None:
                 self._action()
         except BaseException:
-            # First broken: whoever learns of it may look, or reset it, at once.
+            # It is broken first, because a waiter that learns of it may look at it, or reset it, at once.
             self.abort()
             self._fail(claimed)
             raise
@@ -127,11 +128,11 @@ class Barrier:
         self._fail(claimed)
 
     def reset(self) -> None:
-        """Make it as new; whoever waits gets BrokenBarrierError."""
+        """Make it as new; every waiter gets BrokenBarrierError."""
         self._end_round(False)
 
     def abort(self) -> None:
-        """Break it: whoever waits or comes gets BrokenBarrierError, until ``reset``."""
+        """Break it: every waiter, and every caller until ``reset``, gets BrokenBarrierError."""
         self._end_round(True)
 
     @property

@@ -74,7 +74,7 @@ class Condition:
         return None
 
     def _acquire_restore(self, state: Any) -> None:
-        """Take the lock again, whatever happens: who leaves ``wait``, by an exception too, holds it."""
+        """Take the lock again, whatever happens: a caller that leaves ``wait`` holds it."""
         try:
             if hasattr(self._lock, "_acquire_restore"):
                 self._lock._acquire_restore(state)
@@ -142,7 +142,7 @@ class Condition:
             waiter.resume()
 
     def notify_all(self) -> None:
-        """Wake all who wait; RuntimeError if the caller does not hold the lock."""
+        """Wake every waiter; RuntimeError if the caller does not hold the lock."""
         self.notify(len(self._waiting))
 
     def notifyAll(self) -> None:

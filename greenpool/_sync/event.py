@@ -35,7 +35,7 @@ class Event(Waitable):
         return self._flag
 
     def set(self) -> None:
-        """Set the flag and wake all who wait."""
+        """Set the flag and wake every waiter."""
         with self._guard:
             self._flag = True
             woken = self._claim_all()
@@ -43,7 +43,7 @@ class Event(Waitable):
             waiter.resume()
 
     def clear(self) -> None:
-        """Take the flag down; those whom a ``set`` before has woken are not affected."""
+        """Take the flag down.  Waiters that an earlier ``set`` has woken are not affected."""
         with self._guard:  # not in the midst of a set
             self._flag = False
 

@@ -41,14 +41,14 @@ from .._core.waiter import WOKEN, Waiter
 
 
 class Line:
-    """The permits' common part: the line, and the way of those who have to wait."""
+    """The permits' common part: the line of waiters."""
 
     __slots__ = ("_guard", "_line", "__weakref__")
 
     def __init__(self) -> None:
         self._guard = Guard()
-        # Who waits, in order, each with what ``_take`` is to be told; None means: takes no permit, only
-        # wants to know that there is one.  A dict once somebody has had to wait.
+        # FIFO of waiters; each maps to the argument for ``_take``.  None means that the waiter takes no
+        # permit, and only wants to know that one is free.  A dict once somebody has had to wait.
         self._line: Any = ()
 
     # The permits: each a single step (see above); ``_take`` under the guard only.
@@ -78,7 +78,7 @@ class Line:
                             self._handed_to(taker)
                             break
             except KeyError:
-                # Nobody was left who wants it.
+                # No waiter was left that wants it.
                 self._give_back()
         return woken
 
@@ -132,7 +132,7 @@ class Line:
             other.resume()
 
     def _at_fork_reinit(self) -> None:
-        """In the child of a fork: whoever waited, or held the guard, exists only in the parent."""
+        """In the child of a fork: the waiters, and the holder of the guard, exist only in the parent."""
         self._guard = Guard()
         self._line = ()
 

@@ -43,7 +43,7 @@ class Lock(Line):
         return self._try_to_take(True) or (blocking and self._wait_in_line(True, limit))
 
     def release(self) -> None:
-        """Free the lock, or hand it to whoever has waited longest; RuntimeError if it is not locked."""
+        """Free the lock, or hand it to the longest waiter; RuntimeError if it is not locked."""
         if self._free:
             raise RuntimeError("release unlocked lock")
         self._free.add(None)

@@ -9,7 +9,7 @@ from .line import Line
 
 
 def me() -> object:
-    """Who is calling: the task, as carriers pass from one to the next; else the greenlet itself."""
+    """The caller's identity: its task, because carriers pass from one to the next, or the greenlet itself."""
     try:
         greenlet = getcurrent()
     except RuntimeError:
@@ -94,7 +94,7 @@ class RLock(Line):
     def __exit__(self, *exc_info: object) -> None:
         self.release()
 
-    # What a Condition needs.
+    # A Condition needs these.
 
     def _is_owned(self) -> bool:
         return self._owner.get(None) is me()

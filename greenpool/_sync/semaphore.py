@@ -71,7 +71,7 @@ class Semaphore(Line):
         return self._try_to_take(True) or (blocking and self._wait_in_line(True, timeout))
 
     def release(self, n: int = 1) -> None:
-        """Give *n* permits back; each goes to whoever has waited longest.
+        """Give *n* permits back; each goes to the longest waiter.
 
         Raises ValueError unless n >= 1, TypeError for what is no int.
         """
@@ -196,7 +196,8 @@ class BoundedSemaphore(Semaphore):
     def _release_many(self, n: int) -> None:
         check_int("n", n)
         if n > len(self._taken):
-            # Not found out below, where another release, a rightful one, would miss what was popped.
+            # This is checked here and not below, where another release, a rightful one, would miss what was
+            # popped.
             raise ValueError("Semaphore released too many times")
         taken = 0
         try:

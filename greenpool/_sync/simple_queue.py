@@ -129,9 +129,9 @@ class SimpleQueue(Generic[T]):
     def __init__(self, maxsize: int | None = 0, items: Iterable[T] = ()) -> None:
         _check_maxsize(maxsize)
         self._guard = Guard()
-        # Who waits for an item; one that only wants to see it has PEEK as its value.
+        # FIFO of waiters for an item.  A waiter that only wants to see it has PEEK as its value.
         self._getters = WaitLine()
-        # Who waits for room, in order, with its item.
+        # FIFO of waiters for room; each maps to its item.
         self._putters: OrderedDict[Waiter, T] = OrderedDict()
         self._maxsize = maxsize
         self._set_gate()
@@ -147,7 +147,7 @@ class SimpleQueue(Generic[T]):
         waiting = f" getters={len(self._getters)} putters={len(self._putters)}"
         return f"<{type(self).__name__} at {id(self):#x}:{bound} qsize={self.qsize()}{waiting}>"
 
-    # What a subclass may override, as in ``queue``; called under the guard only, where one is overridden.
+    # A subclass may override these, as in ``queue``.  They are called under the guard if one is overridden.
 
     def _init(self, maxsize: int | None) -> None:
         self.queue: Any = deque()
@@ -222,8 +222,8 @@ class SimpleQueue(Generic[T]):
         """The guard is held."""
         if not self._plain:
             return self.queue.copy()
-        # Without the GIL a deque cannot be copied while it changes.  Behind the shut gate it changes only
-        # for those who have passed that already, once for each of them.
+        # Without the GIL a deque cannot be copied while it changes.  Behind the shut gate only callers that
+        # have passed it already change it, once each.
         self._gate = True
         try:
             while True:
@@ -239,7 +239,7 @@ class SimpleQueue(Generic[T]):
     def _take(self, remove: bool) -> Any:
         """The next item, or NOTHING."""
         if self._plain:
-            # Not preceded by a look at the length: see "No wake-up is lost" in lock.py.
+            # No look at the length comes before this: see "No wake-up is lost" in line.py.
             try:
                 return self.queue.popleft() if remove else self.queue[0]
             except IndexError:
@@ -306,7 +306,7 @@ class SimpleQueue(Generic[T]):
         resume_all(woken)
 
     def _shut_out(self, woken: list[Waiter]) -> None:
-        """The queue is shut down: who waits for an item or for room will never have it."""
+        """The queue is shut down: nobody will get an item or room any more."""
         getters = self._getters
         getters.rotate(0)
         waiting = list(self._putters)
@@ -340,7 +340,7 @@ class SimpleQueue(Generic[T]):
                 # No call between the look at the first getter and its leaving the line: see WaitLine.
                 if self._gate is gate and not self.queue and gate and gate[0].value is not PEEK:
                     getter = gate.popleft()
-                    # As claim and resume; two calls less, in the path that every hand-over takes.
+                    # Claim without its call, in the path that every hand-over takes.
                     if getter.state:
                         getter = None
                     else:
@@ -359,7 +359,8 @@ class SimpleQueue(Generic[T]):
     def _count(self) -> None:
         """Count one put, and some more in advance."""
         with self._guard:
-            # In this order: a signal handler in between finds too many unfinished tasks, never too few.
+            # In this order, so that a signal handler in between finds too many unfinished tasks, never too
+            # few.
             self._counted += COUNT
             self._uncounted.extend([None] * (COUNT - 1))
 

@@ -66,7 +66,7 @@ def find_link(waiting: Iterable[Any], callback: Callable[[Any], object]) -> Link
 
 
 class WaitLine(deque[Any]):
-    """Who waits, in order of arrival.  Any thread appends; all else is done under the guard of its owner.
+    """The waiters, in order of arrival.  Any thread appends; all else is done under the guard of its owner.
 
     To take a waiter out of the middle would take time in proportion to the length.  So those that were killed
     or timed out stay, claimed, until they come to the head, or until they may be more than half of all.
@@ -97,7 +97,7 @@ class WaitLine(deque[Any]):
             self._clear_out()
 
     def _clear_out(self) -> None:
-        """Take out those that nobody will claim.
+        """Take out the waiters that nobody will claim.
 
         Who still waits stays in the line throughout, where a signal handler's ``set`` or ``release`` finds
         it.  From the right: those that come meanwhile shift no index, and where a handler has taken some from
@@ -113,7 +113,7 @@ class WaitLine(deque[Any]):
 
 
 class Waitable:
-    """What Event and AsyncResult share: all who wait are woken together."""
+    """The common part of Event and AsyncResult: all waiters are woken together."""
 
     __slots__ = ("_guard", "_waiting", "__dict__", "__weakref__")
 
@@ -126,7 +126,7 @@ class Waitable:
         raise NotImplementedError
 
     def _claim_all(self) -> list[Any]:
-        """Claim all who wait; the guard is held, and the caller resumes them when it has let go of it."""
+        """Claim every waiter; the guard is held, and the caller resumes them when it has let go of it."""
         waiting = self._waiting
         if waiting is None:
             return []
@@ -187,6 +187,6 @@ class Waitable:
                 waiting.leave(link)
 
     def _at_fork_reinit(self) -> None:
-        """In the child of a fork: whoever waited, or held the guard, exists only in the parent."""
+        """In the child of a fork: the waiters, and the holder of the guard, exist only in the parent."""
         self._guard = RLock()
         self._waiting = None

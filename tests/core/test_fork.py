@@ -374,6 +374,7 @@ def test_every_lock_is_held_by_another_thread(run: Run) -> None:
     output = run("""
 from greenpool._core import current, descriptor, task
 from greenpool import thread as green_thread, threadpool
+from greenpool._fd import workers as worker_threads
 
 held = threading.Event()
 end = threading.Event()
@@ -384,7 +385,7 @@ with greenpool.Runtime(pool_size=2) as runtime:
         *(hub.inbox.lock for hub in [here, *runtime._hubs.hubs]),
         *task._start_locks,
         task._names_lock,
-        threadpool._every_lock,
+        worker_threads._every_lock,
         current._every_hub_lock,
         *descriptor._locks,
         socket._descriptor_lock,
@@ -608,10 +609,18 @@ end("pause has returned")
 def test_in_a_handler_while_the_main_greenlet_waits_for_the_pool_s_end(run_both: RunBoth) -> None:
     """The child has no pool to wait for."""
     output = run_both("""
-def main():
-    greenpool.spawn(greenpool.sleep, 0.1)
+started = Event()
 
-fork_in_handler()
+def until_forked():
+    started.set()
+    while "forked" not in globals():
+        greenpool.sleep(0.001)
+
+def main():
+    greenpool.spawn(until_forked)
+
+# Not before the pool runs: a fork within its start is another matter.
+greenpool.spawn(lambda: started.wait() and fork_in_handler())
 greenpool.run(main)
 end("run has returned")
 with greenpool.Runtime(pool_size=1) as runtime:
@@ -767,6 +776,7 @@ say("parent" if pid else "child")
     assert output == "child\nparent\n"
 
 
+@pytest.mark.slow
 def test_a_handler_forks_at_whatever_moment(run: Run) -> None:
     """The main program sleeps, waits for a green thread, and reads with a timeout, all in turns.
 

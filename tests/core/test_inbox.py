@@ -121,7 +121,7 @@ class InboxMachine(RuleBasedStateMachine):
         assert self.waker.writes == self.writes
 
 
-TestInbox = InboxMachine.TestCase
+TestInbox = pytest.mark.slow(InboxMachine.TestCase)
 
 
 def test_ctrl_c_in_a_wake_leaves_no_hub_asleep() -> None:

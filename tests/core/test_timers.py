@@ -85,7 +85,7 @@ class TimersMachine(RuleBasedStateMachine):
         assert len(self.timers.heap) <= max(2 * len(self.pending) + 1, len(self.pending) + SWEEP_FLOOR)
 
 
-TestTimers = TimersMachine.TestCase
+TestTimers = pytest.mark.slow(TimersMachine.TestCase)
 
 
 def test_cancelled_timers_are_swept() -> None:

@@ -12,7 +12,13 @@ import pytest
 from .program import run_patched
 
 
-@pytest.fixture(params=["fork", "spawn", "forkserver"])
+@pytest.fixture(
+    params=[
+        "fork",
+        pytest.param("spawn", marks=pytest.mark.slow),
+        pytest.param("forkserver", marks=pytest.mark.slow),
+    ]
+)
 def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -256,6 +262,7 @@ def test_register_at_fork(tmp_path: Path) -> None:
     run_patched(program, directory=tmp_path)
 
 
+@pytest.mark.slow
 def test_subprocesses(tmp_path: Path) -> None:
     program = """
         import subprocess
@@ -271,6 +278,7 @@ def test_subprocesses(tmp_path: Path) -> None:
     run_patched(program, directory=tmp_path)
 
 
+@pytest.mark.slow
 def test_asyncio_lets_the_other_greenlets_run(tmp_path: Path) -> None:
     program = """
         import asyncio

@@ -82,7 +82,7 @@ class SelectorPoller:
         try:
             selected = self._selector.select(timeout)
         except OSError as error:
-            # From select() alone: another thread has closed a descriptor since it was called.
+            # Only select() raises it: another thread has closed a descriptor since it was called.
             if error.errno != errno.EBADF:
                 raise
             return self._forget_closed()
@@ -121,7 +121,7 @@ class SelectorPoller:
 
 
 def _default_selector() -> Any:
-    # Not DefaultSelector: where epoll or kqueue exist they are used directly.
+    # DefaultSelector is passed over, because epoll and kqueue are used directly.
     for name in ("DevpollSelector", "PollSelector"):
         if hasattr(selectors, name):
             return getattr(selectors, name)()
