@@ -72,7 +72,7 @@ def fresh_copy(name: str) -> ModuleType:
         finally:
             _thread._set_sentinel = original
         if hasattr(module, "_set_sentinel"):
-            module._set_sentinel = original  # type: ignore[attr-defined]
+            vars(module)["_set_sentinel"] = original
     return module
 
 

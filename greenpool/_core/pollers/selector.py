@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from selectors import BaseSelector
 
 try:
-    import selectors2 as selectors  # type: ignore[import-not-found,unused-ignore]
+    import selectors2 as selectors  # type: ignore[import-not-found,unused-ignore]  # optional
 except ImportError:
     # A copy, because patching makes the standard selectors green.
     selectors = fresh_copy("selectors")
