@@ -60,8 +60,10 @@ CREDIT = 128
 # look at one, as it holds the lock of the dictionary that it lies in.
 _hubs: dict[int, Hub] = {}
 
-# Ends the hub of a plain thread together with the thread.
-_end = threading.local()
+# What ends the hub of a plain thread together with the thread.  Each thread has a local object of its own:
+# CPython without the GIL holds the lock of the dictionary behind it for as long as the hub ends.  If threads
+# waited for one such lock while the interpreter is finalized, the process would hang.
+_ends: dict[int, threading.local] = {}
 
 
 class Factories:
@@ -92,6 +94,7 @@ class _HubEnd:
             self.hub.thread_ended()
             if _hubs.get(thread) is self.hub:
                 del _hubs[thread]
+                del _ends[thread]
 
 
 def thread_hub() -> Hub | None:
@@ -100,11 +103,17 @@ def thread_hub() -> Hub | None:
 
 
 def set_thread_hub(hub: Hub | None, close_with_thread: bool = False) -> None:
+    thread = get_ident()
     if hub is None:
-        _hubs.pop(get_ident(), None)
+        _hubs.pop(thread, None)
     else:
-        _hubs[get_ident()] = hub
-    _end.hub_end = _HubEnd(hub) if hub is not None and close_with_thread else None
+        _hubs[thread] = hub
+    if hub is not None and close_with_thread:
+        end = threading.local()
+        end.hub_end = _HubEnd(hub)
+        _ends[thread] = end
+    else:
+        _ends.pop(thread, None)
 
 
 def current_hub() -> Hub:
@@ -130,6 +139,7 @@ def forget_other_threads() -> None:
     for thread in list(_hubs):
         if thread != own:
             del _hubs[thread]
+            _ends.pop(thread, None)
 
 
 def adopt(greenlet: Any) -> Any:
