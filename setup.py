@@ -5,25 +5,17 @@ without the extension and does everything in Python.
 """
 
 import os
+from glob import glob
 
 from setuptools import Extension, setup
 
-SOURCES = [
-    "greenpool/_speedups.c",
-    "greenpool/_speedups_connect.c",
-    "greenpool/_speedups_exit.c",
-    "greenpool/_speedups_paths.c",
-    "greenpool/_speedups_queue.c",
-    "greenpool/_speedups_sections.c",
-    "greenpool/_speedups_spin.c",
-    "greenpool/_speedups_task.c",
-    "greenpool/_speedups_stack.c",
-]
-HEADERS = ["greenpool/_speedups.h", "greenpool/_speedups_slots.h"]
-
-wanted = os.environ.get("GREENPOOL_PUREPYTHON", "") in ("", "0")
-setup(
-    ext_modules=[Extension("greenpool._speedups", SOURCES, depends=HEADERS, optional=True)]
-    if wanted and all(map(os.path.exists, SOURCES))
-    else []
+extension = Extension(
+    "greenpool._speedups",
+    sorted(glob("csrc/*.c")),
+    depends=sorted(glob("csrc/*.h")),
+    # The files share short names such as `park`, and no other library of the process may replace them.
+    extra_compile_args=["-fvisibility=hidden"],
+    optional=True,
 )
+wanted = os.environ.get("GREENPOOL_PUREPYTHON", "") in ("", "0")
+setup(ext_modules=[extension] if wanted and extension.sources else [])

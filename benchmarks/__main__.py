@@ -1,4 +1,4 @@
-"""greenpool beside its peers: ``python -m benchmarks``. README.md here says what and how."""
+"""greenpool beside its peers: ``python -m benchmarks``. README.md here says what is measured and how."""
 
 import argparse
 import json
@@ -64,7 +64,7 @@ def arguments() -> argparse.Namespace:
 
 
 def select(options: argparse.Namespace) -> Selection:
-    """What takes part; what does not is said, by name."""
+    """Select the interpreters and peers that take part, and print the names of those that do not."""
     ordinary = probe()
     free_threaded = probe(options.free_threaded) if options.free_threaded else None
     if free_threaded and not free_threaded.free_threaded:
@@ -87,14 +87,14 @@ def select(options: argparse.Namespace) -> Selection:
 
 
 def is_meant(name: str, wanted: str) -> bool:
-    """``echo-100`` means ``echo-100-64B`` too, and not ``echo-1000-64B``."""
+    """Return whether *wanted* means *name*: ``echo-100`` means ``echo-100-64B``, not ``echo-1000-64B``."""
     return f"{name}-".startswith(f"{wanted}-")
 
 
 def choose(options: argparse.Namespace, everything: list[Measurement]) -> list[Measurement]:
-    """The measurements that were asked for and that this machine can do.
+    """Return the measurements that were asked for and that this machine can do.
 
-    Raises ValueError for a name that means none.
+    Raises ValueError if a name means no measurement.
     """
     for wanted in options.only or ():
         if not any(is_meant(measurement.name, wanted) for measurement in everything):
@@ -125,7 +125,7 @@ def processor() -> str:
 
 
 def describe(options: argparse.Namespace, selection: Selection, cores: Cores) -> dict[str, Any]:
-    """Where and with what this was measured."""
+    """Describe the machine, the settings and the interpreters of this run."""
     interpreters = {"ordinary": selection.ordinary, "free-threaded": selection.free_threaded}
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -155,7 +155,7 @@ def describe_text(about: dict[str, Any]) -> str:
 
 
 def run_rounds(measurement: Measurement, rounds: int, results: Results) -> None:
-    """A B C A B C ...: whatever slows the machine for a while slows every contender alike."""
+    """Let the contenders take turns (A B C A B C ...): a slow phase of the machine slows all alike."""
     first = measurement.metrics[0]
     for number in range(1, rounds + 1):
         for contender in measurement.contenders:
@@ -174,7 +174,7 @@ def run_rounds(measurement: Measurement, rounds: int, results: Results) -> None:
 
 
 def main() -> int:
-    """The exit status: 1 where a row of greenpool's own failed."""
+    """Return the exit status: 1 if a row of greenpool's own failed."""
     options = arguments()
     settings = Settings(quick=options.quick, cores=choose_cores())
     try:

@@ -1,4 +1,4 @@
-"""The C programs of this folder, compiled when they are first needed into ``.build/``."""
+"""The C programs of this folder, compiled into ``.build/`` when they are first needed."""
 
 import os
 import shutil
@@ -11,12 +11,12 @@ BUILD = HERE / ".build"
 
 
 class NoCompiler(Exception):
-    """There is no C compiler, or it refused the source; the message says which."""
+    """There is no C compiler, or it refused the source. The message says which."""
 
 
 @cache
 def compiled(name: str) -> str:
-    """The path of the program made from ``NAME.c``. Raises NoCompiler."""
+    """Return the path of the program made from ``NAME.c``. Raises NoCompiler."""
     source, program = HERE / f"{name}.c", BUILD / name
     if program.exists() and program.stat().st_mtime >= source.stat().st_mtime:
         return str(program)
@@ -25,7 +25,7 @@ def compiled(name: str) -> str:
     if compiler is None:
         raise NoCompiler(f"no C compiler (cc, gcc, clang or $CC) was found to build {source.name}")
     BUILD.mkdir(exist_ok=True)
-    # Under another name first: two benchmarks that start at once never run half a program.
+    # Compile under another name first, so that of two benchmarks started at once neither runs half a program.
     unfinished = program.with_suffix(f".{os.getpid()}")
     command = [compiler, "-std=gnu11", "-O2", "-Wall", "-o", str(unfinished), str(source)]
     result = subprocess.run(command, capture_output=True, text=True)

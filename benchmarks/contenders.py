@@ -1,4 +1,4 @@
-"""Who is compared: which libraries there are, what is installed, and the variants of greenpool."""
+"""The contenders: the libraries, the ones that are installed, and the variants of greenpool."""
 
 import json
 import subprocess
@@ -38,7 +38,7 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python, and what can be imported in it."""
+    """A Python interpreter, and the libraries that it can import."""
 
     path: str
     version: str
@@ -51,7 +51,7 @@ class Interpreter:
 
 
 def probe(path: str = sys.executable) -> Interpreter:
-    """Asks the interpreter at ``path``. Raises ValueError where there is none."""
+    """Ask the interpreter at ``path``. Raises ValueError if there is none."""
     command = [path, "-c", PROBE, *INSTALLABLE]
     try:
         output = subprocess.check_output(command, cwd=ROOT, text=True)
@@ -62,7 +62,7 @@ def probe(path: str = sys.executable) -> Interpreter:
 
 @dataclass(frozen=True)
 class Contender:
-    """One row: a peer (or a variant of greenpool) and how it is started."""
+    """One row: a peer (or a variant of greenpool), and how it is started."""
 
     name: str
     library: str
@@ -72,7 +72,7 @@ class Contender:
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     over: str | None = None
-    """The row that this one is compared with, where that is not greenpool's."""
+    """The row that this one is compared with, if that is not greenpool's."""
 
 
 @dataclass(frozen=True)
@@ -92,21 +92,21 @@ class Entry:
 
 @dataclass(frozen=True)
 class Selection:
-    """What of all that takes part in this run."""
+    """The interpreters, variants and peers that take part in this run."""
 
     ordinary: Interpreter
     free_threaded: Interpreter | None
     with_speedups: bool
     without_speedups: bool
     peers: frozenset[str] | None
-    """Names of libraries; None: all. greenpool always takes part."""
+    """Names of libraries, or None for all. greenpool always takes part."""
 
     def contenders(self, entries: Iterable[Entry]) -> list[Contender]:
         entries = list(entries)
         chosen = list(self._on(self.ordinary, entries))
         if self.free_threaded:
             chosen += self._on(self.free_threaded, [e for e in entries if e.free_threaded])
-        # Rows that are compared with the same one stand together.
+        # Put rows together that are compared with the same one.
         groups = list(dict.fromkeys(contender.over for contender in chosen))
         return sorted(chosen, key=lambda contender: groups.index(contender.over))
 
@@ -141,5 +141,5 @@ class Selection:
 
 
 def marked(name: str, library: str, marks: Sequence[str]) -> str:
-    """``"greenpool, 2 hubs"`` with the mark ``pure``: ``"greenpool (pure), 2 hubs"``."""
+    """Add marks: ``"greenpool, 2 hubs"`` with the mark ``pure`` becomes ``"greenpool (pure), 2 hubs"``."""
     return name.replace(library, f"{library} ({', '.join(marks)})", 1) if marks else name

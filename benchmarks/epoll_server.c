@@ -1,7 +1,7 @@
 /* The ceiling: an echo server in C, one thread, level-triggered epoll. Prints its port.
  *
- * What could not be sent at once is kept, and the connection is watched for writing instead of reading until it
- * has gone out: the server never reads what it has no room for.
+ * The server keeps data that it could not send at once. Until that data is out, it watches the connection for
+ * writing instead of reading, so it never reads data that it has no room for.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,7 +19,7 @@ enum { EVENTS = 512, BUFFER = 1 << 16 };
 
 struct connection {
     int fd;
-    char *unsent; /* NULL: all has gone out */
+    char *unsent; /* NULL if nothing is left to send */
     size_t length, offset; /* of `unsent` */
 };
 
@@ -121,7 +121,7 @@ int main(void)
     listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (poller < 0 || listener < 0)
         die("start");
-    setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* these two: see servers/listening.py */
+    setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* for both options see servers/listening.py */
     setsockopt(listener, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
     if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 1024)
         || getsockname(listener, (struct sockaddr *)&address, &length)

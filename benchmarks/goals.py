@@ -13,7 +13,7 @@ GEVENT_FREE = "gevent (free-threaded)"
 
 @dataclass(frozen=True)
 class Goal:
-    """The median of ``of`` over the median of ``to``."""
+    """A bound for the median of ``of`` over the median of ``to``."""
 
     measurement: str
     metric: str

@@ -3,21 +3,21 @@
  *   load echo HOST PORT CONNECTIONS SIZE WARMUP SECONDS SERVER_PID
  *   load hold HOST PORT CONNECTIONS
  *
- * `echo` connects everything first, sends one checked request on each connection, runs for WARMUP seconds that
- * are not counted and for SECONDS that are, and prints one JSON object. `hold` connects in the same way, prints
- * `{"connections": N}`, and keeps the connections open and silent until its standard input ends.
+ * `echo` first opens all connections and sends one checked request on each. Then it runs for WARMUP seconds that
+ * are not counted and for SECONDS that are, and prints one JSON object. `hold` opens the connections in the same
+ * way, prints `{"connections": N}`, and keeps them open and silent until its standard input ends.
  *
- * It must never be what limits the result, so a request costs it one send, one recv, its share of an epoll_wait
- * and one look at the clock, and nothing is allocated while it runs. Three facts make that enough:
+ * The load generator must never limit the result. So a request costs it one send, one recv, its share of an
+ * epoll_wait and one look at the clock, and it allocates nothing while it runs. Three facts make that enough:
  *
  * - A response is complete when as many bytes came back as were sent, and nothing follows before the next request
- *   goes out; so no recv is spent to see EAGAIN.
+ *   goes out. So no recv is spent to see EAGAIN.
  * - On a TCP stream a recv that returns less than was asked for has emptied the socket, and the edge-triggered
- *   epoll reports what comes later; so a short read ends the reading too.
- * - The first response is compared with its request. The kernel drops the later ones (MSG_TRUNC) uncopied.
+ *   epoll reports later data. So a short read ends the reading, too.
+ * - The first response is compared with its request. The kernel drops the later ones uncopied (MSG_TRUNC).
  *
- * At most WINDOW connections are being set up at a time. Each of them has its first response before it counts as
- * set up, which proves that the server accepted it; so no server's listen backlog overflows, and no SYN is lost
+ * At most WINDOW connections are being set up at a time. A connection counts as set up when it has its first
+ * response, which proves that the server accepted it. So no server's listen backlog overflows, and no SYN is lost
  * and repeated a second later.
  */
 #define _GNU_SOURCE
@@ -42,21 +42,21 @@
 enum { WINDOW = 64, EVENTS = 512, PER_SOURCE_ADDRESS = 10000, BUFFER = 1 << 18 };
 enum { CONNECT_SECONDS = 60, DRAIN_SECONDS = 2 };
 
-/* Latencies are counted in buckets whose width is 1/64 of their power of two: an error of at most 1.6 %. */
+/* Latencies are counted in buckets of 1/64 of their power of two, so the error is at most 1.6 %. */
 enum { SUB_BITS = 6, BUCKETS = 64 << SUB_BITS };
 
 struct connection {
-    int fd; /* -1: not open (not yet, or it failed) */
+    int fd; /* -1 if not open: not yet, or it failed */
     int ready; /* its first, checked response has come */
-    uint32_t sent, received; /* of the request that is outstanding */
-    uint64_t started; /* ns; 0: nothing is outstanding */
+    uint32_t sent, received; /* of the outstanding request */
+    uint64_t started; /* in ns, or 0 if nothing is outstanding */
 };
 
 static struct connection *connections;
 static int connection_count, opened, ready_count, failed;
 static uint32_t size;
 static int poller;
-static int looping; /* false while connecting: a finished request is not followed by another one */
+static int looping; /* false while connecting, when no request follows a finished one */
 static char *payload, buffer[BUFFER];
 static struct sockaddr_in server;
 
@@ -129,7 +129,7 @@ static int start_request(struct connection *c, uint64_t now)
     return send_rest(c);
 }
 
-/* 1: complete, 0: more has to come, -1: the connection failed */
+/* Returns 1 if the response is complete, 0 if more has to come, -1 if the connection failed. */
 static int receive(struct connection *c)
 {
     while (c->received < size) {
@@ -156,7 +156,7 @@ static void on_event(struct connection *c, uint32_t mask)
 {
     if (c->fd < 0)
         return;
-    if (!c->started && c->ready) { /* idle: room to write is no news, a close is */
+    if (!c->started && c->ready) { /* idle, so a close matters and room to write does not */
         if (mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
             fail(c);
         return;
@@ -214,9 +214,9 @@ static void open_connection(struct connection *c, int index)
     if (c->fd < 0)
         die("socket");
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    setsockopt(c->fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4); /* as the servers: see servers/listening.py */
+    setsockopt(c->fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4); /* like the servers, see servers/listening.py */
     if (index >= PER_SOURCE_ADDRESS) {
-        /* One address has some 28,000 ports, less those in TIME_WAIT: take the next address of 127.0.0.0/8. */
+        /* One address has about 28,000 ports minus those in TIME_WAIT, so take the next one of 127.0.0.0/8. */
         struct sockaddr_in source = { .sin_family = AF_INET };
         source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)(index / PER_SOURCE_ADDRESS));
         setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
@@ -254,7 +254,7 @@ static void run_until(uint64_t end)
         poll_once(20);
 }
 
-/* Takes in the responses that are outstanding, so that the server sees its clients leave and not break off. */
+/* Receives the outstanding responses, so that the server sees its clients leave and not break off. */
 static void drain(void)
 {
     uint64_t deadline = now_ns(CLOCK_MONOTONIC) + DRAIN_SECONDS * 1000000000ull;
@@ -284,7 +284,7 @@ static void echo(double warmup, double seconds, pid_t server_pid)
     cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     server_cpu = has_server_clock ? now_ns(server_clock) - server_cpu : 0;
 
-    /* A connection that the server forgot has no latency, only an age: it counts in the maximum. */
+    /* A connection that the server forgot has an age, but no latency. The age counts in the maximum. */
     for (int i = 0; i < connection_count; i++)
         if (connections[i].fd >= 0 && connections[i].started && end - connections[i].started > longest)
             longest = end - connections[i].started;

@@ -1,4 +1,4 @@
-"""Everything that is measured, and how one figure of one contender is had."""
+"""All measurements, and how to take one figure of one contender."""
 
 import importlib
 import pkgutil
@@ -60,12 +60,12 @@ class Metric:
     unit: str
     more_is_better: bool = True
     compared: bool = True
-    """Has a column of ratios."""
+    """Whether the metric has a column of ratios."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One table: its first metric is the one that the plot shows."""
+    """One table. The plot shows its first metric."""
 
     name: str
     title: str
@@ -85,7 +85,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Settings:
-    """How long each thing takes."""
+    """The cores, and how long each step takes."""
 
     quick: bool
     cores: Cores
@@ -123,8 +123,8 @@ def _server(contender: Contender) -> list[str]:
 
 
 def echo(settings: Settings, connections: int, size: int, contender: Contender) -> Sample:
-    """The load generator against one echo server."""
-    # Ten thousand connections need some turns of all of them before the figure is steady.
+    """Run the load generator against one echo server."""
+    # Ten thousand connections need several turns of all of them before the figure is steady.
     longer = max(1.0, connections / 4000)
     command = [compiled("load"), "echo", HOST]
     times = [str(settings.warm_up * longer), str(settings.seconds * longer)]
@@ -141,7 +141,7 @@ MICROSECONDS = {"us": 1.0, "ms": 1e3, "s": 1e6}
 
 
 def http(settings: Settings, contender: Contender) -> Sample:
-    """wrk against one HTTP server; wrk counts in whole seconds."""
+    """Run wrk against one HTTP server. wrk counts in whole seconds."""
     seconds = max(1, round(settings.seconds))
     command = ["wrk", "-t1", f"-c{HTTP_CONNECTIONS}", f"-d{seconds}s", "--latency"]
     with running(_server(contender), settings.cores.server, contender.environment) as (_, port):
@@ -165,7 +165,7 @@ def http(settings: Settings, contender: Contender) -> Sample:
 
 
 def idle_memory(settings: Settings, contender: Contender) -> Sample:
-    """What the server's resident memory grows by with each connection that is open and silent."""
+    """Measure how much the server's resident memory grows per connection that is open and silent."""
     hold = [compiled("load"), "hold", HOST]
     count = settings.idle_connections
     with running(_server(contender), settings.cores.server, contender.environment) as (pid, port):
@@ -176,7 +176,7 @@ def idle_memory(settings: Settings, contender: Contender) -> Sample:
 
 
 def micro(settings: Settings, name: str, subject: Subject, contender: Contender) -> Sample:
-    """One subject in a process of its own."""
+    """Run one subject in a process of its own."""
     module = [contender.interpreter.path, "-W", "ignore", "-m", "benchmarks.micro", name]
     core = settings.cores.server if subject.one_core else None
     command = [*module, contender.program, str(settings.micro_seconds)]
@@ -194,7 +194,7 @@ def _micro_entries(subject: Subject) -> Iterator[Entry]:
 
 
 def subjects() -> dict[str, Subject]:
-    """Every file of ``micro/`` that declares a SUBJECT, by its name."""
+    """Return the SUBJECT of each file of ``micro/`` that declares one, by the file's name."""
     found = {}
     for info in pkgutil.iter_modules(benchmarks.micro.__path__):
         if info.name != "__main__":
@@ -205,7 +205,7 @@ def subjects() -> dict[str, Subject]:
 
 
 def measurements(selection: Selection, settings: Settings) -> Iterator[Measurement]:
-    """All that there is, whatever the machine has; ``missing`` says what it lacks."""
+    """Yield all measurements, even if this machine lacks something that ``missing`` would name."""
     echo_metrics = (RATE, PER_CPU, P50, P99, LOAD_CPU, SERVER_CPU)
     for size_name, size in SIZES.items():
         for connections in CONNECTIONS:
@@ -249,7 +249,7 @@ def measurements(selection: Selection, settings: Settings) -> Iterator[Measureme
 
 
 def missing(measurement: Measurement) -> str | None:
-    """Why this machine cannot do the measurement at all; None: it can."""
+    """Return why this machine cannot do the measurement at all, or None if it can."""
     needs_load = measurement.name.startswith(("echo", "idle"))
     if sys.platform != "linux" and (needs_load or measurement.name == "parked-memory"):
         return "it needs Linux (epoll and /proc)"

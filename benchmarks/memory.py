@@ -1,4 +1,4 @@
-"""The resident memory of a process, as Linux tells it."""
+"""The resident memory of a process, as Linux reports it."""
 
 import os
 from pathlib import Path

@@ -1,8 +1,8 @@
 """The plot of a run: one panel of bars for each measurement, as an SVG file written by hand.
 
-A bar is what a row reached relative to greenpool's first row in the same panel. Longer is better
-everywhere: where less is better (latency, memory, time) it is the inverse. Every panel starts at 0
-and is as wide as its longest bar, or as LONGEST times greenpool's: a bar beyond that is cut off.
+A bar shows a row's figure relative to greenpool's first row in the same panel. If less is better (latency,
+memory, time), the bar shows the inverse, so longer is always better. Every panel starts at 0 and is as wide
+as its longest bar, but at most LONGEST times greenpool's. A longer bar is cut off.
 """
 
 from collections.abc import Sequence
@@ -49,9 +49,9 @@ class Bar:
 
 
 def _bars(measurement: Measurement, results: Results) -> list[Bar]:
-    """The panel's bars, the best first; none where greenpool was not measured.
+    """Return the panel's bars, the best first, or none if greenpool was not measured.
 
-    Over 1, 2 and 4 hubs they stay in their order.
+    Bars over 1, 2 and 4 hubs stay in their order.
     """
     metric = measurement.metrics[0]
     bars = []
@@ -105,7 +105,7 @@ def _panel(x: float, y: float, measurement: Measurement, bars: Sequence[Bar]) ->
 
 
 def plot(measurements: Sequence[Measurement], results: Results, about: str) -> str:
-    """The SVG document."""
+    """Return the SVG document."""
     notes = ["Relative to greenpool (the dashed line): longer is better.", *about.splitlines()]
     top = MARGIN + 34 + 18 * len(notes) + 14
     bottoms = [float(top)] * COLUMNS

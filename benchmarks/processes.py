@@ -1,4 +1,4 @@
-"""Starts what is measured: each server, load generator and subject in a fresh process, on its core."""
+"""Starts each server, load generator and subject in a fresh process, on its core."""
 
 import json
 import os
@@ -13,25 +13,25 @@ from typing import IO
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 180
-"""Seconds after which a process that measures is given up."""
+"""Seconds after which a measuring process is given up."""
 START = 30
 """Seconds within which a server has to print its port."""
 
 
 class Failed(Exception):
-    """A process did not give a figure; the message is the reason in a line."""
+    """A process did not give a figure. The message is the reason in one line."""
 
 
 @dataclass(frozen=True)
 class Cores:
-    """Where the server (or a subject) runs, and where the load. None: not pinned."""
+    """The core of the server (or of a subject), and that of the load. None means not pinned."""
 
     server: int | None
     load: int | None
 
 
 def choose_cores() -> Cores:
-    """Two different cores where the process may use two, else none is pinned."""
+    """Choose two different cores if the process may use two. Otherwise pin nothing."""
     if not hasattr(os, "sched_setaffinity"):
         return Cores(None, None)
     allowed = sorted(os.sched_getaffinity(0))
@@ -74,7 +74,7 @@ def _popen(
 def running(
     command: Sequence[str], core: int | None, environment: Mapping[str, str]
 ) -> Iterator[tuple[int, str]]:
-    """A process that prints one line and stays: its pid and the line. It is ended on leaving."""
+    """Start a process that prints one line and stays. Yield its pid and the line, and end it on leaving."""
     with tempfile.TemporaryFile("w+") as errors:
         process = _popen(command, core, environment, errors)
         assert process.stdout and process.stdin
@@ -95,7 +95,7 @@ def running(
 
 
 def run_text(command: Sequence[str], core: int | None, environment: Mapping[str, str] | None = None) -> str:
-    """The standard output of a process that ends by itself. Raises Failed."""
+    """Return the standard output of a process that ends by itself. Raises Failed."""
     with tempfile.TemporaryFile("w+") as errors:
         with _popen(command, core, environment or {}, errors) as process:
             try:
@@ -111,7 +111,7 @@ def run_text(command: Sequence[str], core: int | None, environment: Mapping[str,
 def run_json(
     command: Sequence[str], core: int | None, environment: Mapping[str, str] | None = None
 ) -> dict[str, float]:
-    """The JSON object that a process prints as its last line. Raises Failed."""
+    """Return the JSON object that a process prints as its last line. Raises Failed."""
     lines = run_text(command, core, environment).splitlines()
     try:
         result: dict[str, float] = json.loads(lines[-1])

@@ -1,4 +1,4 @@
-"""The tables of a run, in Markdown, and what is written as JSON."""
+"""The tables of a run in Markdown, and its results as JSON."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,13 +9,13 @@ from benchmarks.measurements import LOAD_CPU, SERVER_CPU, Measurement
 from benchmarks.results import Results
 
 BUSY = 0.95
-"""The share of its core from which on a process counts as being what limits the result."""
+"""A process that uses at least this share of its core counts as the one that limits the result."""
 IDLE = 0.85
-"""Below this on both sides, something else had part of the cores."""
+"""If both sides are below this share, other programs had part of the cores."""
 
 
 def figure(number: float, unit: str) -> str:
-    """A number as a reader wants it: 3 digits or so, and its unit where that is not the column's."""
+    """Format a number for a reader: about 3 digits, with its unit if that is not the column's."""
     match unit:
         case "us" if number >= 10_000:
             return f"{number / 1000:,.1f} ms"
@@ -32,14 +32,14 @@ def figure(number: float, unit: str) -> str:
 
 
 def times(ratio: float) -> str:
-    """A ratio with three digits or so."""
+    """Format a ratio with about three digits."""
     return f"{ratio:.{2 if ratio < 10 else 1 if ratio < 100 else 0}f}x"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first row is its head, all columns but the first are right-aligned.
+    """Return a Markdown table. The first row is its head, and all columns but the first are right-aligned.
 
-    A last column that has nothing in it is left out.
+    A last column that is empty is left out.
     """
     if not any(row[-1] for row in rows):
         rows = [row[:-1] for row in rows]
@@ -58,7 +58,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def notes(measurement: Measurement, contender: Contender, results: Results) -> list[str]:
-    """What a reader has to know before trusting the row."""
+    """Return the warnings that a reader needs before trusting the row."""
     name, row = measurement.name, contender.name
     found = []
     errors = results.values(name, row, "errors")
@@ -68,7 +68,7 @@ def notes(measurement: Measurement, contender: Contender, results: Results) -> l
     server = results.median(name, row, SERVER_CPU.key)
     if load is not None and load > BUSY and (server is None or server < BUSY):
         found.append("load generator is the bottleneck")
-    # With one connection each waits for the other, and neither can be busy.
+    # With one connection, load and server wait for each other, so neither can be busy.
     one_connection = name.startswith("echo-1-")
     if load is not None and server is not None and not one_connection and max(load, server) < IDLE:
         found.append("neither was busy: the cores were shared")
@@ -90,7 +90,7 @@ def _row(measurement: Measurement, contender: Contender, results: Results) -> li
 
 
 def measurement_text(measurement: Measurement, results: Results) -> str:
-    """The heading, the table and the failures of one measurement."""
+    """Return the heading, the table and the failures of one measurement."""
     first = measurement.metrics[0]
     better = "more" if first.more_is_better else "less"
     head = [measurement.name]
@@ -113,7 +113,7 @@ def measurement_text(measurement: Measurement, results: Results) -> str:
 
 
 def goals_text(results: Results) -> str:
-    """The goals that this run has both sides of."""
+    """Return a table of the goals for which this run measured both sides."""
     rows = [["goal", "", "asked", "measured", ""]]
     left_out = 0
     for goal in GOALS:
@@ -133,7 +133,7 @@ def goals_text(results: Results) -> str:
 
 
 def as_json(about: dict[str, Any], measurements: Sequence[Measurement], results: Results) -> dict[str, Any]:
-    """Everything: where and how it was measured, all samples, medians, ratios and goals."""
+    """Return everything: where and how it was measured, all samples, medians, ratios and goals."""
     measured = {}
     for measurement in measurements:
         rows = {}

@@ -1,4 +1,4 @@
-"""The samples of a run, and the medians and ratios that are made of them."""
+"""The samples of a run, and the medians and ratios made of them."""
 
 import statistics
 from dataclasses import dataclass, field
@@ -29,19 +29,19 @@ class Results:
         return statistics.median(values) if values else None
 
     def spread(self, measurement: str, contender: str, metric: str) -> float | None:
-        """(largest - smallest) / median over the rounds."""
+        """Return (largest - smallest) / median over the rounds."""
         values = self.values(measurement, contender, metric)
         middle = statistics.median(values) if values else 0
         return (max(values) - min(values)) / middle if len(values) > 1 and middle else None
 
     def ratio(self, measurement: str, of: str, to: str, metric: str) -> float | None:
-        """The median of ``of`` over the median of ``to``."""
+        """Return the median of ``of`` over the median of ``to``."""
         above = self.median(measurement, of, metric)
         below = self.median(measurement, to, metric)
         return above / below if above is not None and below else None
 
     def row_ratio(self, measurement: Measurement, contender: Contender, metric: Metric) -> float | None:
-        """greenpool over this row; in a scaling measurement, this row over its one hub."""
+        """Return greenpool over this row or, in a scaling measurement, this row over its one-hub row."""
         if contender.over is not None:
             return self.ratio(measurement.name, contender.name, contender.over, metric.key)
         reference = measurement.reference

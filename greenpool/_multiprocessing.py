@@ -18,17 +18,34 @@ from __future__ import annotations
 
 import importlib
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
-from ._core.hub import sleep
+from ._core.waiter import sleep
 from .thread import get_ident
 
 __all__ = ["SemLock"]
 
-# Not in typeshed.  The original: this module is only imported to replace it.
+# typeshed lacks it.  It is the original, because this module is only imported to replace it.
 _Kernel: Any = importlib.import_module("_multiprocessing").SemLock
 
 RECURSIVE_MUTEX, SEMAPHORE = range(2)
+
+
+class Kernel(Protocol):
+    """The standard module's semaphore."""
+
+    handle: int
+    maxvalue: int
+    name: str | None
+
+    def acquire(self, block: bool, /) -> bool: ...
+
+    def release(self) -> None: ...
+
+    def _get_value(self) -> int: ...
+
+    def _is_zero(self) -> bool: ...
+
 
 # Seconds between two tries.
 FIRST_SLEEP = 0.0005
@@ -47,7 +64,7 @@ class SemLock:
             raise ValueError("unrecognized kind")
         self._adopt(_Kernel(SEMAPHORE, value, maxvalue, name, unlink), kind)
 
-    def _adopt(self, kernel: Any, kind: int) -> None:
+    def _adopt(self, kernel: Kernel, kind: int) -> None:
         self._kernel = kernel
         self.kind = kind
         self._owner = 0
@@ -62,17 +79,17 @@ class SemLock:
     @property
     def handle(self) -> int:
         """The semaphore's address."""
-        return self._kernel.handle  # type: ignore[no-any-return]
+        return self._kernel.handle
 
     @property
     def maxvalue(self) -> int:
         """The most permits that there may be."""
-        return self._kernel.maxvalue  # type: ignore[no-any-return]
+        return self._kernel.maxvalue
 
     @property
     def name(self) -> str | None:
         """The name under which other processes find it."""
-        return self._kernel.name  # type: ignore[no-any-return]
+        return self._kernel.name
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
         """Take a permit; False where there is none, with *block* only after *timeout* seconds."""
@@ -128,10 +145,10 @@ class SemLock:
         return self._depth > 0 and self._owner == get_ident()
 
     def _get_value(self) -> int:
-        return self._kernel._get_value()  # type: ignore[no-any-return]
+        return self._kernel._get_value()
 
     def _is_zero(self) -> bool:
-        return self._kernel._is_zero()  # type: ignore[no-any-return]
+        return self._kernel._is_zero()
 
     def _after_fork(self) -> None:
         self._depth = 0

@@ -8,18 +8,21 @@ they do as copies with the green module's globals.  So they are those of the run
 from __future__ import annotations
 
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeVar, cast
+
+F = TypeVar("F")
 
 
-def rebound(function: Any, names: dict[str, Any]) -> Any:
-    """A copy of *function* with *names* for its global variables."""
+def rebound(function: F, names: dict[str, Any]) -> F:
+    """A copy of *function*, written in Python, with *names* for its global variables."""
+    original = cast("FunctionType", function)
     copy = FunctionType(
-        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
+        original.__code__, names, original.__name__, original.__defaults__, original.__closure__
     )
-    copy.__kwdefaults__ = function.__kwdefaults__
-    copy.__doc__ = function.__doc__
-    copy.__qualname__ = function.__qualname__
-    return copy
+    copy.__kwdefaults__ = original.__kwdefaults__
+    copy.__doc__ = original.__doc__
+    copy.__qualname__ = original.__qualname__
+    return cast("F", copy)
 
 
 def take_names(standard: ModuleType, names: dict[str, Any]) -> None:

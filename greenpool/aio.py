@@ -25,11 +25,12 @@ asyncio is imported when first needed: that takes longer than the import of all 
 from __future__ import annotations
 
 import atexit
-import os
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from ._core.current import getcurrent
+from ._core.fork import at_fork
+from ._core.interrupts import raise_interrupt
 from ._core.native import Lock, RLock, get_ident, start_new_thread
 from ._core.task import Task
 from ._core.waiter import Waiter
@@ -41,12 +42,16 @@ if TYPE_CHECKING:
 __all__ = ["run_coroutine", "to_asyncio"]
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+# What an ``async def`` function returns.
+Coro = Coroutine[Any, Any, T]
 
 # What a task may take to end at the interpreter's exit.
 EXIT_SECONDS = 5.0
 
 
-def to_asyncio(greenlet: Task) -> asyncio.Future[Any]:
+def to_asyncio(greenlet: Task[T]) -> asyncio.Future[T]:
     """An awaitable for *greenlet*'s outcome; called in a coroutine.
 
     Cancelling it, or the asyncio task that awaits it, kills the greenlet and does not wait for its end.  A
@@ -63,7 +68,7 @@ def to_asyncio(greenlet: Task) -> asyncio.Future[Any]:
     return asyncio.wrap_future(as_future(greenlet), loop=asyncio.get_running_loop())
 
 
-def run_coroutine(coro: Coroutine[Any, Any, T]) -> T:
+def run_coroutine(coro: Coro[T]) -> T:
     """Park the calling greenlet until *coro*, run by the asyncio loop, has ended; returns its value.
 
     An exception comes out here, also ``asyncio.CancelledError``.  The coroutine runs in a copy of the
@@ -88,8 +93,7 @@ def run_coroutine(coro: Coroutine[Any, Any, T]) -> T:
                 "await the coroutine instead"
             )
         waiter = _CoroutineWaiter(loop)
-        if waiter.greenlet.interrupts:
-            raise waiter.greenlet.interrupts.popleft()
+        raise_interrupt(waiter.greenlet)
         loop.accept(waiter, coro)
     except BaseException:
         coro.close()
@@ -116,18 +120,18 @@ class _CoroutineWaiter(Waiter):
     def __init__(self, loop: _Loop) -> None:
         super().__init__(RLock())
         self.loop = loop
-        self.task: asyncio.Task[Any] | None = None
+        self.task: asyncio.Task[object] | None = None
         self.interrupted = False
 
     # In the asyncio loop's thread, and in its copy of the caller's context.
 
-    def start(self, coro: Coroutine[Any, Any, Any]) -> None:
+    def start(self, coro: Coro[object]) -> None:
         # Claimed already: the loop was given up, or Ctrl-C struck the caller.
         if not self.state:
             self.task = self.loop.asyncio_loop.create_task(coro)
             self.task.add_done_callback(self.end)
 
-    def end(self, task: asyncio.Task[Any]) -> None:
+    def end(self, task: asyncio.Task[object]) -> None:
         self.loop.waiters.discard(self)
         self.wake(task)
 
@@ -137,7 +141,7 @@ class _CoroutineWaiter(Waiter):
 
     # In the hub's thread.
 
-    def throw(self, greenlet: object, exception: BaseException) -> bool:
+    def throw(self, exception: BaseException) -> bool:
         if not self.state:
             self.interrupted = True
             self.loop.post(self.cancel)
@@ -146,9 +150,8 @@ class _CoroutineWaiter(Waiter):
     # The greenlet itself.
 
     def raise_interrupt(self) -> None:
-        greenlet = self.greenlet
-        if self.interrupted and greenlet.interrupts:
-            raise greenlet.interrupts.popleft()
+        if self.interrupted:
+            raise_interrupt(self.greenlet)
 
 
 class _Loop:
@@ -175,7 +178,7 @@ class _Loop:
 
     # Any thread.
 
-    def accept(self, waiter: _CoroutineWaiter, coro: Coroutine[Any, Any, Any]) -> None:
+    def accept(self, waiter: _CoroutineWaiter, coro: Coro[object]) -> None:
         """Run *coro* for *waiter*; RuntimeError, and nothing is done, where the loop is ending."""
         try:
             self.waiters.add(waiter)
@@ -186,13 +189,13 @@ class _Loop:
             waiter.claim()
             raise
 
-    def post(self, callback: Callable[..., object], *args: Any) -> bool:
+    def post(self, callback: Callable[[*Ts], object], *args: *Ts) -> bool:
         """Have the loop call *callback*; False where it is closed."""
         # In a patched program the socket that wakes the loop is a green one.  With this the caller has an
         # operation left, and does not yield, or get a kill raised, when the callback is posted already.
         greenlet = getcurrent()
-        if getattr(greenlet, "credit", 1) < 1:
-            greenlet.credit = 1
+        if getattr(greenlet, "budget", 1) < 1:
+            greenlet.budget = 1
         try:
             self.asyncio_loop.call_soon_threadsafe(callback, *args)
         except RuntimeError:
@@ -237,7 +240,7 @@ class _Loop:
         self._ending = True
         self.asyncio_loop.stop()
 
-    def _complete(self, coro: Coroutine[Any, Any, None]) -> None:
+    def _complete(self, coro: Coro[None]) -> None:
         task = self.asyncio_loop.create_task(coro)
         while not task.done():
             try:
@@ -284,5 +287,4 @@ def _after_fork_in_child() -> None:
     _Shared.lock = Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork("asyncio", in_child=_after_fork_in_child)

@@ -20,9 +20,9 @@ what ``sys.exception()`` says, with its contexts.
 *Which scope is it.*  Where several are cancelled, Cancelled unwinds to the outermost one up to the
 innermost shield, as in trio.  So a scope catches only what was meant for it.
 
-*How it is delivered.*  ``greenlet.interrupts`` is asked for its truth whenever the greenlet is about to
-park.  While a scope of the greenlet is cancelled, a deque stands there that asks the scopes first.  So no
-cancellation is ever stored beyond one look, and none can leak out of a block that has been left.  A greenlet
+*How it is delivered.*  A greenlet that is about to park takes what ``greenlet.interrupts`` has for it.  While
+a scope of the greenlet is cancelled, a ``_ScopeInterrupts`` stands there, which asks the scopes in its
+``take``. So no cancellation is ever stored, and none can leak out of a block that has been left.  A greenlet
 that is parked already is interrupted there and then.
 
 *Threads.*  ``cancel``, ``deadline`` and ``shield`` may be used from any thread.  Whether the scope is
@@ -33,19 +33,19 @@ that greenlet's hub only.
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from math import inf, isnan
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 from greenlet import GreenletExit
 
 from ._core.current import current_greenlet, getcurrent, thread_hub
-from ._core.inbox import Call
+from ._core.interrupts import Interrupts
 from ._core.native import RLock
+from ._core.state import GreenThread
 
 if TYPE_CHECKING:
     from ._core.timers import Timer
@@ -95,6 +95,12 @@ def current_time() -> float:
     return monotonic()
 
 
+class _Scoped(Protocol):
+    """A task in which a scope was opened."""
+
+    cancel_scope: CancelScope | None
+
+
 class CancelScope:
     """A block of code that can be cancelled, as ``trio.CancelScope``; used in one ``with`` statement, once.
 
@@ -138,7 +144,7 @@ class CancelScope:
             _check_bool("shield", shield)
         self.cancelled_caught = False
         # The greenlet in which the block is open.
-        self.greenlet: Any = None
+        self.greenlet: GreenThread | None = None
         # False once a Cancelled of a scope that raises only once has been raised.
         self._armed = True
         self._cancel_called = False
@@ -216,7 +222,7 @@ class CancelScope:
         if greenlet.hub is thread_hub():
             callback()
         else:
-            greenlet.hub.inbox.post(Call(callback))
+            greenlet.hub.post(callback)
 
     # The hub's thread.
 
@@ -230,7 +236,7 @@ class CancelScope:
             self.cancel()
         else:
             # It looks again: another thread may have moved the deadline in the meantime.
-            self._timer = self.greenlet.hub.timers.call_at(self._deadline, self._set_timer)
+            self._timer = self.greenlet.hub.call_at(self._deadline, self._set_timer)
 
     def _strike(self) -> None:
         """Something has changed: see whether the greenlet is to be interrupted."""
@@ -238,14 +244,14 @@ class CancelScope:
         if greenlet is None:
             return
         interrupts = greenlet.interrupts
-        if type(interrupts) is not _Interrupts:
+        if not isinstance(interrupts, _ScopeInterrupts):
             if not self._cancel_called:
                 return
-            interrupts = greenlet.interrupts = _Interrupts(greenlet)
+            interrupts = greenlet.interrupts = _ScopeInterrupts(greenlet)
         waiter = greenlet.waiter
         if waiter is not None:
             cancelled = interrupts.due()
-            if cancelled is not None and waiter.throw(greenlet, cancelled):
+            if cancelled is not None and waiter.throw(cancelled):
                 cancelled._scopes[-1]._raised()
 
     def _raised(self) -> None:
@@ -263,7 +269,7 @@ class CancelScope:
         if self._relative_deadline != inf:
             self._deadline = monotonic() + self._relative_deadline
             self._relative_deadline = inf
-        task = greenlet.task
+        task = cast("_Scoped", greenlet.task)
         self._outer = _innermost(task)
         task.cancel_scope = self
         if self._cancel_called:
@@ -309,7 +315,7 @@ class CancelScope:
         greenlet = self.greenlet
         if greenlet is None or greenlet is not getcurrent():
             raise RuntimeError(f"{self!r} cannot be left here: it is not open in this greenlet")
-        task = greenlet.task
+        task = cast("_Scoped", greenlet.task)
         innermost = _innermost(task)
         scope = innermost
         while scope is not None and scope is not self:
@@ -317,6 +323,8 @@ class CancelScope:
             scope = scope._outer
         task.cancel_scope = self._outer
         self._forget()
+        if isinstance(greenlet.interrupts, _ScopeInterrupts):
+            greenlet.interrupts.retire_if_unneeded()
         if innermost is not self:
             raise RuntimeError(f"{self!r} was left before {innermost!r}, which was entered inside it")
 
@@ -336,53 +344,58 @@ class CancelOnce(CancelScope):
     def _strike(self) -> None:
         # A hub that is stopping has told all its greenlets to end; their clean-up is not to be disturbed.
         greenlet = self.greenlet
-        if greenlet is not None and not greenlet.hub.stopping:
+        if greenlet is not None and not greenlet.hub.is_stopping():
             CancelScope._strike(self)
 
     def _raised(self) -> None:
         self._armed = False
 
 
-class _Interrupts(deque[BaseException]):
+class _ScopeInterrupts(Interrupts):
     """Stands in as ``greenlet.interrupts`` while a scope of the greenlet is cancelled."""
 
-    __slots__ = ("greenlet", "offer", "handled")
+    __slots__ = ("greenlet", "handled")
 
-    def __init__(self, greenlet: Any) -> None:
-        deque.__init__(self, greenlet.interrupts)
+    def __init__(self, greenlet: GreenThread) -> None:
+        Interrupts.__init__(self, greenlet.interrupts)
         self.greenlet = greenlet
-        # The Cancelled that the last look put in here.
-        self.offer: Cancelled | None = None
         # The scopes whose cancellation the greenlet was handling when it parked.
         self.handled: Collection[CancelScope] = ()
+
+    def __bool__(self) -> bool:
+        # There may be something to take, which only take can tell.
+        return True
 
     def due(self) -> Cancelled | None:
         path = _path_to_due(_innermost(self.greenlet.task), self.handled)
         return Cancelled(path) if path else None
 
-    def __bool__(self) -> bool:
-        """Asked by the greenlet when it is about to park."""
-        if self.offer is not None and self.offer in self:
-            self.remove(self.offer)
-        self.offer = None
-        greenlet = self.greenlet
-        if any(scope._cancel_called for scope in _outwards(_innermost(greenlet.task))):
-            self.handled = _being_handled(sys.exception())
-            self.offer = self.due()
-            if self.offer is not None:
-                self.append(self.offer)
+    def take(self) -> BaseException | None:
+        if len(self):
+            return self.popleft()
+        if self.retire_if_unneeded():
+            return None
+        self.handled = _being_handled(sys.exception())
+        cancelled = self.due()
+        if cancelled is not None:
+            cancelled._scopes[-1]._raised()
+        return cancelled
+
+    def put_back(self, exception: BaseException) -> None:
+        if isinstance(exception, Cancelled):
+            exception.raise_again()
         else:
-            greenlet.interrupts = deque(self)
-        return len(self) > 0
+            self.appendleft(exception)
 
-    def popleft(self) -> BaseException:
-        exception = deque.popleft(self)
-        if exception is self.offer:
-            self.offer._scopes[-1]._raised()
-        return exception
+    def retire_if_unneeded(self) -> bool:
+        """Give way to plain Interrupts, if no scope of the greenlet is cancelled any more."""
+        if any(scope._cancel_called for scope in _outwards(_innermost(self.greenlet.task))):
+            return False
+        self.greenlet.interrupts = Interrupts(self)
+        return True
 
 
-def _innermost(task: Any) -> CancelScope | None:
+def _innermost(task: object) -> CancelScope | None:
     return getattr(task, "cancel_scope", None)
 
 

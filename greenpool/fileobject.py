@@ -22,326 +22,32 @@ or a ``readline`` of several parts had collected, whatever raises; where a Timeo
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 import stat
-import sys
-import warnings
-from collections import deque
-from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
-from ._core.current import cannot_park, current_greenlet
-from ._core.descriptor import IN, OUT, Descriptor
-from .lock import RLock
-from .os import _WOULD_BLOCK, _asks_for_bytes, _may_fill_up, _unless_it_blocks, _write_all
+# The raw files and the buffers are names of this module, too.
+from ._fd.files import (  # noqa: F401
+    BlockFileIO,
+    BufferedRandom,
+    BufferedReader,
+    BufferedRWPair,
+    BufferedWriter,
+    FileIO,
+    OpenFile,
+    ThreadFileIO,
+    blocking_call,
+    green_io,
+    open_raw,
+)
 
 __all__ = ["FileObject", "FileObjectBlock", "FileObjectPosix", "FileObjectThread"]
 
-# Bytes asked for at a time when everything is to be read: what a pipe holds.
-CHUNK = 65536
-
-
-class _Owning:
-    """Closes the file object that it was made of, too."""
-
-    owner: Any = None
-    # For what is finalized at the interpreter's end: the global names may be gone by then.
-    _is_finalizing = staticmethod(sys.is_finalizing)
-
-    def close(self) -> None:
-        try:
-            super().close()  # type: ignore[misc]
-        finally:
-            owner, self.owner = self.owner, None
-            if owner is not None:
-                owner.close()
-
-
-class FileIO(_Owning, io.FileIO):
-    """A raw file whose reads and writes park the greenlet until the descriptor is ready.
-
-    On a descriptor that is non-blocking the system call says EAGAIN, and the methods return None, as the
-    standard ones; unless *always_park* is set.
-    """
-
-    always_park = False
-    _descriptor: Descriptor | None = None
-    # What a readall had read when it was ended by an exception: the next read begins with it.  In a deque, so
-    # that of two threads only one takes it.
-    _kept: deque[bytes] | None = None
-
-    def __init__(self, file: int, mode: str = "r", closefd: bool = True) -> None:
-        super().__init__(file, mode, closefd)
-        self._descriptor = Descriptor(self.fileno())
-
-    def _wait(self, bits: int) -> None:
-        registration = self._descriptor.registration()  # type: ignore[union-attr]
-        if bits == IN:
-            registration.wait_read(current_greenlet())
-        else:
-            registration.wait_write(current_greenlet())
-
-    def _take_kept(self, size: int) -> bytes:
-        try:
-            kept = self._kept.popleft()  # type: ignore[union-attr]
-        except IndexError:
-            return b""
-        if len(kept) > size:
-            self._kept.appendleft(kept[size:])  # type: ignore[union-attr]
-        return kept[:size]
-
-    def _receive(self, size: Any, function: Callable[..., Any], argument: Any) -> Any:
-        if not self.readable() or self._is_finalizing() or not _asks_for_bytes(size):
-            return function(argument)
-        while True:
-            result = _unless_it_blocks(self.fileno(), IN, function, argument)
-            if result is _WOULD_BLOCK or (result is None and self.always_park):
-                self._wait(IN)
-            else:
-                return result
-
-    def readinto(self, buffer: Any, /) -> int | None:
-        with memoryview(buffer) as view:
-            size = 0 if view.readonly else view.nbytes
-            if self._kept and size and self.readable() and (data := self._take_kept(size)):
-                with view.cast("B") as octets:
-                    octets[: len(data)] = data
-                return len(data)
-        return self._receive(size, super().readinto, buffer)  # type: ignore[no-any-return]
-
-    def read(self, size: int | None = -1, /) -> bytes | None:  # type: ignore[override]
-        if size is None or (isinstance(size, int) and size < 0):
-            return self.readall()
-        if self._kept and _asks_for_bytes(size) and self.readable() and (data := self._take_kept(size)):
-            return data
-        return self._receive(size, super().read, size)  # type: ignore[no-any-return]
-
-    def readall(self) -> bytes | None:  # type: ignore[override]
-        chunks = []
-        try:
-            while chunk := self.read(CHUNK):
-                chunks.append(chunk)
-        except BaseException:
-            # A Timeout, say; what was read is not to be lost.
-            if chunks:
-                self._kept = deque([b"".join([*chunks, *(self._kept or ())])])
-            raise
-        return None if chunk is None and not chunks else b"".join(chunks)
-
-    def write(self, data: Any, /) -> int | None:  # type: ignore[override]
-        if not self.writable() or self._is_finalizing():
-            return super().write(data)
-        mode = os.fstat(self.fileno()).st_mode
-        if not self.always_park and not _may_fill_up(self.fileno(), mode):
-            return super().write(data)
-        return _write_all(self.fileno, mode, super().write, data, functools.partial(self._wait, OUT))
-
-    def close(self) -> None:
-        """Close the descriptor; greenlets that wait for it get OSError(EBADF)."""
-        if self._descriptor is not None and not self._is_finalizing():
-            self._descriptor.close()
-        super().close()
-
-
-class ThreadFileIO(_Owning, io.FileIO):
-    """A raw file whose system calls are made on a thread that is not a hub, while the greenlet parks."""
-
-    def readinto(self, buffer: Any, /) -> int | None:
-        # Not straight into the buffer: if this greenlet is killed, the thread goes on with it.
-        with memoryview(buffer) as view, view.cast("B") as octets:
-            data = self.read(len(octets))
-            if data is None:
-                return None
-            octets[: len(data)] = data
-        return len(data)
-
-    def read(self, size: int | None = -1, /) -> bytes | None:  # type: ignore[override]
-        return _blocking(super().read, -1 if size is None else size)  # type: ignore[no-any-return]
-
-    def readall(self) -> bytes | None:  # type: ignore[override]
-        return _blocking(super().readall)  # type: ignore[no-any-return]
-
-    def write(self, data: Any, /) -> int | None:  # type: ignore[override]
-        if self._is_finalizing() or cannot_park():
-            # A file that was not closed writes what it still has when it is collected, wherever that is.
-            return super().write(data)
-        return _blocking(super().write, bytes(data))  # type: ignore[no-any-return]
-
-    def truncate(self, size: int | None = None, /) -> int:
-        return _blocking(super().truncate, size)  # type: ignore[no-any-return]
-
-
-class BlockFileIO(_Owning, io.FileIO):
-    """A raw file that blocks its thread."""
-
-
-def _blocking(function: Callable[..., Any], *args: Any) -> Any:
-    if sys.is_finalizing():
-        return function(*args)
-    from .threadpool import blocking
-
-    return blocking(function, *args)
-
-
-def _one_at_a_time(base: Any, *methods: str) -> Any:
-    """A subclass of *base*, a standard buffer, whose *methods* park the greenlet while another is inside."""
-
-    is_finalizing = sys.is_finalizing
-
-    def locked(method: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(method)
-        def call(self: Any, *args: Any) -> Any:
-            # Not by ``with``, which takes half as long again; without a lock, a line takes 0.3 microseconds.
-            lock = self._green_lock
-            if is_finalizing():
-                # No other greenlet runs any more, and the names that the lock needs may be gone.
-                return method(self, *args)
-            lock.acquire()
-            try:
-                return method(self, *args)
-            finally:
-                lock.release()
-
-        return call
-
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        self._green_lock = RLock()
-        base.__init__(self, *args, **kwargs)
-
-    def __repr__(self: Any) -> str:
-        # Of a subclass the base leaves its module out, and programs look for this.
-        return base.__repr__(self).replace("<", "<_io.", 1)  # type: ignore[no-any-return]
-
-    return type(
-        base.__name__,
-        (base,),
-        {"__init__": __init__, "__repr__": __repr__, "__doc__": base.__doc__, "__module__": __name__}
-        | {method: locked(getattr(base, method)) for method in methods},
-    )
-
-
-_READING = ("peek", "read", "read1", "readinto", "readinto1", "readline")
-_WRITING = ("flush", "write")
-_COMMON = ("close", "detach", "seek", "tell", "truncate")
-BufferedReader = _one_at_a_time(io.BufferedReader, *_READING, *_COMMON)
-BufferedWriter = _one_at_a_time(io.BufferedWriter, *_WRITING, *_COMMON)
-BufferedRandom = _one_at_a_time(io.BufferedRandom, *_READING, *_WRITING, *_COMMON)
-
-
-class BufferedRWPair(io.BufferedRWPair):
-    """As ``io.BufferedRWPair``, of two buffers that let their greenlets take turns."""
-
-    def __init__(
-        self, reader: io.RawIOBase, writer: io.RawIOBase, buffer_size: int = io.DEFAULT_BUFFER_SIZE, /
-    ) -> None:
-        # Not that of the base, which would make the standard two.  So every method of it is defined here.
-        self.reader = BufferedReader(reader, buffer_size)
-        self.writer = BufferedWriter(writer, buffer_size)
-
-    def peek(self, size: int = 0, /) -> bytes:
-        return self.reader.peek(size)  # type: ignore[no-any-return]
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        return self.reader.read(size)  # type: ignore[no-any-return]
-
-    def read1(self, size: int = -1, /) -> bytes:
-        return self.reader.read1(size)  # type: ignore[no-any-return]
-
-    def readinto(self, buffer: Any, /) -> int:
-        return self.reader.readinto(buffer)  # type: ignore[no-any-return]
-
-    def readinto1(self, buffer: Any, /) -> int:
-        return self.reader.readinto1(buffer)  # type: ignore[no-any-return]
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        # The base has none: it would peek and read, and another greenlet read in between.
-        return self.reader.readline(size)  # type: ignore[no-any-return]
-
-    def readable(self) -> bool:
-        return self.reader.readable()  # type: ignore[no-any-return]
-
-    def write(self, data: Any, /) -> int:
-        return self.writer.write(data)  # type: ignore[no-any-return]
-
-    def flush(self) -> None:
-        self.writer.flush()
-
-    def writable(self) -> bool:
-        return self.writer.writable()  # type: ignore[no-any-return]
-
-    def isatty(self) -> bool:
-        return self.writer.isatty() or self.reader.isatty()  # type: ignore[no-any-return]
-
-    def close(self) -> None:
-        try:
-            self.writer.close()
-        finally:
-            self.reader.close()
-
-    @property
-    def closed(self) -> bool:
-        return self.writer.closed  # type: ignore[no-any-return]
-
-
-# What ``socket.makefile`` is to find under the name of ``io``: with the standard buffers a second greenlet of
-# a hub gets RuntimeError, and one of another hub blocks its thread until the first has its data.
-green_io = SimpleNamespace(
-    **vars(io)
-    | {
-        "BufferedReader": BufferedReader,
-        "BufferedWriter": BufferedWriter,
-        "BufferedRandom": BufferedRandom,
-        "BufferedRWPair": BufferedRWPair,
-    }
-)
-
-
-def open_raw(
-    raw: io.FileIO,
-    mode: str,
-    buffering: int = -1,
-    encoding: str | None = None,
-    errors: str | None = None,
-    newline: str | None = None,
-) -> Any:
-    """What ``io.open`` makes of a raw file."""
-    binary = "b" in mode
-    line_buffering = False
-    if buffering == 1 or (buffering < 0 and raw.isatty()):
-        if buffering == 1 and binary:
-            warnings.warn(
-                "line buffering (buffering=1) isn't supported in binary mode, "
-                "the default buffer size will be used",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-        buffering = -1
-        line_buffering = True
-    if buffering == 0:
-        if not binary:
-            raise ValueError("can't have unbuffered text I/O")
-        return raw
-    if buffering < 0:
-        buffering = io.DEFAULT_BUFFER_SIZE
-    buffer: Any
-    if "+" in mode and raw.seekable():
-        buffer = BufferedRandom(raw, buffering)
-    elif "+" in mode:
-        buffer = BufferedRWPair(raw, raw, buffering)
-    elif "r" in mode:
-        buffer = BufferedReader(raw, buffering)
-    else:
-        buffer = BufferedWriter(raw, buffering)
-    if binary:
-        return buffer
-    return io.TextIOWrapper(buffer, encoding, errors, newline, line_buffering)
-
-
-# A path, a descriptor, or an object with one.
-File = Any
+if TYPE_CHECKING:
+    # A path, a descriptor, or an object with one.
+    File = str | bytes | os.PathLike[str] | os.PathLike[bytes] | int | OpenFile
+    RawFile = FileIO | ThreadFileIO | BlockFileIO
 
 
 def FileObject(
@@ -352,7 +58,7 @@ def FileObject(
     errors: str | None = None,
     newline: str | None = None,
     closefd: bool = True,
-) -> Any:
+) -> IO[Any]:
     """Open *file* so that using it parks the greenlet; any thread.
 
     *file*: a path, a descriptor, or a file object, whose descriptor is used and which is closed with the
@@ -361,23 +67,23 @@ def FileObject(
     return _open(None, file, mode, buffering, encoding, errors, newline, closefd)
 
 
-def FileObjectPosix(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+def FileObjectPosix(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> IO[Any]:
     """As ``FileObject``, waiting by way of the hub's poller: for pipes, ttys and sockets."""
     return _open(FileIO, file, mode, *args, **kwargs)
 
 
-def FileObjectThread(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+def FileObjectThread(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> IO[Any]:
     """As ``FileObject``, making every system call on a thread that is not a hub: for any file."""
     return _open(ThreadFileIO, file, mode, *args, **kwargs)
 
 
-def FileObjectBlock(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+def FileObjectBlock(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> IO[Any]:
     """As ``FileObject``, but blocking the thread: for what is never waited for."""
     return _open(BlockFileIO, file, mode, *args, **kwargs)
 
 
 def _open(
-    kind: Any,
+    kind: type[RawFile] | None,
     file: File,
     mode: str,
     buffering: int | None = None,
@@ -385,18 +91,18 @@ def _open(
     errors: str | None = None,
     newline: str | None = None,
     closefd: bool = True,
-) -> Any:
+) -> IO[Any]:
     if not isinstance(mode, str):
         raise TypeError(f"mode must be a str, not {mode!r}")
     raw_mode = mode.replace("b", "").replace("t", "")
-    owner = None
+    owner: OpenFile | None = None
     if isinstance(file, (str, bytes, os.PathLike)):
         if not closefd:
             raise ValueError("closefd must be true where file is a path")
-        owner = _blocking(io.FileIO, file, raw_mode)
+        owner = blocking_call(io.FileIO, file, raw_mode)
     elif not isinstance(file, int):
         owner = file
-    descriptor = file if owner is None else owner.fileno()
+    descriptor = owner.fileno() if owner is not None else cast("int", file)
     if kind is None:
         kind = FileIO if _can_be_watched(descriptor) else ThreadFileIO
     raw = kind(descriptor, raw_mode, closefd and owner is None)
@@ -404,7 +110,10 @@ def _open(
     if closefd:
         raw.owner = owner
     try:
-        return open_raw(raw, mode, -1 if buffering is None else buffering, encoding, errors, newline)
+        opened: IO[Any] = open_raw(
+            raw, mode, -1 if buffering is None else buffering, encoding, errors, newline
+        )
+        return opened
     except BaseException:
         raw.close()
         raise

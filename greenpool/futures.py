@@ -13,14 +13,14 @@ a thread pool in one of its threads.  They must not wait.
 from __future__ import annotations
 
 import concurrent.futures
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from greenlet import GreenletExit
 
 from ._core.current import getcurrent, thread_hub
 from ._core.native import RLock, original_threading
+from ._core.seconds import check_seconds
 from ._core.task import Task
-from ._core.timeout import check_seconds
 from ._core.waiter import Waiter, interrupt
 
 __all__ = ["Future", "as_future", "wait_future"]
@@ -45,7 +45,7 @@ class Future(concurrent.futures.Future[T]):
         return super().exception(_rest(self, timeout))
 
 
-def _rest(future: Future[Any], timeout: float | None) -> float | None:
+def _rest(future: Future[T], timeout: float | None) -> float | None:
     """Wait as a greenlet, if this is one; returns how long to wait otherwise."""
     if thread_hub() is None:
         return timeout
@@ -67,7 +67,7 @@ class _Wake:
             waiter.wake()
 
 
-def _park(future: concurrent.futures.Future[Any], timeout: float | None) -> bool:
+def _park(future: concurrent.futures.Future[T], timeout: float | None) -> bool:
     if future.done():
         return True
     waiter = Waiter(RLock())
@@ -79,7 +79,7 @@ def _park(future: concurrent.futures.Future[Any], timeout: float | None) -> bool
         wake.waiter = None
 
 
-def wait_future(future: concurrent.futures.Future[Any], timeout: float | None = None) -> bool:
+def wait_future(future: concurrent.futures.Future[T], timeout: float | None = None) -> bool:
     """Park the calling greenlet until *future*, of whatever kind, is done or cancelled.
 
     True, or False when *timeout* seconds passed before; the outcome is then what ``future.result()`` says
@@ -91,7 +91,7 @@ def wait_future(future: concurrent.futures.Future[Any], timeout: float | None = 
     return _park(future, timeout)
 
 
-def as_future(greenlet: Task) -> Future[Any]:
+def as_future(greenlet: Task[T]) -> Future[T]:
     """A Future of *greenlet*'s outcome; ``Greenlet.as_future`` is this function.  Any thread.
 
     ``cancel()`` kills the greenlet and does not wait for its end; a greenlet that calls it itself ends when
@@ -101,21 +101,22 @@ def as_future(greenlet: Task) -> Future[Any]:
     if not isinstance(greenlet, Task):
         raise TypeError(f"greenlet must be a Greenlet, not {greenlet!r}")
     greenlet.quiet = True
-    future: Future[Any] = Future()
+    future: Future[T] = Future()
 
-    def settle(greenlet: Task) -> None:
+    def settle(greenlet: Task[T]) -> None:
         if isinstance(greenlet.value, GreenletExit):
             future.cancel()
         if not future.set_running_or_notify_cancel():
             return
         exception = greenlet.exception
         if exception is None:
-            future.set_result(greenlet.value)
+            # It has ended, so this does not wait.
+            future.set_result(greenlet.get())
         else:
             future.set_exception(exception)
 
     # A Future keeps its callbacks, so this one must not refer to the Future in turn.
-    def kill(future: concurrent.futures.Future[Any]) -> None:
+    def kill(future: concurrent.futures.Future[T]) -> None:
         if not future.cancelled():
             return
         carrier = greenlet.carrier

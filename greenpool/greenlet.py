@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextvars import Context
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from greenlet import GreenletExit
 
@@ -15,13 +16,14 @@ from ._core.current import getcurrent as _getcurrent
 from ._core.errors import LoopExit, SpawnError
 from ._core.hub import Hub
 from ._core.native import RLock
+from ._core.seconds import check_seconds
 from ._core.speedups import speedups
-from ._core.task import Task
-from ._core.timeout import Timeout, check_seconds
+from ._core.task import T_co, Task
+from ._core.timeout import Timeout
 from ._core.waiter import Waiter
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from .futures import Future
 
 __all__ = [
     "Greenlet",
@@ -38,19 +40,30 @@ __all__ = [
 ]
 
 
-class Greenlet(Task):
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Greenlet(Task[T_co]):
     __doc__ = Task.__doc__
 
     __slots__ = ()
 
-    def as_future(self) -> Future[Any]:
+    def as_future(self) -> Future[T_co]:
         """A ``concurrent.futures.Future`` of the greenlet's outcome; cancelling it kills the greenlet."""
         from .futures import as_future
 
         return as_future(self)
 
 
-def spawn(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
+# The first overload has no P, because nothing may stand between *args: P.args and **kwargs: P.kwargs.
+@overload
+def spawn(
+    function: Callable[..., T], *args: object, context: Context | None, **kwargs: object
+) -> Greenlet[T]: ...
+@overload
+def spawn(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]: ...
+def spawn(function: Callable[..., T], *args: Any, **kwargs: Any) -> Greenlet[T]:
     """Run *function* in a new greenlet; any thread.
 
     Directly in the function that ``run`` or ``block_on`` is running, the pool's round-robin picks the
@@ -69,7 +82,15 @@ if speedups is not None:
     spawn = speedups.connect_spawn(Greenlet, Carrier, Hub, spawn)
 
 
-def spawn_later(seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
+@overload
+def spawn_later(
+    seconds: float, function: Callable[..., T], *args: object, context: Context | None, **kwargs: object
+) -> Greenlet[T]: ...
+@overload
+def spawn_later(
+    seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> Greenlet[T]: ...
+def spawn_later(seconds: float, function: Callable[..., T], *args: Any, **kwargs: Any) -> Greenlet[T]:
     """As ``spawn``, but the greenlet starts in *seconds*."""
     if not callable(function):
         raise TypeError(f"function must be callable, not {function!r}")
@@ -78,16 +99,30 @@ def spawn_later(seconds: float, function: Callable[..., Any], *args: Any, **kwar
     return greenlet
 
 
-def getcurrent() -> Any:
-    """The greenlet this code runs in; a stand-in for the main program where it runs in none."""
+def getcurrent() -> Greenlet:
+    """The greenlet that this code runs in; any thread.
+
+    Code that runs in none gets a stand-in for its thread's main program, which has all of a Greenlet's
+    methods except ``as_future``.
+    """
     greenlet = _getcurrent()
     try:
-        return greenlet.task
+        task: Greenlet = greenlet.task
     except AttributeError:
-        return current_greenlet().task
+        task = current_greenlet().task
+    return task
 
 
-T = TypeVar("T")
+class Linkable(Protocol):
+    """What calls its links when it is ready: a greenlet, an event and the like."""
+
+    def rawlink(self, callback: Callable[[object], object], /) -> object: ...
+
+    def unlink(self, callback: Callable[[object], object], /) -> object: ...
+
+
+L = TypeVar("L", bound=Linkable)
+G = TypeVar("G", bound=Task[object])
 
 
 class _Completions:
@@ -142,7 +177,14 @@ class _Completed(Iterator[T]):
         self._items.close()
 
 
-def iwait(objects: Iterable[T], timeout: float | None = None, count: int | None = None) -> _Completed[T]:
+# For objects of several kinds mypy finds L by the second overload only.
+@overload
+def iwait(objects: Iterable[L], timeout: float | None = None, count: int | None = None) -> _Completed[L]: ...
+@overload
+def iwait(  # type: ignore[overload-cannot-match]  # it does match
+    objects: Iterable[Linkable], timeout: float | None = None, count: int | None = None
+) -> _Completed[Linkable]: ...
+def iwait(objects: Iterable[L], timeout: float | None = None, count: int | None = None) -> _Completed[L]:
     """Yield *objects* (greenlets, events and all else that has ``rawlink``) as they become ready.
 
     Ends after *count* of them, or when *timeout* seconds have passed.  Whoever does not take them all
@@ -162,7 +204,7 @@ def iwait(objects: Iterable[T], timeout: float | None = None, count: int | None 
     return _Completed(_iwait(pending, timeout, min(count, len(pending))))
 
 
-def _iwait(pending: list[Any], timeout: float | None, count: int) -> Generator[Any]:
+def _iwait(pending: list[L], timeout: float | None, count: int) -> Generator[L]:
     completions = _Completions()
     deadline = None if timeout is None else monotonic() + timeout
     for item in pending:
@@ -185,9 +227,17 @@ def _iwait(pending: list[Any], timeout: float | None, count: int) -> Generator[A
             item.unlink(completions)
 
 
+@overload
+def wait(objects: None = None, timeout: float | None = None, count: int | None = None) -> bool: ...
+@overload
+def wait(objects: Iterable[L], timeout: float | None = None, count: int | None = None) -> list[L]: ...
+@overload
+def wait(  # type: ignore[overload-cannot-match]  # as for iwait
+    objects: Iterable[Linkable], timeout: float | None = None, count: int | None = None
+) -> list[Linkable]: ...
 def wait(
-    objects: Iterable[T] | None = None, timeout: float | None = None, count: int | None = None
-) -> list[T] | bool:
+    objects: Iterable[L] | None = None, timeout: float | None = None, count: int | None = None
+) -> list[L] | bool:
     """Wait for *objects* to become ready and return those that did, in that order (as in gevent).
 
     Without *objects*: wait until every other greenlet of this hub has ended; True unless *timeout*
@@ -198,20 +248,19 @@ def wait(
     check_seconds("timeout", timeout)
     hub = current_hub()
     waiter = Waiter()
-    hub.rest_waiters.append(waiter)
+    hub.wake_at_rest(waiter)
     try:
         return waiter.park(timeout)
     finally:
-        if waiter in hub.rest_waiters:
-            hub.rest_waiters.remove(waiter)
+        hub.forget_waiter(waiter)
 
 
 def joinall(
-    greenlets: Iterable[Task],
+    greenlets: Iterable[G],
     timeout: float | None = None,
     raise_error: bool = False,
     count: int | None = None,
-) -> list[Task]:
+) -> list[G]:
     """Wait for *greenlets* to end, at most *timeout* seconds, and return those that have.
 
     With *count*, only for so many.  With *raise_error*, the exception of the first that fails is raised
@@ -234,7 +283,7 @@ def joinall(
 
 
 def killall(
-    greenlets: Iterable[Task],
+    greenlets: Iterable[Task[object]],
     exception: BaseException | type[BaseException] = GreenletExit,
     block: bool = True,
     timeout: float | None = None,

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from ._core.current import current_hub
-from ._core.hub import Hub, sleep
-from ._core.waiter import Waiter
+from ._core.hub import Hub
+from ._core.waiter import Waiter, sleep
 
 __all__ = ["Hub", "get_hub", "idle", "sleep"]
 
 
+# Programs import it from here.
+sleep.__module__ = __name__
+
+
 def get_hub() -> Hub:
     """The hub of the calling thread; a thread that has none gets one."""
-    return current_hub()
+    return cast("Hub", current_hub())  # hub.py makes all of them
 
 
 def idle(priority: int = 0) -> None:
@@ -20,5 +26,5 @@ def idle(priority: int = 0) -> None:
     *priority* is accepted for gevent's sake; there is one priority.
     """
     waiter = Waiter()
-    waiter.hub.idle_waiters.append(waiter)
+    waiter.hub.wake_when_idle(waiter)
     waiter.park()

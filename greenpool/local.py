@@ -31,7 +31,7 @@ class _Values(dict[str, Any]):
     __slots__ = ("siblings", "__weakref__")
 
     def __init__(self, holder: _Holder) -> None:
-        # Not the holder, which is to end with its local object: these then end, too.
+        # This is not the holder, which ends with its local object; then these end, too.
         self.siblings = holder.values
 
 
@@ -100,13 +100,13 @@ class local:  # noqa: N801 - its name in threading and in gevent
         self = object.__new__(cls)
         self._local__arguments = args, kwargs
         self._local__holder = _Holder(id(self))
-        # For this greenlet Python itself calls __init__ next.
+        # Python itself calls __init__ for this greenlet next.
         _add_values(self)
         return self
 
     def __getattribute__(self, name: str) -> Any:
         if name not in type(self)._local__data_descriptors:
-            # As _values, which would cost half as much again.
+            # _values without its call, which would cost half as much again.
             try:
                 return getcurrent().task.locals[id(self)]()[name]
             except (AttributeError, KeyError, TypeError, RuntimeError):

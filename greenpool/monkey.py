@@ -27,7 +27,7 @@ import importlib
 import sys
 import traceback  # noqa: F401 - a hub that reports an exception finds it imported, and needs no green lock
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
@@ -58,15 +58,16 @@ __all__ = [
 ]
 
 # The originals: module name -> name -> value.
-saved: dict[str, dict[str, Any]] = {}
+saved: dict[str, dict[str, object]] = {}
 
 # The same for names that a module had taken from another one before that was patched.
-_taken: dict[str, dict[str, Any]] = {}
+_taken: dict[str, dict[str, object]] = {}
 
-# What has taken their place.
-_green: dict[str, dict[str, Any]] = {}
+# The replacements.
+_green: dict[str, dict[str, object]] = {}
 
-# What an import makes anew gets its green names again; for modules that are not Python code over others.
+# A repeated import of these makes a new module, which gets its green names again.  They are not Python code
+# over other modules.
 _REPEATED = ("_queue", "select", "time")
 
 # Names of a green module that replace those of the standard one; None: every public one that differs.
@@ -158,11 +159,11 @@ class _Unbound(staticmethod):  # type: ignore[type-arg]
 _unbound: dict[FunctionType, _Unbound] = {}
 
 
-def _replace(standard: ModuleType, replacements: dict[str, Any]) -> bool:
+def _replace(standard: ModuleType, replacements: dict[str, object]) -> bool:
     if not any(isinstance(finder, _RepeatedImport) for finder in sys.meta_path):
         sys.meta_path.insert(0, _RepeatedImport())
     originals = saved.setdefault(standard.__name__, {})
-    replaced: dict[int, tuple[Any, Any]] = {}
+    replaced: dict[int, tuple[object, object]] = {}
     for name, value in replacements.items():
         if name in originals or not hasattr(standard, name):
             continue
@@ -181,7 +182,9 @@ def _replace(standard: ModuleType, replacements: dict[str, Any]) -> bool:
 class _RepeatedImport:
     """A finder for modules that were patched and are then imported anew, from their original parts."""
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         if name not in _REPEATED or name not in saved:
             return None
         for finder in sys.meta_path:
@@ -214,7 +217,7 @@ def _other_modules() -> Iterator[ModuleType]:
             yield module
 
 
-def _replace_copies(replaced: dict[int, tuple[Any, Any]]) -> None:
+def _replace_copies(replaced: dict[int, tuple[object, object]]) -> None:
     """Replace the originals where other modules took them into their own global variables."""
     if not replaced:
         return
@@ -245,7 +248,7 @@ def _check_main_thread(name: str) -> None:
         )
 
 
-def _warn_of_subclasses(original: type[Any], name: str) -> None:
+def _warn_of_subclasses(original: type[object], name: str) -> None:
     for subclass in original.__subclasses__():
         if subclass.__module__.partition(".")[0] not in (__package__, "multiprocessing", "ssl"):
             _warn(
@@ -310,8 +313,8 @@ def patch_os() -> None:
     patch_module("os")
     connection = sys.modules.get("multiprocessing.connection")
     if connection is not None:
-        # In each child that was spawned it is there before the program can patch.  CPython 3.11 to 3.14 keep
-        # os.read and os.write as default arguments there.
+        # A spawned child has imported it before the program can patch.  CPython 3.11 to 3.14 keep os.read and
+        # os.write as default arguments there.
         green = {saved["os"][name]: getattr(sys.modules["os"], name) for name in ("read", "write")}
         for method in (connection.Connection._recv, connection.Connection._send):
             method.__defaults__ = tuple(green.get(value, value) for value in method.__defaults__)
@@ -366,11 +369,11 @@ def patch_multiprocessing() -> None:
         return  # a platform without semaphores
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
-        # In each child that was spawned it is there before the program can patch.
+        # A spawned child has imported it before the program can patch.
         _replace(util, {"ForkAwareLocal": _green_local_class(util.ForkAwareLocal)})
 
 
-def _green_local_class(standard: type[Any]) -> type[Any]:
+def _green_local_class(standard: type[object]) -> type[object]:
     """A subclass of ``threading.local`` once more, over the green one."""
     from .local import local
 
@@ -418,7 +421,7 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
     names = [
         name for name in (*_green_names(green, _thread), *_PRIVATE_THREAD_NAMES) if hasattr(_thread, name)
     ]
-    # What lists or pickles names goes by their module.
+    # Code that lists or pickles names goes by their module.
     green.LockType.__module__ = green.RLock.__module__ = "_thread"
     _replace(_thread, {name: getattr(green, name) for name in names})
     if threading:
@@ -436,7 +439,7 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
         _replace_logging_locks(rlock_type)
 
 
-def _replace_existing(lock_type: Any, rlock_type: Any, local_type: Any) -> None:
+def _replace_existing(lock_type: type, rlock_type: type, local_type: type) -> None:
     """Make the locks and locals in the global variables of modules, and in their classes, green.
 
     A lock that is held right now is named and left alone, also one that the caller itself holds: whether it
@@ -455,9 +458,7 @@ def _replace_existing(lock_type: Any, rlock_type: Any, local_type: Any) -> None:
             if not _is_held(value):
                 setattr(owner, name, allocate_lock() if kind is lock_type else RLock())
                 continue
-            where = owner.__name__
-            if isinstance(owner, type):
-                where = f"{owner.__module__}.{owner.__qualname__}"
+            where = f"{owner.__module__}.{owner.__qualname__}" if isinstance(owner, type) else owner.__name__
             _warn(f"the lock {where}.{name} is held while patching and stays as it is")
 
 
@@ -492,18 +493,15 @@ def _hold_executors_lock_in_fork() -> None:
 
     Where concurrent.futures was imported before, its hooks for that have kept the lock that was replaced.
     """
-    import os
-
+    from ._core.fork import at_fork
     from .thread import LockType
 
     lock = getattr(sys.modules.get("concurrent.futures.thread"), "_global_shutdown_lock", None)
-    if isinstance(lock, LockType) and hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=lock.acquire, after_in_child=lock._at_fork_reinit, after_in_parent=lock.release
-        )
+    if isinstance(lock, LockType):
+        at_fork("executors", before=lock.acquire, in_child=lock._at_fork_reinit, in_parent=lock.release)
 
 
-def _variables() -> Iterator[tuple[Any, str, Any]]:
+def _variables() -> Iterator[tuple[ModuleType | type, str, object]]:
     """The variables of other modules and of their classes: where, name, value."""
     for module in _other_modules():
         # The locks of threading's own tables are held for a few lines in which nothing waits.
@@ -516,7 +514,7 @@ def _variables() -> Iterator[tuple[Any, str, Any]]:
                     yield value, attribute, inner
 
 
-def _replace_logging_locks(rlock_type: Any) -> None:
+def _replace_logging_locks(rlock_type: type) -> None:
     import logging
 
     for reference in logging._handlerList:  # type: ignore[attr-defined]

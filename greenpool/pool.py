@@ -15,15 +15,16 @@ still find it in the group.
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import Context
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from ._core.current import current_greenlet, getcurrent
 from ._core.native import RLock
+from ._core.seconds import check_seconds
 from ._core.task import Task
-from ._core.timeout import check_seconds
 from ._core.waiter import Waiter
 from .event import Event
 from .greenlet import Greenlet, GreenletExit
@@ -32,7 +33,12 @@ from .runtime import current_handle
 
 __all__ = ["Group", "Pool", "PoolFull"]
 
-Callback = Callable[[Any], object]
+P = ParamSpec("P")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
 
 
 class Group:
@@ -42,9 +48,9 @@ class Group:
     """
 
     # What ``spawn`` makes; may be set in a subclass or an instance.
-    greenlet_class: type[Task] = Greenlet
+    greenlet_class: type[Greenlet[Any]] = Greenlet
 
-    def __init__(self, greenlets: Iterable[Task] = (), *, spread: bool = False) -> None:
+    def __init__(self, greenlets: Iterable[Task[object]] = (), *, spread: bool = False) -> None:
         if not isinstance(spread, bool):
             raise TypeError(f"spread must be a bool, not {spread!r}")
         self.spread = spread
@@ -53,9 +59,9 @@ class Group:
         # Reentrant, because a signal handler may spawn between any two bytecodes.
         self._lock = RLock()
         # A dict as an ordered set.
-        self._members: dict[Task, None] = {}
+        self._members: dict[Task[object], None] = {}
         # Killed by us already: nobody is killed twice.
-        self._dying: set[Task] = set()
+        self._dying: set[Task[object]] = set()
         self._empty = Event()
         self._empty.set()
         for greenlet in greenlets:
@@ -70,18 +76,18 @@ class Group:
     def __contains__(self, greenlet: object) -> bool:
         return greenlet in self._members
 
-    def __iter__(self) -> Iterator[Task]:
+    def __iter__(self) -> Iterator[Task[object]]:
         with self._lock:
             return iter(list(self._members))
 
     # Members.
 
-    def add(self, greenlet: Task) -> None:
+    def add(self, greenlet: Task[object]) -> None:
         """Make *greenlet* a member; it should not have been started yet."""
         _check_greenlet(greenlet)
         self._admit(greenlet)
 
-    def _admit(self, greenlet: Task) -> bool:
+    def _admit(self, greenlet: Task[object]) -> bool:
         """False if it is a member already."""
         with self._lock:
             if greenlet in self._members:
@@ -92,12 +98,12 @@ class Group:
         greenlet.rawlink(self._remove)
         return True
 
-    def discard(self, greenlet: Task) -> None:
+    def discard(self, greenlet: Task[object]) -> None:
         """Forget *greenlet*, which goes on; without effect if it is no member."""
         if self._remove(greenlet):
             greenlet.unlink(self._remove)
 
-    def _remove(self, greenlet: Task) -> bool:
+    def _remove(self, greenlet: Task[object]) -> bool:
         with self._lock:
             try:
                 # One step, as a signal handler may remove it between any two bytecodes.
@@ -114,12 +120,12 @@ class Group:
     def _make_room(self) -> None:
         """A member has left; the lock is held."""
 
-    def start(self, greenlet: Task) -> None:
+    def start(self, greenlet: Task[object]) -> None:
         """Make *greenlet*, which has not been started, a member, and start it."""
         _check_greenlet(greenlet)
         self._admit_and_start(greenlet)
 
-    def _admit_and_start(self, greenlet: Task) -> None:
+    def _admit_and_start(self, greenlet: Task[object]) -> None:
         # In one step, so that a kill of all members does not come in between, where it is not settled yet
         # on which hub the greenlet will be.
         with self._lock:
@@ -131,7 +137,7 @@ class Group:
                     self.discard(greenlet)
                 raise
 
-    def _place(self, greenlet: Task) -> None:
+    def _place(self, greenlet: Task[object]) -> None:
         if not self.spread:
             greenlet.start()
         elif not greenlet.started and not greenlet.dead:
@@ -140,7 +146,14 @@ class Group:
                 raise RuntimeError(f"spread=True needs a runtime, and there is none around {self!r}")
             handle.place(greenlet)
 
-    def spawn(self, *args: Any, **kwargs: Any) -> Any:
+    # The first overload has no P, because nothing may stand between *args: P.args and **kwargs: P.kwargs.
+    @overload
+    def spawn(
+        self, function: Callable[..., T], *args: object, context: Context | None, **kwargs: object
+    ) -> Greenlet[T]: ...
+    @overload
+    def spawn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]: ...
+    def spawn(self, *args: Any, **kwargs: Any) -> object:
         """Start a new greenlet, made with these arguments, as a member; returns it."""
         greenlet = self.greenlet_class(*args, **kwargs)
         self.start(greenlet)
@@ -202,7 +215,7 @@ class Group:
 
     def killone(
         self,
-        greenlet: Task,
+        greenlet: Task[object],
         exception: BaseException | type[BaseException] = GreenletExit,
         block: bool = True,
         timeout: float | None = None,
@@ -217,7 +230,7 @@ class Group:
         if block:
             self._join(greenlet, None if timeout is None else monotonic() + timeout)
 
-    def _kill_now(self, targets: list[Task], exception: BaseException | type[BaseException]) -> None:
+    def _kill_now(self, targets: list[Task[object]], exception: BaseException | type[BaseException]) -> None:
         """Kill those that have been noted as dying, and do not wait."""
         for number, greenlet in enumerate(targets):
             try:
@@ -231,7 +244,7 @@ class Group:
                 # Not started.  Its links are called by this thread's hub, which may never run.
                 self._remove(greenlet)
 
-    def _join(self, greenlet: Task, deadline: float | None) -> None:
+    def _join(self, greenlet: Task[object], deadline: float | None) -> None:
         greenlet.join(None if deadline is None else max(0.0, deadline - monotonic()))
         if greenlet.dead:
             self._remove(greenlet)
@@ -240,10 +253,10 @@ class Group:
 
     def apply(
         self,
-        function: Callable[..., Any],
-        args: Iterable[Any] | None = None,
-        kwds: dict[str, Any] | None = None,
-    ) -> Any:
+        function: Callable[..., T],
+        args: Iterable[object] | None = None,
+        kwds: Mapping[str, object] | None = None,
+    ) -> T:
         """Call *function* in a new member and return its value or raise its exception.
 
         A member that calls this calls *function* itself: a full pool would otherwise wait for ever.
@@ -254,11 +267,11 @@ class Group:
 
     def apply_cb(
         self,
-        function: Callable[..., Any],
-        args: Iterable[Any] | None = None,
-        kwds: dict[str, Any] | None = None,
-        callback: Callback | None = None,
-    ) -> Any:
+        function: Callable[..., T],
+        args: Iterable[object] | None = None,
+        kwds: Mapping[str, object] | None = None,
+        callback: Callable[[T], object] | None = None,
+    ) -> T:
         """As ``apply``; if that raises nothing, *callback* gets the value, in a greenlet of its own."""
         value = self.apply(function, args, kwds)
         if callback is not None:
@@ -267,38 +280,38 @@ class Group:
 
     def apply_async(
         self,
-        function: Callable[..., Any],
-        args: Iterable[Any] | None = None,
-        kwds: dict[str, Any] | None = None,
-        callback: Callback | None = None,
-    ) -> Any:
+        function: Callable[..., T],
+        args: Iterable[object] | None = None,
+        kwds: Mapping[str, object] | None = None,
+        callback: Callable[[T], object] | None = None,
+    ) -> Greenlet[T]:
         """As ``apply_cb``, but do not wait: returns a greenlet that will have the value.
 
         Where there is no room, that greenlet is no member, but waits for the room.
         """
         greenlet = self.greenlet_class(function, *(args or ()), **(kwds or {}))
         if callback is not None:
-            greenlet.link_value(lambda ended: callback(ended.value))
+            greenlet.link_value(lambda ended: callback(ended.get()))
         if self._start_if_room(greenlet):
             return greenlet
         return self._spawn_beside(self.apply_cb, function, args, kwds, callback)
 
-    def _start_if_room(self, greenlet: Task) -> bool:
+    def _start_if_room(self, greenlet: Task[object]) -> bool:
         self.start(greenlet)
         return True
 
     @staticmethod
-    def _spawn_beside(function: Callable[..., Any], *args: Any) -> Any:
+    def _spawn_beside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]:
         """Run *function* in a greenlet that is no member, but spawns where the caller does."""
         placement = getattr(getcurrent(), "placement", None)
 
-        def in_greenlet() -> Any:
+        def in_greenlet() -> T:
             current_greenlet().placement = placement
-            return function(*args)
+            return function(*args, **kwargs)
 
         return Greenlet.spawn(in_greenlet)
 
-    def map(self, function: Callable[[Any], Any], iterable: Iterable[Any]) -> list[Any]:
+    def map(self, function: Callable[[A], T], iterable: Iterable[A]) -> list[T]:
         """``[function(item) for item in iterable]``, each call in a new member.
 
         Raises the exception of the first item whose call failed; the other calls go on.
@@ -307,10 +320,10 @@ class Group:
 
     def map_cb(
         self,
-        function: Callable[[Any], Any],
-        iterable: Iterable[Any],
-        callback: Callback | None = None,
-    ) -> list[Any]:
+        function: Callable[[A], T],
+        iterable: Iterable[A],
+        callback: Callable[[list[T]], object] | None = None,
+    ) -> list[T]:
         """As ``map``; if that raises nothing, call *callback* with the list."""
         values = self.map(function, iterable)
         if callback is not None:
@@ -319,16 +332,53 @@ class Group:
 
     def map_async(
         self,
-        function: Callable[[Any], Any],
-        iterable: Iterable[Any],
-        callback: Callback | None = None,
-    ) -> Any:
+        function: Callable[[A], T],
+        iterable: Iterable[A],
+        callback: Callable[[list[T]], object] | None = None,
+    ) -> Greenlet[list[T]]:
         """As ``map_cb``, but do not wait: returns a greenlet that will have the list."""
         return self._spawn_beside(self.map_cb, function, iterable, callback)
 
+    @overload
     def imap(
-        self, function: Callable[..., Any], *iterables: Iterable[Any], maxsize: int | None = None
-    ) -> Iterator[Any]:
+        self, function: Callable[[A], T], iterable: Iterable[A], /, *, maxsize: int | None = None
+    ) -> Iterator[T]: ...
+    @overload
+    def imap(
+        self,
+        function: Callable[[A, B], T],
+        iterable: Iterable[A],
+        iterable2: Iterable[B],
+        /,
+        *,
+        maxsize: int | None = None,
+    ) -> Iterator[T]: ...
+    @overload
+    def imap(
+        self,
+        function: Callable[[A, B, C], T],
+        iterable: Iterable[A],
+        iterable2: Iterable[B],
+        iterable3: Iterable[C],
+        /,
+        *,
+        maxsize: int | None = None,
+    ) -> Iterator[T]: ...
+    @overload
+    def imap(
+        self,
+        function: Callable[..., T],
+        iterable: Iterable[object],
+        iterable2: Iterable[object],
+        iterable3: Iterable[object],
+        iterable4: Iterable[object],
+        /,
+        *iterables: Iterable[object],
+        maxsize: int | None = None,
+    ) -> Iterator[T]: ...
+    def imap(
+        self, function: Callable[..., T], *iterables: Iterable[object], maxsize: int | None = None
+    ) -> Iterator[T]:
         """``map(function, *iterables)``, each call in a new member, as long as there is room.
 
         The values come in order.  ``next()`` raises the exception of a call that failed, and can then be
@@ -338,28 +388,65 @@ class Group:
         """
         return self._imap(True, function, iterables, maxsize)
 
+    @overload
     def imap_unordered(
-        self, function: Callable[..., Any], *iterables: Iterable[Any], maxsize: int | None = None
-    ) -> Iterator[Any]:
+        self, function: Callable[[A], T], iterable: Iterable[A], /, *, maxsize: int | None = None
+    ) -> Iterator[T]: ...
+    @overload
+    def imap_unordered(
+        self,
+        function: Callable[[A, B], T],
+        iterable: Iterable[A],
+        iterable2: Iterable[B],
+        /,
+        *,
+        maxsize: int | None = None,
+    ) -> Iterator[T]: ...
+    @overload
+    def imap_unordered(
+        self,
+        function: Callable[[A, B, C], T],
+        iterable: Iterable[A],
+        iterable2: Iterable[B],
+        iterable3: Iterable[C],
+        /,
+        *,
+        maxsize: int | None = None,
+    ) -> Iterator[T]: ...
+    @overload
+    def imap_unordered(
+        self,
+        function: Callable[..., T],
+        iterable: Iterable[object],
+        iterable2: Iterable[object],
+        iterable3: Iterable[object],
+        iterable4: Iterable[object],
+        /,
+        *iterables: Iterable[object],
+        maxsize: int | None = None,
+    ) -> Iterator[T]: ...
+    def imap_unordered(
+        self, function: Callable[..., T], *iterables: Iterable[object], maxsize: int | None = None
+    ) -> Iterator[T]:
         """As ``imap``, but the values come as soon as there are any."""
         return self._imap(False, function, iterables, maxsize)
 
     def _imap(
         self,
         ordered: bool,
-        function: Callable[..., Any],
-        iterables: tuple[Iterable[Any], ...],
+        function: Callable[..., T],
+        iterables: tuple[Iterable[object], ...],
         maxsize: int | None,
-    ) -> Iterator[Any]:
+    ) -> Iterator[T]:
         if not callable(function):
             raise TypeError(f"function must be callable, not {function!r}")
         if not iterables:
             raise TypeError("imap needs at least one iterable")
         if maxsize is not None:
             _check_size("maxsize", maxsize, 1)
-        outcomes = _Outcomes(ordered, maxsize)
+        outcomes: Outcomes[T] = Outcomes(ordered, maxsize)
         self._spawn_beside(outcomes.feed, partial(self.spawn, function), zip(*iterables, strict=False))
-        return _OutcomeIterator(outcomes)
+        return OutcomeIterator(outcomes)
 
 
 class PoolFull(queue.Full):
@@ -375,7 +462,7 @@ class Pool(Group):
     def __init__(
         self,
         size: int | None = None,
-        greenlet_class: type[Task] | None = None,
+        greenlet_class: type[Greenlet[Any]] | None = None,
         *,
         spread: bool = False,
     ) -> None:
@@ -403,7 +490,7 @@ class Pool(Group):
         check_seconds("timeout", timeout)
         return self._room.wait(timeout)
 
-    def add(self, greenlet: Task, blocking: bool = True, timeout: float | None = None) -> None:
+    def add(self, greenlet: Task[object], blocking: bool = True, timeout: float | None = None) -> None:
         """Make *greenlet* a member; it should not have been started yet.
 
         Where there is no room, waits for it, with *blocking* and at most *timeout* seconds, else raises
@@ -411,12 +498,16 @@ class Pool(Group):
         """
         self._enter(greenlet, self._admit, blocking, timeout)
 
-    def start(self, greenlet: Task, blocking: bool = True, timeout: float | None = None) -> None:
+    def start(self, greenlet: Task[object], blocking: bool = True, timeout: float | None = None) -> None:
         """As ``add``, and start it."""
         self._enter(greenlet, self._admit_and_start, blocking, timeout)
 
     def _enter(
-        self, greenlet: Task, admit: Callable[[Task], object], blocking: bool, timeout: float | None
+        self,
+        greenlet: Task[object],
+        admit: Callable[[Task[object]], object],
+        blocking: bool,
+        timeout: float | None,
     ) -> None:
         """Wait for room and *admit* the greenlet; who is a member already needs no more of it."""
         _check_greenlet(greenlet)
@@ -437,7 +528,7 @@ class Pool(Group):
     def _make_room(self) -> None:
         self._room.release()
 
-    def _start_if_room(self, greenlet: Task) -> bool:
+    def _start_if_room(self, greenlet: Task[object]) -> bool:
         try:
             self.start(greenlet, blocking=False)
         except PoolFull:
@@ -445,7 +536,15 @@ class Pool(Group):
         return True
 
 
-class _Outcomes:
+class _Outcome(Protocol[T_co]):
+    """What a call runs in: a greenlet, or an AsyncResult that a thread sets."""
+
+    def rawlink(self, callback: Callable[[_Outcome[T_co]], object], /) -> object: ...
+
+    def get(self) -> T_co: ...
+
+
+class Outcomes(Generic[T]):
     """What has come of the calls that an ``imap`` has begun; any thread."""
 
     def __init__(self, ordered: bool, maxsize: int | None) -> None:
@@ -455,7 +554,7 @@ class _Outcomes:
         self._lock = RLock()
         # From here on guarded by the lock.  Those that have ended, by number; in order of the calls, or
         # of their ends.
-        self._ended: dict[int, Task] = {}
+        self._ended: dict[int, _Outcome[T]] = {}
         self._numbers_given = 0
         self._taken = 0
         # How many there are in all, once that is known, and why there are no more.
@@ -463,7 +562,7 @@ class _Outcomes:
         self._failure: BaseException | None = None
         self._waiters: list[Waiter] = []
 
-    def feed(self, spawn: Callable[..., Task], items: Iterator[tuple[Any, ...]]) -> None:
+    def feed(self, spawn: Callable[..., _Outcome[T]], items: Iterator[tuple[object, ...]]) -> None:
         """Begin the calls; in a greenlet of its own."""
         begun = 0
         failure = None
@@ -484,12 +583,12 @@ class _Outcomes:
         for waiter in woken:
             waiter.resume()
 
-    def _note(self, number: int, greenlet: Task) -> None:
+    def _note(self, number: int, outcome: _Outcome[T]) -> None:
         with self._lock:
             if not self._ordered:
                 number = self._numbers_given
                 self._numbers_given += 1
-            self._ended[number] = greenlet
+            self._ended[number] = outcome
             woken = self._claim_all()
         for waiter in woken:
             waiter.resume()
@@ -498,13 +597,13 @@ class _Outcomes:
         waiters, self._waiters = self._waiters, []
         return [waiter for waiter in waiters if waiter.claim()]
 
-    def take(self) -> Any:
+    def take(self) -> T:
         """Wait for the next value; raises what the call has raised, StopIteration after the last."""
         while True:
             waiter = Waiter(self._lock)
             with self._lock:
-                greenlet = self._ended.pop(self._taken, None)
-                if greenlet is not None:
+                outcome = self._ended.pop(self._taken, None)
+                if outcome is not None:
                     self._taken += 1
                     break
                 if self._taken == self._total:
@@ -519,7 +618,7 @@ class _Outcomes:
                         self._waiters.remove(waiter)
         if self._room is not None:
             self._room.release()
-        return greenlet.get()
+        return outcome.get()
 
     def abandon(self) -> None:
         """Nobody will take any more."""
@@ -528,31 +627,31 @@ class _Outcomes:
             self._room.release()
 
 
-class _OutcomeIterator:
+class OutcomeIterator(Generic[T]):
     """What ``imap`` returns.  The greenlet that begins the calls does not refer to it, so it is let go
     when nobody uses it any more."""
 
     __slots__ = ("_outcomes",)
 
-    def __init__(self, outcomes: _Outcomes) -> None:
+    def __init__(self, outcomes: Outcomes[T]) -> None:
         self._outcomes = outcomes
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[T]:
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> T:
         return self._outcomes.take()
 
     def __del__(self) -> None:
         self._outcomes.abandon()
 
 
-def _current_task() -> Task | None:
+def _current_task() -> Task[object] | None:
     """Who is calling; None in a thread that has not waited yet, and in a hub's loop."""
     return getattr(getcurrent(), "task", None)
 
 
-def _check_greenlet(greenlet: Task) -> None:
+def _check_greenlet(greenlet: Task[object]) -> None:
     if not isinstance(greenlet, Task):
         raise TypeError(f"greenlet must be a Greenlet, not {greenlet!r}")
 

@@ -16,6 +16,7 @@ because a Runtime may be dropped, and so shut down, by a garbage collection in t
 from __future__ import annotations
 
 import atexit
+import concurrent.futures
 import os
 import signal
 import sys
@@ -23,20 +24,26 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from contextlib import contextmanager
+from contextvars import Context
 from types import FrameType, TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, overload
 
-from ._core.current import current_greenlet, getcurrent, set_thread_hub, thread_hub
+from ._core.current import current_greenlet, current_owner, getcurrent, set_thread_hub, thread_hub
 from ._core.errors import SpawnError
+from ._core.fork import at_fork
 from ._core.hub import Hub
-from ._core.inbox import Call
 from ._core.native import RLock, SimpleQueue, get_ident, original_threading
 from ._core.pollers import Poller, make_poller
+from ._core.state import GreenThread
 from ._core.task import Task
+from ._core.thread_end import ask_to_stop, close
 from ._core.waiter import Waiter, interrupt
 from .greenlet import Greenlet
+
+if TYPE_CHECKING:
+    from .futures import Future
 
 __all__ = [
     "Builder",
@@ -48,8 +55,10 @@ __all__ = [
     "run",
 ]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Hook = Callable[[], object]
+Spawnable = Callable[[], object] | tuple[Callable[..., object], *tuple[object, ...]]
 
 MAX_POOL_SIZE = 32_768
 
@@ -100,7 +109,7 @@ class _Hubs:
     def __init__(self) -> None:
         self.lock = RLock()
         self.hubs: list[Hub] = []
-        self.threads: list[Any] = []
+        self.threads: list[threading.Thread] = []
         # The rest is guarded by the lock.
         self._accepting = True
         self._next = 0
@@ -109,7 +118,7 @@ class _Hubs:
         self._idle_waiters: list[Waiter] = []
         self._end_waiters: list[Waiter] = []
         # Greenlets that are in block_on or wait for the end: KeyboardInterrupt and SystemExit go there.
-        self._main_programs: list[Any] = []
+        self._main_programs: list[GreenThread] = []
 
     # Starting.
 
@@ -166,9 +175,7 @@ class _Hubs:
             reports.put(exception)
             return
         set_thread_hub(hub)
-        hub.owner = self
-        hub.on_rest = self._hub_rests
-        hub.on_system_error = self.system_error
+        hub.belong_to(self, self._settle, self.system_error)
         with self.lock:
             accepting = self._accepting
             if accepting:
@@ -176,7 +183,7 @@ class _Hubs:
                 self.hubs.append(hub)
                 self._running += 1
         if not accepting:
-            hub.close()
+            close(hub)
             return
         reports.put(None)
         try:
@@ -192,7 +199,7 @@ class _Hubs:
 
     # Spawning.
 
-    def place(self, task: Task, seconds: float | None = None, index: int | None = None) -> None:
+    def place(self, task: Task[object], seconds: float | None = None, index: int | None = None) -> None:
         """Hand *task* to hub *index*, or to the next in turn, to start now or in *seconds*."""
         with self.lock:
             if not self._accepting:
@@ -204,9 +211,6 @@ class _Hubs:
         if not self.hubs[index].accept(task, seconds):
             self._settle(1)
             raise SpawnError("the runtime is shut down")
-
-    def _hub_rests(self) -> None:
-        self._settle(thread_hub().received)  # type: ignore[union-attr]
 
     def _settle(self, tasks: int) -> None:
         with self.lock:
@@ -244,9 +248,9 @@ class _Hubs:
         if greenlet is None:
             sys.excepthook(type(exception), exception, exception.__traceback__)
         else:
-            greenlet.hub.inbox.post(Call(self._interrupt_main_program, greenlet, exception))
+            greenlet.hub.post(self._interrupt_main_program, greenlet, exception)
 
-    def _interrupt_main_program(self, greenlet: Any, exception: BaseException) -> None:
+    def _interrupt_main_program(self, greenlet: GreenThread, exception: BaseException) -> None:
         with self.lock:
             waits = greenlet in self._main_programs
         if waits:
@@ -274,9 +278,7 @@ class _Hubs:
         with self.lock:
             self._accepting = False
         for hub in self.hubs:
-            with hub.inbox.lock:
-                hub.inbox.accepting = False
-                hub.inbox.post(Call(hub.stop))
+            ask_to_stop(hub)
 
     def shutdown(self) -> None:
         """Stop, and wait until all threads have ended; inside the pool, without waiting."""
@@ -328,7 +330,7 @@ class Handle(Executor):
     def __init__(self, hubs: _Hubs) -> None:
         self._hubs = hubs
         # Guarded by the lock of the hubs.
-        self._futures: set[Future[Any]] = set()
+        self._futures: set[concurrent.futures.Future[Any]] = set()
         self._is_shut_down = False
 
     def __copy__(self) -> Handle:
@@ -342,14 +344,22 @@ class Handle(Executor):
         """The number of hubs."""
         return len(self._hubs.hubs)
 
-    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
+    # The first overload of each has no P: nothing may stand between *args: P.args and **kwargs: P.kwargs.
+
+    @overload
+    def spawn(
+        self, function: Callable[..., T], *args: object, context: Context | None, **kwargs: object
+    ) -> Greenlet[T]: ...
+    @overload
+    def spawn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]: ...
+    def spawn(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Greenlet[T]:
         """Run *function* in a greenlet on the next hub in turn.  Raises SpawnError after a shutdown."""
         _check_callable("function", function)
         greenlet = Greenlet(function, *args, **kwargs)
         self._hubs.place(greenlet)
         return greenlet
 
-    def place(self, greenlet: Task, index: int | None = None) -> None:
+    def place(self, greenlet: Task[object], index: int | None = None) -> None:
         """Start a greenlet that was made but not started, on hub *index* or the next in turn.
 
         A second start has no effect.  Raises SpawnError after a shutdown.
@@ -358,7 +368,20 @@ class Handle(Executor):
             self._check_index(index)
         greenlet.start_once(self._hubs.place, greenlet, None, index)
 
-    def spawn_on(self, index: int, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
+    @overload
+    def spawn_on(
+        self,
+        index: int,
+        function: Callable[..., T],
+        *args: object,
+        context: Context | None,
+        **kwargs: object,
+    ) -> Greenlet[T]: ...
+    @overload
+    def spawn_on(
+        self, index: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> Greenlet[T]: ...
+    def spawn_on(self, index: int, function: Callable[..., T], *args: Any, **kwargs: Any) -> Greenlet[T]:
         """As ``spawn``, on the hub with that *index*, from 0 to ``pool_size - 1``."""
         _check_callable("function", function)
         self._check_index(index)
@@ -372,7 +395,7 @@ class Handle(Executor):
         if not 0 <= index < self.pool_size:
             raise ValueError(f"index must be from 0 to {self.pool_size - 1}, not {index!r}")
 
-    def spawn_all(self, iterable: Iterable[Any]) -> None:
+    def spawn_all(self, iterable: Iterable[Spawnable]) -> None:
         """Spawn every item of *iterable*, in turn over the hubs, as it comes; return when it ends.
 
         An item is a callable or a tuple ``(function, *args)``.  The iterable may wait between items: a
@@ -403,6 +426,12 @@ class Handle(Executor):
 
     # concurrent.futures.Executor
 
+    @overload
+    def submit(
+        self, function: Callable[..., T], /, *args: object, context: Context | None, **kwargs: object
+    ) -> Future[T]: ...
+    @overload
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """As ``spawn``, but returns a Future (``concurrent.futures.Executor.submit``)."""
         _check_callable("function", function)
@@ -422,7 +451,7 @@ class Handle(Executor):
             raise
         return future
 
-    def _forget(self, future: Future[Any]) -> None:
+    def _forget(self, future: concurrent.futures.Future[T]) -> None:
         with self._hubs.lock:
             self._futures.discard(future)
 
@@ -494,18 +523,24 @@ class Runtime:
         """A Handle, which spawns from any thread."""
         return Handle(self._hubs)
 
-    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
+    @overload
+    def spawn(
+        self, function: Callable[..., T], *args: object, context: Context | None, **kwargs: object
+    ) -> Greenlet[T]: ...
+    @overload
+    def spawn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]: ...
+    def spawn(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Greenlet[T]:
         """Run *function* in a greenlet on the next hub in turn; any thread.
 
         Raises SpawnError after a shutdown.
         """
         return self._handle.spawn(function, *args, **kwargs)
 
-    def spawn_all(self, iterable: Iterable[Any]) -> None:
+    def spawn_all(self, iterable: Iterable[Spawnable]) -> None:
         """As ``Handle.spawn_all``."""
         self._handle.spawn_all(iterable)
 
-    def block_on(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    def block_on(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call *function* here, on the calling thread, and return its value.
 
         What it spawns itself goes over the pool's hubs in turn; what those greenlets spawn stays with
@@ -576,11 +611,18 @@ class Runtime:
             warnings.warn(f"{self!r} was never shut down", ResourceWarning, source=self, stacklevel=2)
 
 
+class _Settings(TypedDict, total=False):
+    pool_size: int
+    name_prefix: str
+    after_start: Hook
+    before_stop: Hook
+
+
 class Builder:
     """Settings for a Runtime, chained: ``Builder().pool_size(4).name_prefix("io-").build()``."""
 
     def __init__(self) -> None:
-        self._settings: dict[str, Any] = {}
+        self._settings: _Settings = {}
 
     def pool_size(self, pool_size: int) -> Builder:
         """The number of hubs, 1 to 32,768; by default the CPUs that this process may use."""
@@ -612,7 +654,7 @@ class Builder:
         return Runtime(**self._settings)
 
 
-def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+def run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Build a Runtime, call *function* here, wait until the pool is idle, and return its value.
 
     An exception of *function* is raised after the same orderly end.  On Ctrl-C *function* gets
@@ -642,9 +684,8 @@ def current_handle() -> Handle | None:
     greenlet = getcurrent()
     hubs = getattr(getattr(greenlet, "placement", None), "__self__", None)
     if hubs is None:
-        hub = thread_hub()
-        hubs = None if hub is None else hub.owner
-    return None if hubs is None else Handle(hubs)
+        hubs = current_owner()
+    return Handle(hubs) if isinstance(hubs, _Hubs) else None
 
 
 # KeyboardInterrupt can strike between any two bytecodes of the main thread, also between the two that take
@@ -656,7 +697,7 @@ _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 @contextmanager
-def _deferred_interrupts(greenlet: Any) -> Iterator[None]:
+def _deferred_interrupts(greenlet: GreenThread) -> Iterator[None]:
     if (
         threading.main_thread().ident != get_ident()
         or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
@@ -666,7 +707,7 @@ def _deferred_interrupts(greenlet: Any) -> Iterator[None]:
 
     def on_interrupt(signum: int, frame: FrameType | None) -> None:
         if frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-            greenlet.hub.inbox.post(Call(interrupt, greenlet, KeyboardInterrupt()))
+            greenlet.hub.post(interrupt, greenlet, KeyboardInterrupt())
         else:
             raise KeyboardInterrupt
 
@@ -697,5 +738,4 @@ def _after_fork_in_child() -> None:
         runtime._hubs.after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork("runtimes", in_child=_after_fork_in_child)

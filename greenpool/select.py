@@ -28,35 +28,44 @@ from math import ceil as _ceil
 from time import monotonic as _monotonic
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
+from typing import Protocol as _Protocol
+from typing import TypeVar as _TypeVar
 
 from ._rebound import take_names as _take_names
 
 if _TYPE_CHECKING:
+    from _thread import LockType as _LockType
     from select import *  # noqa: F403
     from types import TracebackType as _TracebackType
+    from typing import Self as _Self
+
+    from _typeshed import FileDescriptorLike as _FileDescriptorLike
 
 _take_names(_standard, globals())
 
 from ._core import native as _native  # noqa: E402
 from ._core.current import current_greenlet as _current_greenlet  # noqa: E402
-from ._core.descriptor import ERR as _ERR  # noqa: E402
-from ._core.descriptor import HUP as _HUP  # noqa: E402
-from ._core.descriptor import IN as _IN  # noqa: E402
-from ._core.descriptor import OUT as _OUT  # noqa: E402
-from ._core.descriptor import PRI as _PRI  # noqa: E402
-from ._core.descriptor import RDHUP as _RDHUP  # noqa: E402
-from ._core.descriptor import READ as _READ  # noqa: E402
 from ._core.descriptor import Descriptor as _Descriptor  # noqa: E402
 from ._core.descriptor import wait_any as _wait_any  # noqa: E402
-from .socket import _spend  # noqa: E402
-from .time import _seconds  # noqa: E402
+from ._core.pollers.events import ERR as _ERR  # noqa: E402
+from ._core.pollers.events import HUP as _HUP  # noqa: E402
+from ._core.pollers.events import IN as _IN  # noqa: E402
+from ._core.pollers.events import OUT as _OUT  # noqa: E402
+from ._core.pollers.events import PRI as _PRI  # noqa: E402
+from ._core.pollers.events import RDHUP as _RDHUP  # noqa: E402
+from ._core.pollers.events import READ as _READ  # noqa: E402
+from ._core.seconds import seconds_of as _seconds  # noqa: E402
+from ._core.waiter import spend as _spend  # noqa: E402
 
 __all__ = [name for name in vars(_standard) if not name.startswith("_")]
+
+_Found = _TypeVar("_Found", bound=_Iterable[object])
+_Selected = tuple[list[_Any], list[_Any], list[_Any]]
 
 _MAX_MILLISECONDS = 2**31 - 1
 
 
-def _number(timeout: _Any, message: str) -> float:
+def _number(timeout: float, message: str) -> float:
     """*timeout* as the C functions take one."""
     try:
         return _seconds(timeout)
@@ -71,11 +80,11 @@ def _checked_milliseconds(milliseconds: int) -> int:
 
 
 def _ask_and_park(
-    ask: _Callable[[], _Any], park: _Callable[[float | None], object], seconds: float | None
-) -> _Any:
+    ask: _Callable[[], _Found], park: _Callable[[float | None], object], seconds: float | None
+) -> _Found:
     """Call *ask* until it finds something or *seconds* have passed; *park* in between."""
-    # Somebody who polls in a loop must let the others run at times.  Not with the result in hand: a pending
-    # Timeout is raised there, and an event that is reported once would be lost.
+    # A greenlet that polls in a loop must let the others run at times.  It does so before it has a result in
+    # hand: a pending Timeout is raised there, and an event that is reported once would be lost.
     _spend()
     found = ask()
     if any(found) or seconds == 0:
@@ -88,32 +97,32 @@ def _ask_and_park(
             return found
 
 
-def _descriptor_of(fileobj: _Any) -> _Any:
-    # What is neither an int nor has a fileno is left to the C function, which says so.
+def _descriptor_of(fileobj: _FileDescriptorLike) -> int:
+    # The C function refuses a value that is neither an int nor has a fileno.
     return fileobj.fileno() if hasattr(fileobj, "fileno") else fileobj
 
 
-# What ends the wait for each of the three, as the kernel has it.
+# These bits end the wait for each of the three, as in the kernel.
 _READABLE = _IN | _ERR | _HUP
 _WRITABLE = _OUT | _ERR
 _EXCEPTIONAL = _PRI
 
 
-def _wait_for(wanted: list[tuple[_Any, int]], seconds: float | None) -> None:
+def _wait_for(wanted: list[tuple[int, int]], seconds: float | None) -> None:
     """Park until one of the descriptors may have one of its bits, at most *seconds*."""
-    if _native.epoll is None or _current_greenlet().hub.poller.arm is not None:
+    if _native.epoll is None or not _current_greenlet().hub.is_edge_triggered():
         # A poller that knows only reading and writing.
         wanted = [(fd, bits if bits & (_IN | _OUT) else _READ) for fd, bits in wanted]
     _wait_any(wanted, seconds)
 
 
 def select(
-    rlist: _Iterable[_Any],
-    wlist: _Iterable[_Any],
-    xlist: _Iterable[_Any],
+    rlist: _Iterable[_FileDescriptorLike],
+    wlist: _Iterable[_FileDescriptorLike],
+    xlist: _Iterable[_FileDescriptorLike],
     timeout: float | None = None,
     /,
-) -> tuple[list[_Any], list[_Any], list[_Any]]:
+) -> _Selected:
     """As ``select.select``, parking the greenlet; *timeout* in seconds."""
     if timeout is not None:
         timeout = _number(timeout, "timeout must be a float or None")
@@ -125,14 +134,14 @@ def select(
         for fds in (rlist, wlist, xlist)
     )
 
-    def ask() -> tuple[list[_Any], list[_Any], list[_Any]]:
+    def ask() -> _Selected:
         return _native.select(rlist, wlist, xlist, 0)
 
     def park(remaining: float | None) -> None:
         asked = ((rlist, _READABLE), (wlist, _WRITABLE), (xlist, _EXCEPTIONAL))
         _wait_for([(_descriptor_of(fileobj), bits) for fds, bits in asked for fileobj in fds], remaining)
 
-    return _ask_and_park(ask, park, timeout)  # type: ignore[no-any-return]
+    return _ask_and_park(ask, park, timeout)
 
 
 if hasattr(_standard, "poll"):
@@ -158,7 +167,7 @@ if hasattr(_standard, "poll"):
         Not a function, because classes that keep it as an attribute would make a method of it.
         """
 
-        def __new__(cls) -> _Any:
+        def __new__(cls) -> _Poll:  # type: ignore[misc]  # a class, for the reason above
             made = object.__new__(_Poll)
             made._poll = _native.poll()
             made._masks = {}
@@ -170,16 +179,16 @@ if hasattr(_standard, "poll"):
 
         __slots__ = ("_poll", "_masks", "_in_use", "__weakref__")
 
-        _poll: _Any
+        _poll: _standard.poll
         _masks: dict[int, int]
-        _in_use: _Any
+        _in_use: _LockType
 
         def __new__(cls, *args: object, **kwargs: object) -> _Poll:
             raise TypeError(f"cannot create '{cls.__module__}.{cls.__name__}' instances")
 
         def register(
             self,
-            fd: _Any,
+            fd: _FileDescriptorLike,
             eventmask: int = _standard.POLLIN | _standard.POLLPRI | _standard.POLLOUT,
             /,
         ) -> None:
@@ -188,13 +197,13 @@ if hasattr(_standard, "poll"):
             self._poll.register(fd, eventmask)
             self._masks[fd] = eventmask
 
-        def modify(self, fd: _Any, eventmask: int, /) -> None:
+        def modify(self, fd: _FileDescriptorLike, eventmask: int, /) -> None:
             """Change what *fd* is watched for; raises OSError(ENOENT) where it is not watched."""
             fd = _descriptor_of(fd)
             self._poll.modify(fd, eventmask)
             self._masks[fd] = eventmask
 
-        def unregister(self, fd: _Any, /) -> None:
+        def unregister(self, fd: _FileDescriptorLike, /) -> None:
             """Watch *fd* no longer; raises KeyError where it is not watched."""
             fd = _descriptor_of(fd)
             self._poll.unregister(fd)
@@ -213,12 +222,12 @@ if hasattr(_standard, "poll"):
             if not self._in_use.acquire(blocking=False):
                 raise RuntimeError("concurrent poll() invocation")
             try:
-                return _ask_and_park(self._ask, self._park, seconds)  # type: ignore[no-any-return]
+                return _ask_and_park(self._ask, self._park, seconds)
             finally:
                 self._in_use.release()
 
         def _ask(self) -> list[tuple[int, int]]:
-            return self._poll.poll(0)  # type: ignore[no-any-return]
+            return self._poll.poll(0)
 
         def _park(self, remaining: float | None) -> None:
             wanted = []
@@ -232,28 +241,39 @@ if hasattr(_standard, "poll"):
             _wait_for(wanted, remaining)
 
 
+class _Kernel(_Protocol):
+    """An epoll or kqueue object of the standard module."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+    def fileno(self) -> int: ...
+
+
 class _Watched:
     """A kernel object with a descriptor that becomes readable when the object has something to report."""
 
     __slots__ = ("_kernel", "_descriptor", "__weakref__")
 
-    def __init__(self, kernel: _Any) -> None:
+    def __init__(self, kernel: _Kernel) -> None:
         self._kernel = kernel
         self._descriptor = _Descriptor(kernel.fileno())
 
     def close(self) -> None:
-        """Close the descriptor; whoever waits gets OSError(EBADF).  As often as you like."""
+        """Close the descriptor; greenlets that wait get OSError(EBADF).  A second close does nothing."""
         self._descriptor.close()
         self._kernel.close()
 
     @property
     def closed(self) -> bool:
         """True once it is closed."""
-        return self._kernel.closed  # type: ignore[no-any-return]
+        return self._kernel.closed
 
     def fileno(self) -> int:
         """The descriptor's number; raises ValueError once it is closed."""
-        return self._kernel.fileno()  # type: ignore[no-any-return]
+        return self._kernel.fileno()
 
     def _park(self, remaining: float | None) -> None:
         self._descriptor.registration().wait_read(_current_greenlet(), remaining)
@@ -266,17 +286,19 @@ if hasattr(_standard, "epoll"):
 
         __slots__ = ()
 
+        _kernel: _standard.epoll
+
         def __init__(self, sizehint: int = -1, flags: int = 0) -> None:
             _Watched.__init__(self, _native.epoll(sizehint, flags))
 
         @classmethod
-        def fromfd(cls, fd: int, /) -> _Any:
+        def fromfd(cls, fd: int, /) -> _Self:
             """An epoll object for an open epoll descriptor, which it closes at its end."""
             made = cls.__new__(cls)
             _Watched.__init__(made, _native.epoll.fromfd(fd))
             return made
 
-        def __enter__(self) -> _Any:
+        def __enter__(self) -> _Self:
             self.fileno()  # raises where it is closed
             return self
 
@@ -291,17 +313,17 @@ if hasattr(_standard, "epoll"):
 
         def register(
             self,
-            fd: _Any,
+            fd: _FileDescriptorLike,
             eventmask: int = _standard.EPOLLIN | _standard.EPOLLPRI | _standard.EPOLLOUT,
         ) -> None:
             """Watch *fd*; raises OSError(EEXIST) where it is watched already."""
             self._kernel.register(fd, eventmask)
 
-        def modify(self, fd: _Any, eventmask: int) -> None:
+        def modify(self, fd: _FileDescriptorLike, eventmask: int) -> None:
             """Change what *fd* is watched for."""
             self._kernel.modify(fd, eventmask)
 
-        def unregister(self, fd: _Any) -> None:
+        def unregister(self, fd: _FileDescriptorLike) -> None:
             """Watch *fd* no longer."""
             self._kernel.unregister(fd)
 
@@ -318,9 +340,9 @@ if hasattr(_standard, "epoll"):
                     seconds = milliseconds / 1000
 
             def ask() -> list[tuple[int, int]]:
-                return self._kernel.poll(0, maxevents)  # type: ignore[no-any-return]
+                return self._kernel.poll(0, maxevents)
 
-            return _ask_and_park(ask, self._park, seconds)  # type: ignore[no-any-return]
+            return _ask_and_park(ask, self._park, seconds)
 
 
 if hasattr(_standard, "kqueue"):
@@ -330,11 +352,13 @@ if hasattr(_standard, "kqueue"):
 
         __slots__ = ()
 
+        _kernel: _Any
+
         def __init__(self) -> None:
             _Watched.__init__(self, _native.kqueue())
 
         @classmethod
-        def fromfd(cls, fd: int, /) -> _Any:
+        def fromfd(cls, fd: int, /) -> _Self:
             """A kqueue object for an open kqueue descriptor, which it closes at its end."""
             made = cls.__new__(cls)
             _Watched.__init__(made, _native.kqueue.fromfd(fd))
@@ -342,11 +366,11 @@ if hasattr(_standard, "kqueue"):
 
         def control(
             self,
-            changelist: _Iterable[_Any] | None,
+            changelist: _Iterable[object] | None,
             maxevents: int,
             timeout: float | None = None,
             /,
-        ) -> list[_Any]:
+        ) -> list[object]:
             """Make the changes, then wait, at most *timeout* seconds, for up to *maxevents* events.
 
             None: for ever.
@@ -360,9 +384,10 @@ if hasattr(_standard, "kqueue"):
                     raise ValueError("timeout must be positive or None")
             changes = changelist
 
-            def ask() -> list[_Any]:
+            def ask() -> list[object]:
                 nonlocal changes
                 made, changes = changes, None
-                return self._kernel.control(made, maxevents, 0)  # type: ignore[no-any-return]
+                events: list[object] = self._kernel.control(made, maxevents, 0)
+                return events
 
-            return _ask_and_park(ask, self._park, timeout if maxevents else 0)  # type: ignore[no-any-return]
+            return _ask_and_park(ask, self._park, timeout if maxevents else 0)

@@ -38,21 +38,18 @@ if _TYPE_CHECKING:
 
 _take_names(_standard, globals())
 
-from greenlet import greenlet as _greenlet  # noqa: E402
-
 from ._core import native as _native  # noqa: E402
-from ._core.carrier import Carrier as _Carrier  # noqa: E402
-from ._core.current import getcurrent as _getcurrent  # noqa: E402
-from ._core.current import thread_hub as _thread_hub  # noqa: E402
-from ._core.descriptor import IN as _IN  # noqa: E402
 from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
-from ._core.hub import sleep as _sleep  # noqa: E402
-from ._core.inbox import Call as _Call  # noqa: E402
+from ._core.fork import at_fork as _at_fork  # noqa: E402
+from ._core.pollers.events import IN as _IN  # noqa: E402
+from ._core.seconds import seconds_of as _seconds  # noqa: E402
+from ._core.signal_handler import run_handler as _run_handler  # noqa: E402
+from ._core.signal_waker import in_main_thread as _in_main_thread  # noqa: E402
+from ._core.signal_waker import pass_on as _pass_on  # noqa: E402
 from ._core.waiter import Waiter as _Waiter  # noqa: E402
-from ._core.wakeup import in_main_thread as _in_main_thread  # noqa: E402
-from ._core.wakeup import pass_on as _pass_on  # noqa: E402
-from .socket import _spend  # noqa: E402
-from .time import _seconds  # noqa: E402
+from ._core.waiter import sleep as _sleep  # noqa: E402
+from ._core.waiter import spend as _spend  # noqa: E402
+from ._fd.workers import blocking as _blocking  # noqa: E402
 
 __all__ = [name for name in vars(_standard) if not name.startswith("_")]
 
@@ -76,34 +73,7 @@ class _Handler:
         self.handler = handler
 
     def __call__(self, signalnum: int, frame: _FrameType | None) -> None:
-        hub = _thread_hub()
-        current = _getcurrent()
-        program_struck = not _is_ours(frame)
-        if hub is None or (current is hub.main and program_struck):
-            self.handler(signalnum, frame)
-            return
-        ready = hub.ready
-        greenlet: _Any = _greenlet(self.handler, current)
-        greenlet.signalnum = signalnum
-        # What was interrupted goes on as soon as the handler waits.  It may hold what the handler waits for;
-        # or it is the hub, or was about to switch to the next that is ready, and no other may run instead.
-        ready.appendleft(current)
-        try:
-            greenlet.switch(signalnum, frame)
-        except BaseException as exception:
-            ready.remove(current)
-            if type(current) is _Carrier and program_struck:
-                # Now, as it would strike a main thread that waits; this greenlet goes on later.
-                ready.append(current)
-                hub.main.throw(exception)
-            else:
-                hub.inbox.post(_Call(hub.on_system_error, exception))
-            return
-        if greenlet.dead:
-            ready.remove(current)
-        else:
-            greenlet.parent = hub.loop
-            hub.look_again()
+        _run_handler(self.handler, signalnum, frame, not _is_ours(frame))
 
 
 def _is_ours(frame: _FrameType | None) -> bool:
@@ -129,7 +99,7 @@ def getsignal(signalnum: int) -> _Any:
 
 
 def raise_signal(signalnum: int, /) -> None:
-    """As ``signal.raise_signal``; who does so in a loop lets the others run at times."""
+    """As ``signal.raise_signal``; a caller in a loop lets the other greenlets run at times."""
     _native_raise_signal(signalnum)
     _spend()
 
@@ -146,15 +116,13 @@ if hasattr(_standard, "pause"):
             self.reading, self.writing = _native.pipe()
             self.previous = -1
 
-    # Those that wait, the last of which has set its descriptor.  The main thread's.
+    # The calls of pause that wait now, on the main thread.  The last one has set its descriptor.
     _pauses: list[_Pause] = []
 
     def pause() -> None:
         """Park the calling greenlet until a signal comes in and its handler, if any, has run."""
         if not _in_main_thread():
-            from .threadpool import blocking
-
-            blocking(_native_pause)
+            _blocking(_native_pause)
             return
         own = _Pause()
         try:
@@ -163,9 +131,9 @@ if hasattr(_standard, "pause"):
             _pauses.append(own)
             try:
                 _wait_descriptor(own.reading, _IN, None)
-                # What the handler has raised comes through the inbox, and first.
+                # An exception of the handler comes through the inbox, before this.
                 waiter = _Waiter()
-                waiter.hub.inbox.post(_Call(waiter.wake))
+                waiter.hub.post(waiter.wake)
                 waiter.park()
             finally:
                 if own in _pauses:
@@ -191,8 +159,7 @@ if hasattr(_standard, "pause"):
                 _standard.set_wakeup_fd(current)
             _pauses.clear()
 
-    if hasattr(_os, "register_at_fork"):
-        _os.register_at_fork(after_in_child=_after_fork_in_child)
+    _at_fork("signals", in_child=_after_fork_in_child)
 
     def _restore(ended: _Pause) -> None:
         current = _standard.set_wakeup_fd(ended.previous)

@@ -11,7 +11,7 @@ descriptor ready; see ``_core/descriptor.py``, also for the short-read rule that
 last.  It is only a cache that another hub may replace at any time: so it is read once, and compared with
 the calling greenlet's hub.
 
-*Fairness.*  A greenlet whose sockets never say EAGAIN yields after ``CREDIT`` operations in a row.  It does
+*Fairness.*  A greenlet whose sockets never say EAGAIN yields after ``BUDGET`` operations in a row.  It does
 so before an operation, never after one: the yield may raise what is pending, a Timeout or a kill, and then
 what an operation has received, or the count of what it has sent, would be lost.
 
@@ -22,6 +22,9 @@ also if the hub was too busy to look.
 names, so that they are those of the running Python version, on green sockets.
 """
 
+# The names of the standard module are defined anew on purpose.
+# mypy: disable-error-code="no-redef"
+
 from __future__ import annotations
 
 import errno as _errno
@@ -29,12 +32,16 @@ import io as _io
 import os as _os
 import socket as _standard
 from collections.abc import Callable as _Callable
+from collections.abc import Iterable as _Iterable
 from operator import index as _index
 from sys import maxsize as _maxsize
 from sys import version_info as _version_info
 from time import monotonic as _monotonic
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
+from typing import ParamSpec as _ParamSpec
+from typing import SupportsIndex as _SupportsIndex
+from typing import TypeVar as _TypeVar
 
 from ._rebound import rebound as _rebound
 from ._rebound import take_names as _take_names
@@ -50,20 +57,29 @@ _take_names(_standard, globals())
 # After the names of the standard module, so that none of them can take the place of these.
 from ._core.current import current_greenlet as _current_greenlet  # noqa: E402
 from ._core.current import getcurrent as _getcurrent  # noqa: E402
-from ._core.descriptor import IN as _IN  # noqa: E402
-from ._core.descriptor import OUT as _OUT  # noqa: E402
 from ._core.descriptor import Descriptor as _Descriptor  # noqa: E402
-from ._core.descriptor import Registration as _Registration  # noqa: E402
 from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
-from ._core.hub import sleep as _sleep  # noqa: E402
-from ._core.hub import yield_now as _yield_now  # noqa: E402
+from ._core.fork import at_fork as _at_fork  # noqa: E402
 from ._core.native import RLock as _RLock  # noqa: E402
+from ._core.pollers.events import IN as _IN  # noqa: E402
+from ._core.pollers.events import OUT as _OUT  # noqa: E402
+from ._core.registration import Registration as _Registration  # noqa: E402
+from ._core.seconds import LONGEST as _LONGEST  # noqa: E402
+from ._core.seconds import check_seconds as _check_seconds  # noqa: E402
 from ._core.speedups import replace_twins as _replace_twins  # noqa: E402
 from ._core.speedups import speedups as _speedups  # noqa: E402
-from ._core.timeout import check_seconds as _check_seconds  # noqa: E402
 from ._core.waiter import interrupt as _interrupt  # noqa: E402
-from .fileobject import green_io as _green_io  # noqa: E402
-from .time import _LONGEST  # noqa: E402
+from ._core.waiter import sleep as _sleep  # noqa: E402
+from ._core.waiter import spend as _spend  # noqa: E402
+from ._core.waiter import yield_now as _yield_now  # noqa: E402
+from ._fd.files import green_io as _green_io  # noqa: E402
+from ._fd.workers import blocking as _blocking  # noqa: E402
+
+# An address is a tuple, a str or bytes, as its family has it.
+_Address = _Any
+_P = _ParamSpec("_P")
+_R = _TypeVar("_R")
+_T = _TypeVar("_T")
 
 __all__ = [*_standard.__all__, "wait_read", "wait_write"]
 
@@ -81,13 +97,14 @@ _IN_PROGRESS = (_errno.EINPROGRESS, _errno.EALREADY)
 _NON_BLOCKING = getattr(_standard, "SOCK_NONBLOCK", 0)
 _DONT_WAIT = getattr(_standard, "MSG_DONTWAIT", 0)
 _WAIT_ALL = getattr(_standard, "MSG_WAITALL", 0)
-# With one of these the kernel does not wait for all; or nothing is taken out, so that it cannot be collected.
+# With one of these flags the kernel does not wait for all bytes, or takes nothing out, so that they cannot be
+# collected.
 _ALL_OR_LESS = _WAIT_ALL | _DONT_WAIT | _standard.MSG_PEEK | _standard.MSG_OOB
 _ALL_OR_LESS |= getattr(_standard, "MSG_ERRQUEUE", 0)
-# Not the number of an error.
+# This is the number of no error.
 _TIMED_OUT = -1
 _INTERNET = (_standard.AF_INET, _standard.AF_INET6)
-# Those whose addresses the C extension can make.
+# The C extension can make the addresses of these families.
 _ACCEPTED_IN_C = (*_INTERNET, getattr(_standard, "AF_UNIX", None))
 # How often to ask again where the kernel reports no event: a Unix socket whose listener's backlog is full.
 _BACKLOG_RETRY = 0.005
@@ -103,16 +120,16 @@ def _replace_descriptor_lock() -> None:
     _descriptor_lock = _RLock()
 
 
-if hasattr(_os, "register_at_fork"):
-    _os.register_at_fork(after_in_child=_replace_descriptor_lock)
+_at_fork("sockets", in_child=_replace_descriptor_lock)
 
 
-class socket(_base):  # type: ignore[no-redef]
+class socket(_base):
     """A socket whose operations park the calling greenlet; any thread (as ``socket.socket``)."""
 
     __slots__ = ("_timeout", "_descriptor", "_registration", "_drains", "_fd")
 
-    # As plain integers.  The properties of those names make enum members, which takes as long as the accept.
+    # These are plain integers.  The properties of those names make enum members, which takes as long as the
+    # accept.
     _family = _standard.SocketType.family
     _type = _standard.SocketType.type
 
@@ -128,7 +145,7 @@ class socket(_base):  # type: ignore[no-redef]
         if self._timeout != 0.0:
             _base.settimeout(self, 0.0)
 
-    # With the standard buffers, greenlets could not share the file.
+    # Greenlets could not share a file with the standard buffers.
     makefile = _rebound(_base.makefile, vars(_standard) | {"io": _green_io})
 
     # Waiting.
@@ -147,13 +164,13 @@ class socket(_base):  # type: ignore[no-redef]
                         raise OSError(_errno.EBADF, _os.strerror(_errno.EBADF))
         self._registration = registration = descriptor.registration()
         if self._fd < 0:
-            # Closed in between.  Whoever shares the number may keep the registration alive.
+            # It was closed in between.  Another owner of the number may keep the registration alive.
             self._registration = None
             raise OSError(_errno.EBADF, _os.strerror(_errno.EBADF))
         return registration
 
     def _give_number_up(self) -> None:
-        """Have all who wait learn that the socket is closed, and no hub register its number any more."""
+        """Tell every waiting greenlet that the socket is closed, and let no hub register its number."""
         with _descriptor_lock:
             self._fd = -1
             descriptor, self._descriptor = self._descriptor, None
@@ -187,7 +204,7 @@ class socket(_base):  # type: ignore[no-redef]
             return registration.wait_write(_getcurrent())
         return registration.wait_write(_getcurrent(), deadline - _monotonic())
 
-    def _receive(self, asked: int, flags: int, operation: _Callable[..., _Any], *args: _Any) -> _Any:
+    def _receive(self, asked: int, flags: int, operation: _Callable[..., _R], *args: object) -> _R:
         """Carry out *operation*, which reads with these *flags*.
 
         *asked*: the bytes it asks for where the short-read rule holds, else 0.
@@ -212,7 +229,7 @@ class socket(_base):  # type: ignore[no-redef]
                 pass  # wait below, where no exception is being handled
             else:
                 if asked and registration is not None and not registration.hung_up:
-                    size = result if isinstance(result, int) else len(result)
+                    size = result if isinstance(result, int) else len(result)  # type: ignore[arg-type]  # bytes
                     if size < asked and self._drains:
                         registration.readable = False
                 return result
@@ -224,7 +241,7 @@ class socket(_base):  # type: ignore[no-redef]
             registration.hung_up = False
             in_time = self._park_read(registration, deadline)
 
-    def _transmit(self, flags: int, operation: _Callable[..., _Any], *args: _Any) -> _Any:
+    def _transmit(self, flags: int, operation: _Callable[..., _R], *args: object) -> _R:
         """Carry out *operation*, which writes with these *flags*."""
         if self._timeout == 0.0 or flags & _DONT_WAIT:
             return operation(self, *args)
@@ -243,6 +260,9 @@ class socket(_base):  # type: ignore[no-redef]
     # Receiving.
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        if type(bufsize) is not int:
+            # The length of the data is compared with it, when the data has been taken from the kernel.
+            bufsize = _index(bufsize)
         registration = self._registration
         greenlet = _getcurrent()
         try:
@@ -252,19 +272,17 @@ class socket(_base):  # type: ignore[no-redef]
         if registration is None or flags or not usual:
             if bufsize == 0:
                 return _base_recv(self, bufsize, flags)
-            if flags and self._wants_all(flags) and isinstance(bufsize, int) and bufsize > 0:
+            if flags and self._wants_all(flags) and bufsize > 0:
                 buffer = bytearray(bufsize)
                 return bytes(buffer[: self._receive_all(memoryview(buffer), flags)])
-            return self._receive(0 if flags else bufsize, flags, _base_recv, bufsize, flags)  # type: ignore[no-any-return]
+            return self._receive(0 if flags else bufsize, flags, _base_recv, bufsize, flags)
         # The same as _receive, without its general parts: this is the hot path of every server.
         if not registration.readable:
-            if type(bufsize) is int and 0 < bufsize <= _maxsize:
-                pass  # the usual case, without a call
-            elif not bufsize or _is_no_size(bufsize):
+            if not 0 < bufsize <= _maxsize:
                 return _base_recv(self, bufsize)
             registration.wait_read(greenlet)
-        elif greenlet.credit > 0:
-            greenlet.credit -= 1
+        elif greenlet.budget > 0:
+            greenlet.budget -= 1
         else:
             _yield_now()
         while True:
@@ -277,7 +295,7 @@ class socket(_base):  # type: ignore[no-redef]
                     registration.readable = False
                 return data
             if self._fd < 0:
-                # Closed, though somebody who shares the number may keep the registration alive.
+                # The socket is closed, though another owner of the number may keep the registration alive.
                 raise OSError(_errno.EBADF, _os.strerror(_errno.EBADF))
             registration.readable = False
             registration.hung_up = False
@@ -292,7 +310,7 @@ class socket(_base):  # type: ignore[no-redef]
         if flags and self._wants_all(flags):
             return self._receive_all(view.cast("B")[: nbytes or size], flags)
         asked = 0 if flags else nbytes or size
-        return self._receive(asked, flags, _base_recv_into, buffer, nbytes, flags)  # type: ignore[no-any-return]
+        return self._receive(asked, flags, _base_recv_into, buffer, nbytes, flags)
 
     def _wants_all(self, flags: int) -> bool:
         """Whether the standard recv would wait for all that was asked for: not if it has a timeout."""
@@ -309,8 +327,8 @@ class socket(_base):  # type: ignore[no-redef]
             except BaseException as exception:
                 if not filled:
                     raise
-                # What has come counts, as in the kernel.  An error will be found again by the next call; what
-                # was thrown is raised where the greenlet parks next.
+                # The bytes that have come count, as in the kernel.  The next call finds an error again, and
+                # the greenlet raises an interrupt when it parks next.
                 if not isinstance(exception, OSError):
                     _interrupt(_current_greenlet(), exception)
                 break
@@ -319,11 +337,11 @@ class socket(_base):  # type: ignore[no-redef]
             filled += count
         return filled
 
-    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, _Any]:
-        return self._receive(0, flags, _base.recvfrom, bufsize, flags)  # type: ignore[no-any-return]
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, _Address]:
+        return self._receive(0, flags, _base.recvfrom, bufsize, flags)
 
-    def recvfrom_into(self, buffer: _Buffer, nbytes: int = 0, flags: int = 0) -> tuple[int, _Any]:
-        return self._receive(0, flags, _base.recvfrom_into, buffer, nbytes, flags)  # type: ignore[no-any-return]
+    def recvfrom_into(self, buffer: _Buffer, nbytes: int = 0, flags: int = 0) -> tuple[int, _Address]:
+        return self._receive(0, flags, _base.recvfrom_into, buffer, nbytes, flags)
 
     if hasattr(_base, "recvmsg"):
 
@@ -334,7 +352,7 @@ class socket(_base):  # type: ignore[no-redef]
             buffers = _kept(buffers)
             return self._receive(0, flags, _base.recvmsg_into, buffers, ancbufsize, flags)
 
-    def accept(self) -> tuple[socket, _Any]:
+    def accept(self) -> tuple[socket, _Address]:
         kind = self._type
         if _speedups is not None and self._family in _ACCEPTED_IN_C:
             fd, address = self._receive(0, 0, _accept_in_c)
@@ -343,7 +361,7 @@ class socket(_base):  # type: ignore[no-redef]
         else:
             fd, address = self._receive(0, 0, _base._accept)  # type: ignore[attr-defined]
         accepted = socket(self._family, kind, self.proto, fileno=fd)
-        # As the standard accept: a listener's timeout is not handed down.
+        # A listener's timeout is not handed down, as in the standard accept.
         accepted._timeout = _standard.getdefaulttimeout()  # type: ignore[attr-defined]
         return accepted, address
 
@@ -351,24 +369,24 @@ class socket(_base):  # type: ignore[no-redef]
 
     def send(self, data: _Buffer, flags: int = 0, /) -> int:
         if self._timeout is not None or flags:
-            return self._transmit(flags, _base_send, data, flags)  # type: ignore[no-any-return]
+            return self._transmit(flags, _base_send, data, flags)
         _spend()
         try:
             return _base_send(self, data)
         except BlockingIOError:
             pass
-        return self._transmit(flags, _base_send, data, flags)  # type: ignore[no-any-return]
+        return self._transmit(flags, _base_send, data, flags)
 
     def sendall(self, data: _Buffer, flags: int = 0, /) -> None:
         if self._timeout is None and not flags:
-            # As _spend; every answer of a server comes through here.
+            # _spend without its call: every answer of a server comes through here.
             greenlet = _getcurrent()
             try:
-                greenlet.credit -= 1
+                greenlet.budget -= 1
             except AttributeError:
                 pass
             else:
-                if greenlet.credit < 0:
+                if greenlet.budget < 0:
                     _yield_now()
             try:
                 sent = _base_send(self, data)
@@ -406,27 +424,34 @@ class socket(_base):  # type: ignore[no-redef]
                     raise TimeoutError("timed out")
                 in_time = self._park_write(deadline)
 
-    def sendto(self, data: _Buffer, *args: _Any) -> int:
+    def sendto(self, data: _Buffer, *args: object) -> int:
         if args and self._family in _INTERNET:
             args = (*args[:-1], self._resolved(args[-1]))
         flags = args[0] if len(args) == 2 and isinstance(args[0], int) else 0
-        return self._transmit(flags, _base.sendto, data, *args)  # type: ignore[no-any-return]
+        return self._transmit(flags, _base.sendto, data, *args)
 
     if hasattr(_base, "sendmsg"):
 
-        def sendmsg(self, buffers: _Any, ancdata: _Any = (), flags: int = 0, address: _Any = None, /) -> int:
+        def sendmsg(
+            self,
+            buffers: _Iterable[_Buffer],
+            ancdata: _Iterable[tuple[int, int, _Buffer]] = (),
+            flags: int = 0,
+            address: _Address | None = None,
+            /,
+        ) -> int:
             buffers, ancdata = _kept(buffers), _kept(ancdata)
-            return self._transmit(flags, _base.sendmsg, buffers, ancdata, flags, address)  # type: ignore[no-any-return]
+            return self._transmit(flags, _base.sendmsg, buffers, ancdata, flags, address)
 
     if hasattr(_base, "sendmsg_afalg"):
 
         def sendmsg_afalg(self, *args: _Any, **kwargs: _Any) -> int:
             args = tuple(map(_kept, args))
 
-            def send(sock: _Any) -> int:
+            def send(sock: _standard.socket) -> int:
                 return _base.sendmsg_afalg(sock, *args, **kwargs)
 
-            return self._transmit(0, send)  # type: ignore[no-any-return]
+            return self._transmit(0, send)
 
     def _sendfile_use_sendfile(self, file: _IO[bytes], offset: int = 0, count: int | None = None) -> int:
         self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]
@@ -478,7 +503,7 @@ class socket(_base):  # type: ignore[no-redef]
 
     # Connecting.
 
-    def connect(self, address: _Any, /) -> None:
+    def connect(self, address: _Address, /) -> None:
         if self._timeout == 0.0:
             return _base.connect(self, address)
         error = self._connect(self._resolved(address))
@@ -487,14 +512,14 @@ class socket(_base):  # type: ignore[no-redef]
         if error:
             raise OSError(error, _os.strerror(error))
 
-    def connect_ex(self, address: _Any, /) -> int:
+    def connect_ex(self, address: _Address, /) -> int:
         if self._timeout == 0.0:
             return _base.connect_ex(self, address)
         error = self._connect(self._resolved(address))
-        # What the standard connect_ex returns when its timeout ends.
+        # The standard connect_ex returns this when its timeout ends.
         return _errno.EAGAIN if error == _TIMED_OUT else error
 
-    def _connect(self, address: _Any) -> int:
+    def _connect(self, address: _Address) -> int:
         """The error's number, 0 or _TIMED_OUT."""
         deadline = self._deadline()
         begun = False
@@ -518,7 +543,7 @@ class socket(_base):  # type: ignore[no-redef]
             else:
                 return error
 
-    def _resolved(self, address: _Any) -> _Any:
+    def _resolved(self, address: _Address) -> _Address:
         """*address* with a numeric host, so that no system call below looks a name up on this thread."""
         if self._family not in _INTERNET or not isinstance(address, tuple) or not address:
             return address
@@ -548,13 +573,13 @@ class socket(_base):  # type: ignore[no-redef]
             try:
                 _os.set_blocking(fd, True)
             except OSError:
-                pass  # closed by somebody else: whoever takes the number will notice
+                pass  # another thread has closed it, and the next use of the number will notice
         return fd
 
     def shutdown(self, how: int, /) -> None:
         _base.shutdown(self, how)
-        # The kernel reports it to those who wait, but not to a hub that has noted "drained" and is
-        # about to be asked.
+        # The kernel reports it to waiting greenlets.  It does not report it to a hub that has noted "drained"
+        # and is about to be asked.
         registration = self._registration
         if registration is not None:
             registration.hung_up = True
@@ -562,7 +587,7 @@ class socket(_base):  # type: ignore[no-redef]
 
     # Timeouts.
 
-    def settimeout(self, value: _Any, /) -> None:
+    def settimeout(self, value: _SupportsIndex | float | None, /) -> None:
         if value is not None:
             if not isinstance(value, (int, float)):
                 if not hasattr(value, "__index__"):
@@ -597,29 +622,17 @@ class socket(_base):  # type: ignore[no-redef]
 SocketType = socket  # type: ignore[misc,assignment]
 
 
-def _accept_in_c(sock: _Any) -> tuple[int, _Any]:
+def _accept_in_c(sock: _Any) -> _Any:
     """As ``_socket.socket._accept``, keeping the GIL."""
     try:
         accepted = _speedups.accept(sock._fd)
     except ValueError:
-        # Somebody who shares it, another process maybe, has made it blocking; see settimeout.
+        # Another owner of the file, maybe another process, has made it blocking; see settimeout.
         _base.settimeout(sock, 0.0)
         accepted = _speedups.accept(sock._fd)
     if accepted is None:
         raise BlockingIOError(_errno.EAGAIN, _os.strerror(_errno.EAGAIN))
-    return accepted  # type: ignore[no-any-return]
-
-
-def _spend() -> None:
-    """Count one operation, which may not have to wait, before it is carried out; raises what is pending."""
-    greenlet = _getcurrent()
-    try:
-        greenlet.credit -= 1
-    except AttributeError:
-        # A thread that has never waited: there is nobody to yield to.
-        return
-    if greenlet.credit < 0:
-        _yield_now()
+    return accepted
 
 
 def _kept(values: _Any) -> _Any:
@@ -661,7 +674,9 @@ def wait_write(
     _wait_for(fileno, _OUT, timeout, timeout_exc)
 
 
-def _wait_for(fileno: _Any, bits: int, timeout: float | None, timeout_exc: BaseException | None) -> None:
+def _wait_for(
+    fileno: int | socket, bits: int, timeout: float | None, timeout_exc: BaseException | None
+) -> None:
     _check_seconds("timeout", timeout)
     fd = fileno if isinstance(fileno, int) else fileno.fileno()
     if fd < 0:
@@ -684,43 +699,41 @@ def _is_numeric(host: str | bytes) -> bool:
     return False
 
 
-def _off_thread(function: _Callable[..., _Any], *args: _Any) -> _Any:
-    from .threadpool import blocking
-
-    return blocking(function, *args)
+def _off_thread(function: _Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    return _blocking(function, *args, **kwargs)
 
 
-def getaddrinfo(  # type: ignore[no-redef]
+def getaddrinfo(
     host: _Any, port: _Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
 ) -> _Any:
     """As ``socket.getaddrinfo``; parks the greenlet unless host and port are numeric."""
     numeric_port = port is None or isinstance(port, int) or str(port).isdecimal()
-    # What is no host is refused at once.
+    # A value that is no host is refused at once.
     if numeric_port and (not isinstance(host, (str, bytes)) or _is_numeric(host)):
         return _native_getaddrinfo(host, port, family, type, proto, flags)
     return _off_thread(_native_getaddrinfo, host, port, family, type, proto, flags)
 
 
-def gethostbyname(hostname: _Any, /) -> str:  # type: ignore[no-redef]
+def gethostbyname(hostname: str, /) -> str:
     """As ``socket.gethostbyname``; parks the greenlet unless the name is numeric."""
     if isinstance(hostname, (str, bytes)) and _is_numeric(hostname):
-        return _native_gethostbyname(hostname)  # type: ignore[arg-type]
-    return _off_thread(_native_gethostbyname, hostname)  # type: ignore[no-any-return]
+        return _native_gethostbyname(hostname)
+    return _off_thread(_native_gethostbyname, hostname)
 
 
-def gethostbyname_ex(hostname: str, /) -> tuple[str, list[str], list[str]]:  # type: ignore[no-redef]
+def gethostbyname_ex(hostname: str, /) -> tuple[str, list[str], list[str]]:
     """As ``socket.gethostbyname_ex``, parking the greenlet."""
-    return _off_thread(_native_gethostbyname_ex, hostname)  # type: ignore[no-any-return]
+    return _off_thread(_native_gethostbyname_ex, hostname)
 
 
-def gethostbyaddr(ip_address: str, /) -> tuple[str, list[str], list[str]]:  # type: ignore[no-redef]
+def gethostbyaddr(ip_address: str, /) -> tuple[str, list[str], list[str]]:
     """As ``socket.gethostbyaddr``, parking the greenlet."""
-    return _off_thread(_native_gethostbyaddr, ip_address)  # type: ignore[no-any-return]
+    return _off_thread(_native_gethostbyaddr, ip_address)
 
 
-def getnameinfo(sockaddr: _Any, flags: int, /) -> tuple[str, str]:  # type: ignore[no-redef]
+def getnameinfo(sockaddr: _Address, flags: int, /) -> tuple[str, str]:
     """As ``socket.getnameinfo``, parking the greenlet unless everything asked for is numeric."""
     numeric = _standard.NI_NUMERICHOST | _standard.NI_NUMERICSERV
     if isinstance(flags, int) and flags & numeric == numeric:
         return _native_getnameinfo(sockaddr, flags)
-    return _off_thread(_native_getnameinfo, sockaddr, flags)  # type: ignore[no-any-return]
+    return _off_thread(_native_getnameinfo, sockaddr, flags)

@@ -41,14 +41,14 @@ if _TYPE_CHECKING:
 
 _take_names(_standard, globals())
 
+from ._core.waiter import spend as _spend  # noqa: E402
 from .lock import RLock as _RLock  # noqa: E402
-from .socket import _spend  # noqa: E402
 from .socket import create_connection as _create_connection  # noqa: E402
 from .socket import socket as _green_socket  # noqa: E402
 
 __all__ = [name for name in vars(_standard) if not name.startswith("_")]
 
-# What get_server_certificate connects with.
+# get_server_certificate connects with this.
 create_connection = _create_connection
 
 _base: _Any = _standard.SSLSocket
@@ -86,7 +86,8 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]
         in_time = True
         _spend()
         while True:
-            # Non-blocking it waits, too, if not for the network: for who is inside OpenSSL just now.
+            # A non-blocking socket waits here, too: for the greenlet that is inside OpenSSL just now, never
+            # for the network.
             limit = _seconds_until(deadline) if timeout else None
             if not (lock.acquire(False) or lock.acquire(timeout=limit)):
                 raise TimeoutError(f"The {what} operation timed out")
@@ -102,7 +103,8 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]
                 reading = False
             finally:
                 lock.release()
-            # Not in an ``except`` clause: another greenlet must not find this exception being handled.
+            # The wait stands outside of the ``except`` clause, because another greenlet must not find this
+            # exception being handled.
             if not in_time:
                 raise TimeoutError(f"The {what} operation timed out")
             registration = self._current_registration() or self._register()
@@ -118,8 +120,8 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]
         finally:
             self._timeout = timeout
 
-    # The connection object is looked up once: whoever waits while another greenlet calls ``shutdown``, which
-    # takes it away, still learns how the stream ended.
+    # The connection object is looked up once.  A greenlet that waits while another one calls ``shutdown``,
+    # which takes the object away, still learns how the stream ended.
 
     def read(self, len: int = 1024, buffer: _Any = None) -> _Any:
         self._checkClosed()
@@ -189,5 +191,5 @@ def patch_standard() -> None:
     For ``greenpool.monkey``, which puts SSLSocket in the place of the standard one.
     """
     _standard.SSLContext.sslsocket_class = SSLSocket
-    # For subclasses of the standard SSLSocket that were made before.
+    # This serves subclasses of the standard SSLSocket that were made before.
     _base._create = _create_over_originals

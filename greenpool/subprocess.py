@@ -31,9 +31,9 @@ if _TYPE_CHECKING:
 _take_names(_standard, globals())
 
 from . import selectors as _selectors  # noqa: E402
-from .fileobject import FileIO as _FileIO  # noqa: E402
-from .fileobject import open_raw as _open_raw  # noqa: E402
-from .os import _wait_for_exit  # noqa: E402
+from ._fd.children import wait_for_exit as _wait_for_exit  # noqa: E402
+from ._fd.files import FileIO as _FileIO  # noqa: E402
+from ._fd.files import open_raw as _open_raw  # noqa: E402
 
 __all__ = list(_standard.__all__)
 
@@ -61,7 +61,7 @@ class Popen(_base):  # type: ignore[misc]
     def _wait(self, timeout: float | None) -> _Any:
         end = _monotonic() + (timeout or 0)
         while True:
-            # Held only while nobody waits; whoever has it is about to set the return code.
+            # The lock is held only while nobody waits.  Its holder is about to set the return code.
             if self._waitpid_lock.acquire(False):
                 try:
                     if self.returncode is None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import Context
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ._core.current import current_greenlet
 from ._core.native import RLock
@@ -38,22 +38,26 @@ from .runtime import Handle, current_handle
 __all__ = ["TaskGroup"]
 
 
-class _Cancellable:
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Cancellable(Generic[T]):
     """A function that runs in a scope of its own; one that is cancelled before never runs."""
 
     __slots__ = ("function", "scope")
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., T]) -> None:
         self.function = function
         self.scope = CancelOnce()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> T:
         if not self.scope.cancel_called:
             with self.scope:
                 return self.function(*args, **kwargs)
         raise GreenletExit("cancelled by its TaskGroup")
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         # Its name, above all, for the greenlet's repr.
         return getattr(self.function, name)
 
@@ -75,7 +79,7 @@ class TaskGroup:
         # Reentrant, because a signal handler may cancel, and so abort, between any two bytecodes.
         self._lock = RLock()
         # Those that have not ended, each with what cancels it.
-        self._members: dict[Task, CancelOnce] = {}
+        self._members: dict[Task[object], CancelOnce] = {}
         self._errors: list[BaseException] = []
         # The first KeyboardInterrupt or SystemExit.
         self._system_error: BaseException | None = None
@@ -102,13 +106,20 @@ class TaskGroup:
 
     # Any thread.
 
+    # The first overload has no P, because nothing may stand between *args: P.args and **kwargs: P.kwargs.
+    @overload
+    def spawn(
+        self, function: Callable[..., T], *args: object, context: Context | None, **kwargs: object
+    ) -> Greenlet[T]: ...
+    @overload
+    def spawn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]: ...
     def spawn(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., T],
         *args: Any,
-        context: Context | None = None,
+        context: Any = None,
         **kwargs: Any,
-    ) -> Greenlet:
+    ) -> Greenlet[T]:
         """Run *function* in a new greenlet of the group, on the hub that ``greenpool.spawn`` would take.
 
         To be called in the block, or anywhere else while the group has greenlets: by one of them, say.
@@ -122,14 +133,27 @@ class TaskGroup:
             raise
         return member
 
+    @overload
     def spawn_on(
         self,
         index: int,
-        function: Callable[..., Any],
+        function: Callable[..., T],
+        *args: object,
+        context: Context | None,
+        **kwargs: object,
+    ) -> Greenlet[T]: ...
+    @overload
+    def spawn_on(
+        self, index: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> Greenlet[T]: ...
+    def spawn_on(
+        self,
+        index: int,
+        function: Callable[..., T],
         *args: Any,
-        context: Context | None = None,
+        context: Any = None,
         **kwargs: Any,
-    ) -> Greenlet:
+    ) -> Greenlet[T]:
         """As ``spawn``, on the hub with that *index* of the runtime that the block runs in."""
         handle = self._handle or current_handle()
         if handle is None:
@@ -144,11 +168,11 @@ class TaskGroup:
 
     def _admit(
         self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
+        function: Callable[..., T],
+        args: tuple[object, ...],
         context: Context | None,
-        kwargs: dict[str, Any],
-    ) -> Greenlet:
+        kwargs: dict[str, object],
+    ) -> Greenlet[T]:
         if not callable(function):
             raise TypeError(f"function must be callable, not {function!r}")
         cancellable = _Cancellable(function)
@@ -165,7 +189,7 @@ class TaskGroup:
             self._members[member] = cancellable.scope
         return member
 
-    def _withdraw(self, member: Task) -> None:
+    def _withdraw(self, member: Task[object]) -> None:
         """Its spawn was refused."""
         with self._lock:
             self._members.pop(member, None)
@@ -173,7 +197,7 @@ class TaskGroup:
         if waiter is not None:
             waiter.resume()
 
-    def _ended(self, member: Task) -> None:
+    def _ended(self, member: Task[object]) -> None:
         """A member has ended; in the loop of its hub."""
         exception = member.exception
         with self._lock:
@@ -225,7 +249,7 @@ class TaskGroup:
         kind: type[BaseException] | None,
         exception: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool:
+    ) -> None:
         failure = self._leave_body(kind, exception, traceback)
         self._leaving = True
         if failure is not None:
@@ -248,11 +272,10 @@ class TaskGroup:
                 _raise_again(interruption)
             if system_error is not None:
                 if system_error is exception:
-                    return False
+                    return
                 raise system_error
             if errors:
                 raise BaseExceptionGroup("unhandled errors in a TaskGroup", errors) from None
-            return True
         finally:
             # A traceback refers to this frame, which must not refer back to it.
             del exception, failure, errors, system_error, interruptions

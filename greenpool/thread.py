@@ -12,7 +12,6 @@ that is released when the thread has ended); from 3.13 on ``_ThreadHandle``, ``s
 from __future__ import annotations
 
 import _thread
-import os
 import sys
 from _thread import TIMEOUT_MAX, error, exit, interrupt_main, stack_size
 from collections.abc import Callable, Mapping
@@ -22,16 +21,17 @@ from typing import Any
 from greenlet import GreenletExit
 
 from ._core.carrier import Carrier
-from ._core.current import CREDIT, finalizing_greenlet, getcurrent
-from ._core.hub import yield_now
+from ._core.current import BUDGET, finalizing_greenlet, getcurrent
+from ._core.fork import at_fork
 from ._core.native import RLock as _NativeRLock
 from ._core.native import get_ident as _native_ident
 from ._core.task import Task
+from ._core.waiter import yield_now
+from ._sync.arguments import lock_timeout as _lock_timeout
 from .event import Event
 from .local import local as _local  # noqa: F401 - part of _thread
 from .lock import Lock as _Lock
 from .lock import RLock as _RLock
-from .lock import _lock_timeout
 
 __all__ = [
     "LockType",
@@ -70,13 +70,13 @@ _forking: set[object] = set()
 def _spend() -> None:
     try:
         greenlet = getcurrent()
-        credit = greenlet.credit = greenlet.credit - 1
+        budget = greenlet.budget = greenlet.budget - 1
     except AttributeError:
         return  # a hub's loop, or a thread that has never waited
     except RuntimeError:
         finalizing_greenlet()
         return
-    if credit < 0 and (not greenlet.interrupts or credit < -CREDIT) and greenlet not in _forking:
+    if budget < 0 and (not greenlet.interrupts or budget < -BUDGET) and greenlet not in _forking:
         yield_now()
 
 
@@ -88,7 +88,7 @@ def _after_fork_in_parent() -> None:
     _forking.discard(_current())
 
 
-# Where threading.Lock is this type, as from CPython 3.13 on, it can be called.
+# From CPython 3.13 on, threading.Lock is this type and can be called.
 _CALLABLE = sys.version_info >= (3, 13)
 
 
@@ -99,10 +99,10 @@ class LockType(_Lock):
 
     if not _CALLABLE:
 
-        def __new__(cls, *args: Any, **kwargs: Any) -> LockType:
+        def __new__(cls, *args: object, **kwargs: object) -> LockType:
             raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         name = f"{LockType.__module__}.{LockType.__qualname__}"
         raise TypeError(f"type '{name}' is not an acceptable base type")
 
@@ -137,7 +137,7 @@ class RLock(_RLock):
 
     __slots__ = ("__dict__",)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         _RLock.__init__(self)
 
     def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
@@ -153,7 +153,7 @@ class RLock(_RLock):
 _threads_lock = _NativeRLock()
 # Green threads that are alive, for _count.
 _alive = 0
-# Those of them that have a handle, by which they are joined.
+# The live green threads that have a handle, by which they are joined.
 _running: set[_ThreadHandle] = set()
 
 
@@ -162,20 +162,19 @@ class _GreenThread(Task):
 
     __slots__ = ("counted", "daemon", "sentinel", "handle")
 
-    def __init__(self, run: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        # Not as the task's function, which would run in the place of _run.
+    def __init__(self, run: Callable[..., object], *args: object, **kwargs: object) -> None:
+        # The function is an argument, because the task's own function would run in the place of _run.
         super().__init__(None, run, *args, context=Context(), **kwargs)
         self.counted = False
-        # A thread that was started with start_new_thread is waited for by whoever waits for its
-        # sentinel, and by nobody else.
+        # Only a holder of its sentinel waits for a thread that was started with start_new_thread.
         self.daemon = True
         self.sentinel: Sentinel | None = None
         self.handle: _ThreadHandle | None = None
 
-    def _run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+    def _run(self, function: Callable[..., object], /, *args: object, **kwargs: object) -> None:
         hub: Any = self.hub
         if self.daemon:
-            hub.daemons += 1
+            hub.daemon_started()
         try:
             function(*args, **kwargs)
         except (SystemExit, GreenletExit):
@@ -184,10 +183,11 @@ class _GreenThread(Task):
             _report(function, exception)
         finally:
             if self.daemon:
-                hub.daemons -= 1
+                hub.daemon_ended()
 
     def _finish(self) -> None:
-        # Not in _run, which one that ends with its OS thread may never leave, or never have entered.
+        # _run cannot do this: a green thread that ends with its OS thread may never leave it, or never have
+        # entered it.
         super()._finish()
         self._uncount()
         if self.sentinel is not None:
@@ -206,7 +206,7 @@ class _GreenThread(Task):
     def _uncount(self) -> None:
         global _alive
         with _threads_lock:
-            # What ended with its OS thread may end once more when its carrier is let go.
+            # A green thread that ended with its OS thread may end once more when its carrier is let go.
             if self.counted:
                 self.counted = False
                 _alive -= 1
@@ -224,16 +224,11 @@ def _after_fork_in_child() -> None:
         if handle.ident != get_ident():
             _running.discard(handle)
             handle._done.set()
-    # That of the hub has run, as its module was imported before.
+    # The hub's own hook has run before this one (see _core/fork.py).
     _forking.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
+at_fork("green threads", before=_before_fork, in_parent=_after_fork_in_parent, in_child=_after_fork_in_child)
 
 
 # The one type that sys.__unraisablehook__ accepts; no module has it.
@@ -246,7 +241,7 @@ def _report(function: object, exception: BaseException) -> None:
     message = "Exception ignored in thread started by"
     if sys.version_info >= (3, 13):
         message, function = f"{message} {function!r}", None
-    # From the thread's function on.
+    # The traceback begins with the thread's function.
     traceback = exception.__traceback__ and exception.__traceback__.tb_next
     sys.unraisablehook(_UnraisableHookArgs((type(exception), exception, traceback, message, function)))
 
@@ -260,8 +255,8 @@ def _thread_of(function: Callable[..., object]) -> Any:
 
 def _start(
     function: Callable[..., object],
-    args: Any,
-    kwargs: Any,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
     daemon: bool,
     handle: _ThreadHandle | None = None,
 ) -> _GreenThread:
@@ -270,8 +265,8 @@ def _start(
     thread.daemon = daemon
     owner = _thread_of(function)
     if owner is not None:
-        # In the place of threading's Event, which takes a lock to be set.  A thread whose hub is told to stop
-        # could be ended while it waits for that, and who has started it would wait for ever.
+        # This takes the place of threading's Event, which takes a lock to be set.  A thread whose hub is told
+        # to stop could be ended while it waits for that lock, and its starter would wait for ever.
         owner._started = Event()
     if handle is not None:
         handle.ident = id(thread)
@@ -287,8 +282,8 @@ def _start(
 
 def start_new_thread(
     function: Callable[..., object],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any] | None = None,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object] | None = None,
     /,
 ) -> int:
     """Start a green thread and return its identifier; errors as ``_thread.start_new_thread``."""
@@ -345,7 +340,7 @@ class Sentinel(Event):
     def __init__(self) -> None:
         Event.__init__(self)
         self._armed = False
-        # By somebody who acquired it after the end, for whom ``is_alive`` is still true.
+        # Another caller acquired it after the end, and ``is_alive`` is still true for that caller.
         self.held = False
 
     def wait_for_end(self, blocking: bool = True, timeout: float | None = -1) -> bool:
@@ -384,7 +379,7 @@ def _set_sentinel() -> Sentinel:
     return sentinel
 
 
-# From CPython 3.13 on.
+# CPython has this from 3.13 on.
 
 
 _NativeHandle: Any = getattr(_thread, "_ThreadHandle", None)
@@ -436,7 +431,7 @@ def start_joinable_thread(
     if not callable(function):
         raise TypeError("thread function must be callable")
     if _NativeHandle is not None and isinstance(handle, _NativeHandle):
-        # Of a threading.Thread that was made before patching.
+        # This is the lock of a threading.Thread that was made before patching.
         owner = _thread_of(function)
         if owner is not None and owner._handle is handle:
             owner._handle = handle = _ThreadHandle()

@@ -7,6 +7,7 @@ the same way.  See ``make_green`` for what is replaced.
 from __future__ import annotations
 
 import threading as _standard
+from collections.abc import Callable as _Callable
 from types import ModuleType as _ModuleType
 from typing import Any as _Any
 
@@ -15,14 +16,14 @@ from greenlet import GreenletExit as _GreenletExit
 from . import thread as _green
 from ._core import native as _native
 from ._core.current import getcurrent as _getcurrent
-from ._core.hub import sleep as _sleep
+from ._core.waiter import sleep as _sleep
 from .local import local as _local
 
 # Seconds between two looks at the OS threads that the program's end waits for.
 _LOOK = 0.01
 
 
-def replacements(module: _ModuleType) -> dict[str, _Any]:
+def replacements(module: _ModuleType) -> dict[str, object]:
     """What makes *module*, an instance of the standard ``threading``, green: names and values.
 
     ``threading`` takes these of ``_thread`` at its import, in CPython 3.11 to 3.14; the names that a version
@@ -107,19 +108,19 @@ def _take_out(condition: _Any, waiter: object) -> bool:
     return True
 
 
-def _acquire_restore(condition: _Any, state: _Any) -> None:
+def _acquire_restore(condition: _Any, state: object) -> None:
     try:
         condition._acquire_restore(state)
     except BaseException:
-        # Not in a loop: a cancelled scope leaves a greenlet alone that is handling its exception.
+        # No loop is needed: a cancelled scope leaves a greenlet alone that is handling its exception.
         _acquire_restore(condition, state)
         raise
 
 
-def _wait_for_tstate_lock(standard: _Any) -> _Any:
+def _wait_for_tstate_lock(standard: _Callable[..., None]) -> _Callable[..., None]:
     def _wait_for_tstate_lock(self: _Any, block: bool = True, timeout: float = -1) -> None:
-        # Where an exception strikes while it waits, the standard one takes a lock that is held for one that
-        # it has acquired itself, and has the thread ended.  A Timeout or a kill strikes there.
+        # If an exception interrupts the wait, the standard one takes a lock that is held for one that it has
+        # acquired itself, and has the thread ended.  A Timeout or a kill can come there.
         sentinel = self._tstate_lock
         if type(sentinel) is not _green.Sentinel:
             standard(self, block, timeout)
@@ -129,7 +130,7 @@ def _wait_for_tstate_lock(standard: _Any) -> _Any:
     return _wait_for_tstate_lock
 
 
-def _end_of_main(module: _ModuleType) -> _Any:
+def _end_of_main(module: _ModuleType) -> _Callable[[], None]:
     standard: _Any = module._shutdown
 
     def os_threads() -> bool:
@@ -156,7 +157,7 @@ def _end_of_main(module: _ModuleType) -> _Any:
     return _shutdown
 
 
-def _excepthook(module: _ModuleType) -> _Any:
+def _excepthook(module: _ModuleType) -> _Callable[[_Any], None]:
     standard: _Any = module.excepthook
 
     def excepthook(args: _Any, /) -> None:

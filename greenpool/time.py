@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import time as _standard
-from math import isnan as _isnan
-from operator import index as _index
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from ._rebound import take_names as _take_names
@@ -20,24 +18,12 @@ if _TYPE_CHECKING:
 _take_names(_standard, globals())
 
 from ._core.current import cannot_park as _cannot_park  # noqa: E402
-from ._core.hub import sleep as _sleep  # noqa: E402
+from ._core.seconds import seconds_of as _seconds  # noqa: E402
+from ._core.waiter import sleep as _sleep  # noqa: E402
 
 __all__ = [name for name in vars(_standard) if not name.startswith("_")]
 
 _native_sleep = _standard.sleep
-
-# What the interpreter's own clock type can hold: 64 bits of nanoseconds.
-_LONGEST = 2**63 / 1e9
-
-
-def _seconds(value: _SupportsFloat | _SupportsIndex) -> float:
-    """*value* as a number of seconds, refused as the C functions refuse it."""
-    seconds = value if isinstance(value, float) else _index(value)  # type: ignore[arg-type]
-    if _isnan(seconds):
-        raise ValueError("Invalid value NaN (not a number)")
-    if not -_LONGEST < seconds < _LONGEST:
-        raise OverflowError("timestamp out of range for platform time_t")
-    return seconds
 
 
 def sleep(seconds: _SupportsFloat | _SupportsIndex, /) -> None:

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, overload
 
 from ._core.timeout import Timeout
 
 __all__ = ["Timeout", "with_timeout"]
 
-_RAISE = object()
+P = ParamSpec("P")
+T = TypeVar("T")
+D = TypeVar("D")
+
+_RAISE: Any = object()
 
 
+# The first overload has no P, because nothing may stand between *args: P.args and **kwargs: P.kwargs.
+@overload
 def with_timeout(
     seconds: float | None,
-    function: Callable[..., Any],
+    function: Callable[..., T],
+    *args: object,
+    timeout_value: D,
+    **kwargs: object,
+) -> T | D: ...
+@overload
+def with_timeout(seconds: float | None, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+def with_timeout(
+    seconds: float | None,
+    function: Callable[..., T],
     *args: Any,
     timeout_value: Any = _RAISE,
     **kwargs: Any,
-) -> Any:
+) -> T | Any:
     """Call *function* and return its value, or *timeout_value* where it takes longer than *seconds*.
 
     Without a *timeout_value* the Timeout is raised.  A Timeout of somebody else passes through.

@@ -1,15 +1,20 @@
-"""A time limit for every test, and a check for what a test leaves behind.
+"""A time limit for every test, and a check for everything that a test leaves behind.
 
-A test that waits for ever is the commonest failure of a library that is about waiting, so no test
-runs without a limit. Whoever exceeds it ends the whole run: the stacks of all OS threads and of all
-parked greenlets go to the real stderr, past pytest's capture, and the process exits with status 1.
-The limit covers set-up, call and tear-down together.
+A library about waiting fails most often by waiting for ever, so every test has a limit. A test that exceeds
+it ends the whole run: the stacks of all OS threads and of all parked greenlets go to the real stderr, past
+pytest's capture, and the process exits with status 1. The limit covers set-up, call and tear-down together.
 
-Two things watch. A thread of the test run's own prints the stacks of the greenlets, which only
-Python code can find; where no Python code can run any more (a C call that keeps the GIL, say),
-faulthandler's timer, which needs none, strikes a few seconds later. pytest's own faulthandler
-plugin is switched off (-p no:faulthandler): it cancels that timer as soon as a test has failed, and
-then a hanging tear-down hangs for ever.
+Two watchers enforce it:
+
+- A thread of the test run prints the stacks of the greenlets, which only Python code can find.
+- If no Python code can run any more, for example because a C call keeps the GIL, faulthandler's timer fires a
+  few seconds later. It needs no Python code.
+
+pytest's own faulthandler plugin is switched off (-p no:faulthandler). It cancels that timer as soon as a test
+has failed, and then a hanging tear-down would hang for ever.
+
+With ``-n`` of pytest-xdist each of its processes watches its own tests. A test that exceeds its limit ends
+its process. No other process takes its place (``--max-worker-restart=0``), and the run fails.
 """
 
 from __future__ import annotations
@@ -33,14 +38,14 @@ import pytest
 
 import greenpool
 
-# A shell without job control has background jobs ignore Ctrl-C, and their children would inherit that.
+# A shell without job control makes background jobs ignore Ctrl-C, and their children would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DEFAULT_LIMIT = 60.0
 GRACE = 5.0
 
-# A deadline is a timed assert: on a machine that other work shares it says nothing about the code.
+# A deadline is a timed assert. On a machine that other work shares, it says nothing about the code.
 hypothesis.settings.register_profile(
     "greenpool", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -50,7 +55,7 @@ hypothesis.settings.load_profile("greenpool")
 class _Watch:
     """The limit of the test that runs now.
 
-    Set by pytest's thread and read by the watching one. Each replaces or reads one reference, so no
+    pytest's thread sets it, and the watching thread reads it. Each replaces or reads one reference, so no
     lock is needed.
     """
 
@@ -58,7 +63,7 @@ class _Watch:
         # pytest configures before it captures, so this is the real stderr.
         self.stderr = os.dup(2)
         self.limit: tuple[float, str] | None = None
-        # Originals, taken before a test patches them. A Thread would show in threading.enumerate().
+        # These are originals, taken before a test patches them. A Thread would show in threading.enumerate().
         self._stop = _thread.allocate_lock()
         self._stop.acquire()
         self._monotonic = time.monotonic
@@ -93,7 +98,8 @@ class _Watch:
 
 
 def parked_greenlets() -> str:
-    """The stacks of all greenlets that are switched out, equal ones counted together."""
+    """Return the stacks of all greenlets that are switched out, with equal stacks counted together."""
+    gc.unfreeze()  # without this, those from before fast_collections would be missing
     stacks: collections.Counter[str] = collections.Counter()
     for candidate in gc.get_objects():
         if isinstance(candidate, greenlet.greenlet) and candidate.gr_frame is not None:
@@ -104,6 +110,7 @@ def parked_greenlets() -> str:
 
 
 _watch = pytest.StashKey[_Watch]()
+_process_died = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -114,6 +121,18 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     faulthandler.disable()
     config.stash[_watch].close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    if error:
+        node.config.stash[_process_died] = True
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A run fails when one of its processes dies: xdist ignores a death after the last test."""
+    if _process_died in session.config.stash:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -130,7 +149,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def open_descriptors() -> dict[int, str]:
-    """What this process has open: each descriptor and, on Linux, what it stands for."""
+    """Return the open descriptors of this process and, on Linux, what each one refers to."""
     found = {}
     for name in os.listdir("/dev/fd"):
         descriptor = int(name)
@@ -138,16 +157,17 @@ def open_descriptors() -> dict[int, str]:
             os.fstat(descriptor)
             found[descriptor] = os.readlink(f"/proc/self/fd/{descriptor}") if sys.platform == "linux" else "?"
         except OSError:
-            # The one that listed the directory; or closed since then, by the thread of an earlier test.
+            # This is the one that listed the directory, or a thread of an earlier test has closed it since.
             continue
     return found
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def fast_collections() -> Iterator[None]:
-    """What is there before the tests (pytest, all collected tests, hypothesis) is no garbage to look for.
+    """Spare the collector all objects from before a module's tests (pytest, the collected tests, imports).
 
-    leak_check collects twice for each test, which was half of the time of the whole run.
+    leak_check collects twice for each test. Over everything that was ever imported, a third of the time of
+    the whole run went there.
     """
     gc.collect()
     gc.freeze()
@@ -157,8 +177,8 @@ def fast_collections() -> Iterator[None]:
 
 @pytest.fixture
 def leak_check() -> Iterator[None]:
-    """Fails the test when it leaves an OS thread or a descriptor behind."""
-    # The hub of pytest's own thread stays as long as that thread, so it has to be there before.
+    """Fail the test if it leaves an OS thread or a descriptor behind."""
+    # The hub of pytest's own thread lives as long as that thread, so make it before the test.
     greenpool.get_hub()
     gc.collect()
     threads = set(threading.enumerate())
@@ -175,7 +195,7 @@ def leak_check() -> Iterator[None]:
 
 @pytest.fixture
 def handlers_as_before() -> Iterator[None]:
-    """The test may set handlers of SIGALRM and SIGUSR1, and the interval timer."""
+    """Let the test set handlers of SIGALRM and SIGUSR1 and the interval timer, and restore them."""
     numbers = (signal.SIGALRM, signal.SIGUSR1)
     before = [signal.getsignal(number) for number in numbers]
     yield
@@ -186,7 +206,7 @@ def handlers_as_before() -> Iterator[None]:
 
 @pytest.fixture
 def fast_switching() -> Iterator[None]:
-    """Threads take turns as often as they can: with a GIL, this is what finds races."""
+    """Make threads take turns as often as they can. With a GIL, this is what finds races."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -195,7 +215,7 @@ def fast_switching() -> Iterator[None]:
 
 @pytest.fixture
 def on_new_thread() -> Callable[..., Any]:
-    """Call a function on a new thread, so on a hub of its own, and return its value."""
+    """Call a function on a new thread, and so on a hub of its own, and return its value."""
 
     def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         outcome: dict[str, Any] = {}

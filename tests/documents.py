@@ -1,9 +1,9 @@
-"""Runs the code in the README and in the documentation, so that what they show is what happens.
+"""Runs the code in the README and in the documentation, and checks that it does what they show.
 
-Every ```python block is a program of its own: it runs in a fresh interpreter with warnings as
-errors and must end by itself with status 0. Where a ```text block follows it with nothing between,
-that is what it prints. It writes nothing on stderr, except where a ```pytb block comes next, with
-the report of an exception: the lines of it that are not indented are those on stderr.
+Every ```python block is a program of its own: it runs in a fresh interpreter with warnings as errors and must
+end by itself with status 0. A ```text block right after it is the output that the program must print. A
+```pytb block after that holds the report of an exception: its lines that are not indented must appear on
+stderr. Without such a block the program must write nothing on stderr.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def python_blocks(path: Path) -> list[Block]:
 
 
 def run_program(*arguments: str | Path, cwd: Path) -> tuple[str, str]:
-    """Runs this interpreter with warnings as errors; gives back its stdout and stderr."""
+    """Run this interpreter with warnings as errors, and return its stdout and stderr."""
     package_root = str(Path(greenpool.__file__).parent.parent)
     process = subprocess.Popen(
         [sys.executable, "-X", "faulthandler", "-W", "error", *arguments],
@@ -69,7 +69,7 @@ def run_program(*arguments: str | Path, cwd: Path) -> tuple[str, str]:
     try:
         stdout, stderr = process.communicate(timeout=40)
     except subprocess.TimeoutExpired:
-        # On SIGABRT faulthandler dumps the stacks of all threads.
+        # SIGABRT makes faulthandler dump the stacks of all threads.
         process.send_signal(signal.SIGABRT)
         stdout, stderr = process.communicate()
     assert process.returncode == 0, stdout + stderr

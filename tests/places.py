@@ -1,4 +1,4 @@
-"""Where the primitives are used: on the same hub, on another one, in a plain thread; and in signal handlers.
+"""The places where primitives are used: the same hub, another hub, a plain thread, a signal handler.
 
 A test module makes the fixtures its own by assigning them: ``start = places.start``.
 """
@@ -17,7 +17,8 @@ import pytest
 
 import greenpool
 from greenpool import Runtime
-from greenpool._core.inbox import EventWaker, Inbox, PipeWaker
+from greenpool._core.inbox import Inbox
+from greenpool._core.wakers import EventWaker, PipeWaker
 from greenpool.event import AsyncResult
 
 Start = Callable[..., "AsyncResult[Any]"]
@@ -31,7 +32,7 @@ def runtime() -> Iterator[Runtime]:
 
 @pytest.fixture(params=["same hub", "other hub", "plain thread"])
 def start(request: pytest.FixtureRequest, runtime: Runtime) -> Iterator[Start]:
-    """Starts a function beside the test, in one of the places where the primitives may be used."""
+    """Start a function beside the test, in one of the places where the primitives may be used."""
     threads = []
 
     def start(function: Callable[..., Any], *args: Any) -> AsyncResult[Any]:
@@ -59,7 +60,7 @@ def start(request: pytest.FixtureRequest, runtime: Runtime) -> Iterator[Start]:
 
 @pytest.fixture
 def posted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What is posted to a hub's inbox, and who is woken by a system call; nothing is delivered."""
+    """Record the posts to inboxes and the wakes by system calls, and deliver none of them."""
     posted: list[object] = []
     monkeypatch.setattr(Inbox, "post", lambda self, item: posted.append(item))
     for waker in (EventWaker, PipeWaker):
@@ -74,7 +75,7 @@ def until(condition: Callable[[], object]) -> None:
 
 @contextmanager
 def alarms(handler: Callable[[], object]) -> Iterator[None]:
-    """Call *handler* again and again, wherever the main thread then is, but not within itself."""
+    """Call *handler* again and again, wherever the main thread then is, but never within itself."""
     over = False
 
     def handle(number: int, frame: object) -> None:
@@ -98,7 +99,7 @@ def interrupt_everywhere(
     handle: Callable[[Any], object],
     check: Callable[[Any], object],
 ) -> None:
-    """Carry out *operate* again and again, each time with *handle* after another one of the calls in it.
+    """Run *operate* again and again, and call *handle* after a different call inside it each time.
 
     Python runs signal handlers at these points, too (and after jumps backwards).
     """

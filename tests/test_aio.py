@@ -1,4 +1,4 @@
-"""asyncio and greenlets, both ways."""
+"""``greenpool.aio``: greenlets wait for coroutines, and coroutines for greenlets."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_from_many_hubs_and_threads() -> None:
 
 
 class Cleanup:
-    """A coroutine that waits for ever, and takes its time to clean up."""
+    """A coroutine that waits for ever and cleans up slowly."""
 
     def __init__(self) -> None:
         self.begun = Event()
@@ -161,7 +161,7 @@ def test_a_kill_that_came_before_lets_nothing_begin() -> None:
         try:
             Event().wait()
         finally:
-            # A second kill is waiting by now.
+            # A second kill is pending by now.
             run_coroutine(begin())
 
     greenlet = greenpool.spawn(run)
@@ -205,7 +205,7 @@ def test_refuses_to_wait_for_itself() -> None:
 
 
 def in_loop(function: Callable[[greenpool.Runtime], Any]) -> Any:
-    """What the coroutine function returns, run in a plain thread beside a runtime."""
+    """Run the coroutine function in a plain thread beside a runtime, and return its result."""
     with greenpool.Runtime(pool_size=2) as runtime:
         return asyncio.run(function(runtime))
 
@@ -320,7 +320,7 @@ def test_a_coroutine_that_comes_while_the_loop_ends_is_refused() -> None:
 
         warnings.simplefilter("ignore", ResourceWarning)
         runtime = greenpool.Runtime(pool_size=2)
-        # What is imported later ends earlier.
+        # A module that is imported later ends earlier.
         from greenpool.aio import run_coroutine
 
         begun, ending, refused = threading.Event(), threading.Event(), threading.Event()
@@ -368,7 +368,7 @@ def test_a_coroutine_that_does_not_end_keeps_no_greenlet_from_its_end() -> None:
 
         warnings.simplefilter("ignore", ResourceWarning)
         runtime = greenpool.Runtime(pool_size=1)
-        # What is imported later ends earlier.
+        # A module that is imported later ends earlier.
         from greenpool import aio
 
         aio.EXIT_SECONDS = 0.1
@@ -390,7 +390,7 @@ def test_a_coroutine_that_does_not_end_keeps_no_greenlet_from_its_end() -> None:
 
         runtime.spawn(wait)
         begun.wait()
-        # Its exit waits for the runtime, and that for the greenlet.
+        # The exit waits for the runtime, and the runtime for the greenlet.
         """
     )
     assert output == "the asyncio loop has ended\n"
@@ -468,7 +468,7 @@ def test_in_a_patched_program(late: bool) -> None:
         """
     patch = "from greenpool import monkey; monkey.patch_all()"
     if late:
-        # Which says that asyncio has made subclasses of threading.local.
+        # The warning says that asyncio has made subclasses of threading.local.
         patch = f"import warnings; warnings.simplefilter('ignore'); {patch}"
     steps = [textwrap.dedent(script)]
     steps.insert(1 if late else 0, patch)

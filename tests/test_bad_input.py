@@ -1,4 +1,4 @@
-"""A wrong argument raises at the call, and the message names the argument and the value."""
+"""Bad input: a wrong argument raises at the call, and the message names the argument and the value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``blocking``: calls that would block the hub, on threads that are no hubs."""
+"""``blocking``: calls that would block the hub run on threads that are not hubs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from greenpool.threadpool import ThreadPool, blocking, blocking_pool
 
 @pytest.fixture(autouse=True)
 def on_a_hub() -> None:
-    """Without one, blocking() calls the function itself."""
+    """Make a hub, because without one blocking() calls the function itself."""
     greenpool.get_hub()
 
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Only one call runs at a time."""
+    """Let only one call run at a time."""
     before = blocking_pool.maxsize
     blocking_pool.maxsize = 1
     yield
@@ -36,7 +36,7 @@ def one_thread() -> Iterator[None]:
 
 
 def run_script(script: str) -> str:
-    """What *script* prints in an interpreter of its own, which must end by itself and report nothing."""
+    """Run *script* in an interpreter of its own and return its output. Fail on any error."""
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
         cwd=Path(greenpool.__file__).parent.parent,
@@ -159,7 +159,7 @@ def test_a_higher_limit_helps_those_that_wait() -> None:
 
 
 class Gate:
-    """A function that has begun, and ends when it is let."""
+    """A function that tells when it has begun, and ends when the test opens the gate."""
 
     def __init__(self) -> None:
         self.begun = Event()
@@ -234,7 +234,7 @@ def test_the_exception_of_a_call_that_nobody_waits_for_is_dropped(
 
 
 class Canary:
-    """Something that can be seen to die."""
+    """An object whose death the test can see."""
 
 
 def test_nothing_of_a_call_is_kept() -> None:
@@ -268,7 +268,7 @@ def test_a_thread_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> Non
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr("greenpool.threadpool.start_new_thread", refuse)
+        patch.setattr("greenpool._fd.workers.start_new_thread", refuse)
         with pytest.raises(RuntimeError, match="can't start new thread"):
             pool.apply(calls.append, ["refused"])
         assert (len(pool), pool.size) == (0, 0)
@@ -304,7 +304,7 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
         import os, threading, warnings, greenpool
         from greenpool.threadpool import ThreadPool, blocking, blocking_pool
 
-        # Python warns of the locks that other threads may hold; that is what this is about.
+        # Python warns of locks that other threads may hold, which are the subject of this test.
         warnings.simplefilter("ignore", DeprecationWarning)
         greenpool.get_hub()
         gate = threading.Event()
@@ -350,7 +350,7 @@ def test_real_threads_in_a_patched_program(steps: list[str]) -> None:
         import threading, greenpool
         from greenpool._core.native import Lock, get_ident
 
-        # A green thread would deadlock at these locks, which block the thread that waits.
+        # These locks block the whole thread that waits, so a green thread would deadlock at them.
         locks = [Lock() for _ in range(3)]
         greenpool.get_hub()
         for lock in locks:

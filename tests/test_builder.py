@@ -1,4 +1,4 @@
-"""The settings of a pool, by Builder and as keywords of Runtime."""
+"""The settings of a pool, made with Builder or given as keywords to Runtime."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_hooks_run_on_every_hub_thread_first_and_last(make: Make) -> None:
     happened: dict[str, list[str]] = {}
 
     def note(what: str) -> None:
-        # A hook may wait, as any greenlet.
+        # A hook is a greenlet and may wait.
         greenpool.sleep(0)
         with lock:
             happened.setdefault(threading.current_thread().name, []).append(what)
@@ -80,7 +80,7 @@ def test_hooks_run_on_every_hub_thread_first_and_last(make: Make) -> None:
         after_start=lambda: note("after_start"),
         before_stop=lambda: note("before_stop"),
     ) as runtime:
-        # build() does not return before all of them ran.
+        # build() returns only after all of them ran.
         assert happened == {f"hook-{number}": ["after_start"] for number in (1, 2, 3)}
         for _ in range(3):
             runtime.spawn(note, "work")
@@ -122,7 +122,7 @@ def test_exception_in_after_start_comes_out_with_every_thread_ended(
     with pytest.raises(kind, match="after_start of the third"):
         make(pool_size=4, name_prefix="failing-", after_start=after_start)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("failing-")]
-    # It has come out, so it is not reported besides.
+    # make() raised it, so it is not reported as well.
     assert capfd.readouterr().err == ""
 
 

@@ -1,11 +1,10 @@
-"""Cancel scopes: deadlines, nesting, shields, and what cancelled code may still do."""
+"""Cancel scopes: deadlines, nesting, shields, and the things that cancelled code may still do."""
 
 from __future__ import annotations
 
 import gc
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable
 from math import inf, nan
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 import greenpool
 from greenpool import GreenletExit, Timeout, socket
 from greenpool._core.current import current_greenlet
+from greenpool._core.interrupts import Interrupts
 from greenpool._core.waiter import Waiter
 from greenpool.cancel import (
     Cancelled,
@@ -52,11 +52,11 @@ def wait_once() -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind() -> Any:
-    """No test leaves a cancellation that strikes whatever comes after it."""
+    """No test leaves a cancellation that interrupts the code that comes after it."""
     yield
     greenlet = current_greenlet()
     assert not greenlet.interrupts
-    assert type(greenlet.interrupts) in (tuple, deque)  # not that of a cancelled scope
+    assert type(greenlet.interrupts) in (tuple, Interrupts)  # no scope is cancelled
     assert getattr(greenlet.task, "cancel_scope", None) is None
     assert len(greenlet.hub.timers) == 0
     greenpool.sleep(0)
@@ -116,7 +116,7 @@ def test_fail_after_lets_other_exceptions_pass() -> None:
 
 
 def test_cancelling_a_fail_after_counts_as_too_slow() -> None:
-    # As in trio: the scope was left by being cancelled.
+    # trio does the same: the scope ended by being cancelled.
     with pytest.raises(TooSlowError):
         with fail_after(60) as scope:
             scope.cancel()
@@ -157,13 +157,13 @@ def test_cancel_called_looks_at_the_clock() -> None:
     assert scope.cancel_called
     with CancelScope(deadline=current_time() + SOON) as scope:
         while current_time() < scope.deadline:
-            pass  # computing, not waiting, so no timer can fire
+            pass  # this computes and does not wait, so no timer can fire
         assert scope.cancel_called
     with CancelScope(deadline=current_time() + SOON) as scope:
         pass
     while current_time() < scope.deadline:
         pass
-    assert not scope.cancel_called  # it was left in time
+    assert not scope.cancel_called  # the block ended in time
 
 
 # Cancelling.
@@ -250,14 +250,14 @@ def test_a_cancellation_that_crosses_the_exit_strikes_nobody() -> None:
                 struck += 1
             else:
                 missed += 1
-            wait_once()  # would raise what had leaked
+            wait_once()  # would raise a cancellation that had leaked
         return struck, missed
 
     canceller = threading.Thread(target=cancel_all)
     canceller.start()
     with greenpool.Runtime(pool_size=2) as runtime:
         counts = [greenlet.get() for greenlet in [runtime.spawn(work) for _ in range(4)]]
-        # All of them wait, so here is time for the thread to come in between.
+        # All of them wait, which gives the other thread the time to come in between.
     stop.set()
     canceller.join()
     assert all(struck + missed == 300 for struck, missed in counts)
@@ -289,7 +289,7 @@ def test_every_kind_of_wait_is_interrupted() -> None:
         for wait in waits:
             with move_on_after(SOON) as scope:
                 while True:
-                    wait()  # most of them are parked when the deadline passes
+                    wait()  # most of these waits are parked when the deadline passes
             assert scope.cancelled_caught
             with CancelScope() as scope:
                 scope.cancel()
@@ -297,10 +297,10 @@ def test_every_kind_of_wait_is_interrupted() -> None:
             assert scope.cancelled_caught
     parked.kill()
     semaphore.release()
-    assert semaphore.acquire(blocking=False)  # nobody who was cancelled has taken it
+    assert semaphore.acquire(blocking=False)  # no cancelled greenlet has taken it
 
 
-# At every wait.
+# Interruption at every wait.
 
 
 def test_a_cancelled_block_is_interrupted_at_every_wait() -> None:
@@ -490,7 +490,7 @@ def test_an_exception_of_the_block_wins() -> None:
 
 
 def test_cancelled_in_a_group() -> None:
-    """``except*`` puts what its handler raises into a group."""
+    """``except*`` puts an exception that its handler raises into a group."""
 
     def fail_twice() -> None:
         try:
@@ -645,7 +645,7 @@ def test_a_kill_that_waits_behind_a_cancellation_is_not_lost() -> None:
 
     greenlet = greenpool.spawn(scoped)
     wait_once()
-    greenlet.kill_me.cancel()  # claims the wait first
+    greenlet.kill_me.cancel()  # the cancellation claims the wait first
     greenlet.kill()
     assert type(greenlet.value) is GreenletExit
 
@@ -714,7 +714,7 @@ def test_a_scope_that_was_never_left_ends_with_its_greenlet() -> None:
         reference = greenpool.spawn(forgetful).get()
         gc.collect()
         assert reference() is None
-        # The carrier that it ran on serves the next one.
+        # The carrier that the greenlet ran on serves the next one.
         assert greenpool.spawn(is_interrupted, wait_once).get() is False
 
 
@@ -776,11 +776,11 @@ def test_no_cyclic_garbage() -> None:
 def test_a_deadline_that_another_thread_moves_while_the_hub_is_busy(
     on_new_thread: Callable[..., Any],
 ) -> None:
-    """Its timer is found due before the move has arrived, and looks at the deadline that there is now."""
+    """The timer is found due before the move has arrived, but it then reads the new deadline."""
     scope = CancelScope(relative_deadline=60)
 
     def busy() -> None:
-        # In the loop: the timer is the next entry of the same batch.
+        # This runs in the loop, and the timer is the next entry of the same batch.
         def move() -> None:
             scope.deadline = current_time() + 60
 

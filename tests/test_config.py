@@ -1,4 +1,4 @@
-"""greenpool.config: which implementations are in use."""
+"""greenpool.config: it tells which implementations are in use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BUILT = importlib.util.find_spec("greenpool._speedups") is not None
 
 
 def printed(**environment: str) -> list[str]:
-    """What ``python -m greenpool.config`` says."""
+    """Return the lines that ``python -m greenpool.config`` prints."""
     process = subprocess.run(
         [sys.executable, "-m", "greenpool.config"],
         env={**os.environ, **environment},
@@ -32,7 +32,7 @@ def printed(**environment: str) -> list[str]:
 
 def test_it_says_what_this_process_uses() -> None:
     assert config.speedups is (speedups is not None)
-    # The twin in Python is a function, and the method in C is none.
+    # The twin in Python is a function and has code. The method in C has none.
     assert config.speedups is not hasattr(greenpool.socket.socket.recv, "__code__")
 
 
@@ -46,7 +46,7 @@ def test_the_environment_refuses_it() -> None:
     assert "speedups: not in use" in printed(GREENPOOL_PUREPYTHON="1")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is another one")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have another poller")
 def test_the_poller_of_linux() -> None:
     assert config.poller() == "epoll"
     assert "poller: epoll" in printed()

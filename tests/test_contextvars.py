@@ -1,4 +1,4 @@
-"""contextvars: what a greenlet sees of its spawner's context, and what it leaves behind."""
+"""contextvars: what a greenlet sees of its spawner's context, and what it leaves behind there."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def runtime() -> Iterator[greenpool.Runtime]:
 
 
 def use() -> str:
-    """What the caller's context says, which is then changed."""
+    """Return the value in the caller's context, after changing it."""
     before = variable.get()
     variable.set("changed")
     greenpool.sleep(0)
@@ -118,7 +118,7 @@ def test_a_link_does_not_see_what_the_greenlet_set() -> None:
     assert seen.get() != "greenlet's"
 
 
-# One request after the other on the same carrier.
+# One request after another on the same carrier.
 
 
 def test_the_next_task_on_a_carrier_sees_nothing_of_the_one_before() -> None:
@@ -137,7 +137,7 @@ def test_the_next_task_on_a_carrier_sees_nothing_of_the_one_before() -> None:
 
 def test_what_a_task_left_in_its_context_dies_with_it() -> None:
     class Canary:
-        """Something that can be seen to die."""
+        """An object whose death the test can see."""
 
     canary: ContextVar[Canary] = ContextVar("canary")
 
@@ -150,7 +150,7 @@ def test_what_a_task_left_in_its_context_dies_with_it() -> None:
     assert reference() is None
 
 
-# As structlog does it: one variable for each key that was ever bound.
+# structlog does it this way: one variable for each key that was ever bound.
 
 _bound: dict[str, ContextVar[Any]] = {}
 
@@ -169,7 +169,7 @@ def unbind(*keys: str) -> None:
 
 
 def merge(**event: object) -> dict[str, Any]:
-    """What a log line would show."""
+    """Return what a log line would show."""
     context = {key: bound.get() for key, bound in list(_bound.items()) if bound.get() is not ...}
     return {**context, **event}
 
@@ -204,7 +204,7 @@ def test_values_bound_in_request_handlers(runtime: greenpool.Runtime) -> None:
     unbind("app")
 
 
-# As OpenTelemetry does it: the current span is attached and detached by a token.
+# OpenTelemetry does it this way: a token attaches and detaches the current span.
 
 
 class Span:
@@ -226,7 +226,7 @@ def span(name: str) -> Iterator[Span]:
     try:
         yield started
     finally:
-        # Raises ValueError in a context other than that in which the token was made.
+        # This raises ValueError in any context other than the one in which the token was made.
         _current.reset(token)
 
 

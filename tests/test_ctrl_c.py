@@ -1,4 +1,4 @@
-"""Ctrl-C: it reaches the main function wherever that is, the pool is shut down, and Python exits as usual."""
+"""Ctrl-C: it reaches the main function anywhere, the pool is shut down, and Python exits as usual."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from greenpool import socket
 from greenpool.event import Event
 
 def say(*what):
-    # One write: the threads' lines must not mix.
+    # Make one write, so that the lines of threads do not mix.
     os.write(1, (" ".join(map(str, what)) + "\\n").encode())
 
-# Ctrl-C comes from another process, so that the signal finds this one at whatever it does by then; and it
-# comes only when asked for, so that the main function is there. The fork is that of one thread.
+# Another process sends Ctrl-C, so that the signal interrupts whatever this one does at that time. It sends it
+# only when asked, so that the main function runs by then. At this fork the process has one thread only.
 program = os.getpid()
 asked, ask = os.pipe()
 if os.fork() == 0:
@@ -53,7 +53,7 @@ def run_script(script: str) -> subprocess.CompletedProcess[str]:
 
 
 def exit_status_of_python() -> int:
-    """How an interpreter ends that KeyboardInterrupt has ended."""
+    """The exit status of an interpreter that KeyboardInterrupt has ended."""
     script = [sys.executable, "-c", "raise KeyboardInterrupt"]
     return subprocess.run(script, stderr=subprocess.DEVNULL).returncode
 

@@ -1,4 +1,4 @@
-"""The code in the documentation runs and prints what it says."""
+"""The documentation: its code runs and prints what the text says."""
 
 from __future__ import annotations
 

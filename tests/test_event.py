@@ -1,4 +1,4 @@
-"""Event and AsyncResult."""
+"""``greenpool.event``: Event and AsyncResult."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import greenpool
-from greenpool._core.inbox import EventWaker, PipeWaker
 from greenpool._core.native import HAS_GIL
+from greenpool._core.wakers import EventWaker, PipeWaker
 from greenpool.event import AsyncResult, Event
 
 pytestmark = pytest.mark.usefixtures("leak_check")
@@ -92,7 +92,7 @@ def test_those_who_give_up_leave_the_line() -> None:
     patient = greenpool.spawn(event.wait)
     for _ in range(1000):
         assert event.wait(0) is False
-        # One that waits since before them does not keep them.
+        # The line drops waiters that gave up, although an older one still waits.
         assert event._waiting is not None and len(event._waiting) < 20
     late = greenpool.spawn(event.wait)
     greenpool.sleep(0)
@@ -143,7 +143,7 @@ def test_rawlink() -> None:
     greenpool.sleep(0.001)
     assert called == [(event, threading.get_ident())]
 
-    # It is called once; and at once, if the event is set.
+    # The event calls it once, and at once if the event is set.
     event.set()
     event.rawlink(callback)
     greenpool.sleep(0.001)
@@ -178,7 +178,7 @@ def test_a_callback_must_not_wait(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_set_in_a_signal_handler() -> None:
-    """Whatever the handler interrupts, it neither deadlocks nor is anything lost."""
+    """The handler may interrupt anything: it does not deadlock, and nothing is lost."""
     event = Event()
     handled = 0
 
@@ -384,7 +384,7 @@ def test_a_timeout_that_is_no_number(timeout: object) -> None:
 
 
 def test_greenlets_of_several_hubs_take_one_exception() -> None:
-    """Without the GIL this has crashed the interpreter (by with_traceback)."""
+    """Without the GIL this once crashed the interpreter, in with_traceback."""
     with greenpool.Runtime(pool_size=4) as runtime:
         handle = runtime.handle()
         for _ in range(200):

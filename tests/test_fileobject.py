@@ -1,4 +1,4 @@
-"""``greenpool.fileobject``: files over pipes, terminals and sockets park; regular files go to a thread."""
+"""``greenpool.fileobject``: files over pipes, terminals and sockets park; regular files use threads."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 import greenpool
-from greenpool import os as green_os
 from greenpool import socket
+from greenpool._fd import transfer
 from greenpool.fileobject import FileIO as PollerFileIO
 from greenpool.fileobject import (
     FileObject,
@@ -135,7 +135,7 @@ def test_the_descriptor_is_left_blocking(pipe: tuple[int, int]) -> None:
 
 
 def test_greenlets_take_turns(pipe: tuple[int, int]) -> None:
-    """The standard buffers call the second one "reentrant", because its thread is the same."""
+    """The standard buffers call the second greenlet "reentrant", because it runs in the same thread."""
     with FileObject(pipe[0], "rb") as reading, FileObject(pipe[1], "wb") as writing:
         readers = [greenpool.spawn(reading.readline) for _ in range(3)]
         greenpool.sleep(0)
@@ -289,11 +289,11 @@ def test_on_every_hub_of_a_pool(pipe: tuple[int, int]) -> None:
             assert [reader.get() for reader in readers] == [b"line\n"] * 9
 
 
-# What need not wait, and what the descriptor is.
+# Calls that need not wait, and arguments that are descriptors.
 
 
 def test_nothing_is_not_waited_for(pipe: tuple[int, int]) -> None:
-    """The pipe is empty."""
+    """The pipe is empty, but these calls return at once."""
     with FileObject(pipe[0], "rb", 0) as reading, FileObject(pipe[1], "wb", 0) as writing:
         assert reading.read(0) == b""
         assert reading.readinto(bytearray()) == 0
@@ -322,9 +322,9 @@ def test_what_is_not_contiguous(pipe: tuple[int, int]) -> None:
 def test_closed_between_two_pieces(
     pipe: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By another thread, say; and the kernel gives the number out anew."""
+    """Another thread may close it, and the kernel may give its number to another file."""
     writing = FileObject(pipe[1], "wb", 0)
-    ready_now = green_os._ready_now
+    ready_now = transfer.ready_now
     foreign: list[Any] = []
     asked = 0
 
@@ -336,7 +336,7 @@ def test_closed_between_two_pieces(
             foreign.append(open(tmp_path / "foreign", "wb+", 0))  # noqa: SIM115
         return ready_now(fd, bits)
 
-    monkeypatch.setattr(green_os, "_ready_now", ready)
+    monkeypatch.setattr(transfer, "ready_now", ready)
     assert writing.write(bytes(20_000)) == 8192
     (file,) = foreign
     with file:
@@ -345,12 +345,12 @@ def test_closed_between_two_pieces(
     os.close(pipe[0])
 
 
-# Where a finalizer may not park.
+# Finalizers that may not park.
 
 
 @pytest.mark.parametrize("keep", ["", "sys.kept = file, pipe, both"])
 def test_what_is_still_buffered_at_the_interpreters_end(keep: str, tmp_path: Path) -> None:
-    """As with ``open``; a pipe that is full is waited for.  What ``sys`` keeps ends after all the modules."""
+    """As with ``open``, the buffer is written, even into a full pipe, and even if ``sys`` keeps the file."""
     path = tmp_path / "file"
     script = f"""
 import socket, sys
@@ -376,7 +376,7 @@ greenpool.sleep(0)
 def test_what_is_still_buffered_when_a_file_is_collected_in_the_loop(
     tmp_path: Path, pipe: tuple[int, int]
 ) -> None:
-    """Links are called there."""
+    """The loop calls links, so the files are collected there."""
     files: list[Any] = []
 
     def write(file: Any, size: int) -> None:
@@ -410,7 +410,7 @@ def test_what_is_still_buffered_when_a_file_is_collected_in_the_loop(
     assert received == [b"y" * 300_000]
 
 
-# Shared by greenlets, and interrupted.
+# Files that greenlets share, and interruptions.
 
 
 def test_greenlets_take_turns_at_a_socket_in_both_directions() -> None:
@@ -424,12 +424,12 @@ def test_greenlets_take_turns_at_a_socket_in_both_directions() -> None:
         writers = [greenpool.spawn(file.write, letter * 500_000) for letter in (b"a", b"b")]
         received = b""
         while len(received) < 1_000_000:
-            # The last of it comes with the second flush.
+            # The last data comes with the second flush.
             if all(writer.ready() for writer in writers):
                 file.flush()
             received += far.recv(65_536)
         assert received == b"a" * 500_000 + b"b" * 500_000
-        # Nobody who reads keeps others from writing.
+        # A reader does not keep others from writing.
         reader = greenpool.spawn(file.readline)
         greenpool.sleep(0)
         file.write(b"question\n")
@@ -473,7 +473,7 @@ def test_text_in_both_directions() -> None:
 
 
 def test_buffers_for_a_module_that_makes_its_own() -> None:
-    """``green_io`` is what a module finds as ``io`` that makes buffers over its own raw files."""
+    """A module that makes buffers over its own raw files finds ``green_io`` as ``io``."""
     near, far = socket.socketpair()
     with near, far:
         raw = FileObject(near, "rb", 0, closefd=False)
@@ -505,7 +505,7 @@ def test_a_timeout_takes_away_nothing_that_was_read(how: str, pipe: tuple[int, i
 
 
 def test_closing_a_buffer_waits_for_its_turn(pipe: tuple[int, int]) -> None:
-    """As with threads; closing what is below it does not."""
+    """Closing a buffer waits, as it does with threads. Closing the file below the buffer does not wait."""
     writing = os.fdopen(pipe[1], "wb", 0)
     reading = FileObject(pipe[0], "rb")
     waiting = greenpool.spawn(reading.read, 5)

@@ -25,7 +25,7 @@ def on_a_hub() -> None:
 
 
 def in_plain_thread(function: Callable[[], Any]) -> Any:
-    """What *function* returns in a thread that is no hub and must not become one."""
+    """Return the result of *function*, run in a thread that is not a hub and must not become one."""
     outcome: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
     def main() -> None:
@@ -103,7 +103,7 @@ def test_cancelling_kills_the_greenlet() -> None:
     future = greenlet.as_future()
     assert future.cancel()
     assert future.cancelled()
-    # A second time does not strike the greenlet in its clean-up.
+    # A second cancel does not interrupt the greenlet in its clean-up.
     assert future.cancel()
     with pytest.raises(concurrent.futures.CancelledError):
         future.result()
@@ -326,7 +326,7 @@ def test_wait_and_as_completed_in_a_patched_program() -> None:
 
 
 def test_a_greenlet_that_cancels_its_own_future() -> None:
-    """Everyone who waits for it is told, and the greenlet ends when it next parks."""
+    """All waiters of the future are told, and the greenlet ends when it next parks."""
     events: list[str] = []
 
     def cancel() -> None:

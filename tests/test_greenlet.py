@@ -1,4 +1,4 @@
-"""Greenlet: start, outcome, links and kill, as gevent documents them, from every place that may ask."""
+"""Greenlet: start, outcome, links and kill, as gevent documents them, used from every kind of place."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def never() -> None:
 
 
 class Place:
-    """Calls a function somewhere, waits for it, and returns or raises what it does."""
+    """Calls a function in a place, waits for it, and returns or raises its outcome."""
 
     def __init__(self, name: str, runtime: Runtime) -> None:
         self.name = name
@@ -74,13 +74,13 @@ def runtime() -> Iterator[Runtime]:
 
 @pytest.fixture(params=["same hub", "other hub", "plain thread", "main program"])
 def place(request: pytest.FixtureRequest, runtime: Runtime) -> Place:
-    """Where the greenlet, which lives on hub 0, is asked from."""
+    """The place from which the test uses the greenlet, which lives on hub 0."""
     return Place(request.param, runtime)
 
 
 @pytest.fixture
 def start(runtime: Runtime) -> Call:
-    """Start a function in a greenlet on hub 0; nothing is reported on stderr."""
+    """Start a function in a greenlet on hub 0 without reports on stderr."""
 
     def start(function: Call, *args: Any) -> Greenlet:
         greenlet = Greenlet(function, *args)
@@ -92,7 +92,7 @@ def start(runtime: Runtime) -> Call:
 
 
 class Parked:
-    """A function that says when it is about to wait, and how its wait has ended."""
+    """A function that tells when it is about to wait, and how its wait has ended."""
 
     def __init__(self) -> None:
         self.reached = threading.Event()
@@ -338,7 +338,7 @@ def test_kill_cancels_a_later_start(start: Call, place: Place) -> None:
     if place.name == "main program":
         place(greenlet.kill)
     else:
-        # It belongs to the main thread's hub, which runs while the main program waits for the answer.
+        # The greenlet belongs to the main thread's hub, which runs only while the main program waits.
         place(greenlet.kill, block=False)
         greenlet.join()
     assert greenlet.dead
@@ -388,7 +388,7 @@ def test_repr_says_the_state() -> None:
 
 
 class Notes:
-    """A link's callback, which can be waited for."""
+    """A link's callback that the test can wait for."""
 
     def __init__(self) -> None:
         self.called = AsyncResult()
@@ -704,7 +704,7 @@ def test_join_is_itself_killed(start: Call, runtime: Runtime) -> None:
     assert target.get() == "woken"
 
 
-# What nobody handles.
+# Exceptions that nobody handles.
 
 
 class BrokenStream(io.StringIO):
@@ -721,7 +721,7 @@ def test_hub_goes_on_where_stderr_is_broken(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_one_instance_of_greenlet_exit_kills_greenlets_of_several_hubs() -> None:
-    """Without the GIL this has crashed the interpreter (by with_traceback)."""
+    """Without the GIL this once crashed the interpreter, in with_traceback."""
     with Runtime(pool_size=4) as runtime:
         handle = runtime.handle()
         for _ in range(100):

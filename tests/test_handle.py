@@ -31,7 +31,7 @@ def hub_index() -> int | None:
 
 
 def in_threads(count: int, function: Callable[[], object]) -> None:
-    """Call *function* in so many OS threads at once; all of them have ended afterwards."""
+    """Call *function* in *count* OS threads at once, and return when all of them have ended."""
     failures: list[BaseException] = []
     barrier = threading.Barrier(count)
 
@@ -66,7 +66,7 @@ def test_one_handle_in_many_threads(runtime: Runtime) -> None:
 
 
 def test_spawn_needs_no_hub_in_the_calling_thread(runtime: Runtime) -> None:
-    """A thread that only spawns is not given a hub, with its descriptors, for it."""
+    """A thread that only spawns does not get a hub with its descriptors."""
     handle = runtime.handle()
     found: list[object] = []
 
@@ -88,7 +88,7 @@ def test_copies_spawn_onto_the_same_pool(runtime: Runtime) -> None:
 
 
 def test_a_handle_travels_into_the_pool(runtime: Runtime) -> None:
-    """In a greenlet, the handle's spawns go in turn; only the plain spawn stays."""
+    """In a greenlet, the handle's spawns take turns over the hubs. Only the plain spawn stays on its hub."""
 
     def parent(handle: Handle) -> tuple[set[int | None], int | None]:
         return {handle.spawn(hub_index).get() for _ in range(2)}, greenpool.spawn(hub_index).get()
@@ -172,7 +172,7 @@ def test_a_refused_greenlet_may_be_started_elsewhere(runtime: Runtime) -> None:
     assert greenlet.get() == 1
 
 
-# As an Executor.
+# The handle as an Executor.
 
 
 def test_submit_and_result_from_a_plain_thread(runtime: Runtime) -> None:
@@ -317,5 +317,5 @@ def test_a_handle_does_not_keep_the_runtime_open() -> None:
         del runtime
     with pytest.raises(SpawnError):
         handle.spawn(int)
-    # Dropping it does not wait for the threads.
+    # Dropping the runtime does not wait for the threads.
     thread.join()

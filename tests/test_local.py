@@ -1,4 +1,4 @@
-"""``local``: values per greenlet."""
+"""``greenpool.local``: values per greenlet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("leak_check")
 
 
 class Thing:
-    """Something that can be seen to die."""
+    """An object whose death the test can see."""
 
 
 def test_each_greenlet_sees_its_own_values() -> None:
@@ -266,7 +266,7 @@ def test_values_die_with_their_greenlet() -> None:
         references = [one.get() for one in greenlets]
         gc.collect()
         assert [reference() for reference in references] == [None] * 4
-        # The greenlets themselves are still there.
+        # The greenlets themselves still exist.
         assert all(one.dead for one in greenlets)
 
 
@@ -300,7 +300,7 @@ def test_values_die_with_their_local() -> None:
     references = references_in(local())
     gc.collect()
     assert [reference() for reference in references] == [None] * 3
-    # What took the place of a dropped one has none of its values.
+    # A local in the place of a dropped one has none of its values.
     for _ in range(100):
         fresh = local()
         assert vars(fresh) == {}
@@ -335,7 +335,7 @@ def test_many_greenlets_leave_no_trace_in_the_local() -> None:
 
     for _ in range(100):
         greenpool.spawn(use).join()
-    assert len(here._local__holder.values) == 1  # of this greenlet
+    assert len(here._local__holder.values) == 1  # the value of this greenlet
 
 
 def test_in_a_callback_of_the_loop_and_in_a_raw_greenlet() -> None:
@@ -352,12 +352,12 @@ def test_in_a_callback_of_the_loop_and_in_a_raw_greenlet() -> None:
         one.rawlink(look)
         one.join()
         greenpool.sleep(0)
-    # The loop is one greenlet, and remembers.
+    # The loop is one greenlet, so it keeps its values.
     assert seen == [False, True]
 
     def raw() -> None:
         look(None)
-        greenpool.sleep(0)  # now it is known to the hub
+        greenpool.sleep(0)  # after this, the hub knows the greenlet
         seen.append(here.number)
 
     greenlet.greenlet(raw).switch()
@@ -464,13 +464,13 @@ def test_a_value_that_has_a_local_itself_is_let_go_with_all_others() -> None:
 
 
 def test_a_local_that_is_dropped_while_a_finalizer_runs_leaves_nothing_to_the_next() -> None:
-    """One at the same address, that is."""
+    """The next local has the same address."""
     shared = [local()]
     dropped, go_on = Event(), Event()
 
     class Value:
         def __del__(self) -> None:
-            # The only reference to it, while its greenlet ends.
+            # This is the only reference to the local while its greenlet ends.
             shared.clear()
             dropped.set()
             go_on.wait()

@@ -1,4 +1,4 @@
-"""Lock, RLock, Semaphore, BoundedSemaphore, Condition, Barrier, DummySemaphore."""
+"""greenpool.lock: Lock, RLock, Semaphore, BoundedSemaphore, Condition, Barrier, DummySemaphore."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def until_in_line(primitive: Any, count: int) -> None:
 
 
 def free(primitive: Any) -> bool:
-    """Whether it has all its permits, nobody waits for one, and it still works."""
+    """Return whether it has all its permits, no waiter, and still works."""
     for _ in range(2):
         if primitive._line or not primitive.acquire(blocking=False):
             return False
@@ -55,7 +55,7 @@ def free(primitive: Any) -> bool:
     return getattr(primitive, "counter", 1) == 1 and not primitive.locked()
 
 
-# What all of them share.
+# Behaviour that all of them share.
 
 
 @of_each_kind
@@ -115,7 +115,7 @@ def test_a_timeout_around_it(kind: Any, start: Start) -> None:
 
 @of_each_kind
 def test_first_come_first_served(kind: Any, runtime: Runtime) -> None:
-    """Whichever hub or thread they are on; and nobody who comes later overtakes them."""
+    """The order holds across hubs and threads, and no latecomer overtakes a waiter."""
     lock = kind()
     order: list[int] = []
     handle = runtime.handle()
@@ -160,7 +160,7 @@ def test_who_is_killed_leaves_the_line(kind: Any, runtime: Runtime) -> None:
 def test_giving_up_at_the_moment_of_the_release(
     kind: Any, how: str, runtime: Runtime, fast_switching: None
 ) -> None:
-    """Whoever gives up either had the lock before, or leaves it to the next one."""
+    """A waiter that gives up either had the lock before, or leaves it to the next one."""
     lock = kind()
     handle = runtime.handle()
     rounds = 100
@@ -199,7 +199,7 @@ def test_giving_up_at_the_moment_of_the_release(
     for number in range(rounds):
         step.wait()
         victim = handle.spawn_on(0, use, own.random() * 0.001 if how == "timeout" else 60)
-        # In every other round it may get in line behind the other one.
+        # In every other round the victim may get in line behind the patient one.
         if number % 2:
             until_in_line_or_dead(1, victim)
         patient = handle.spawn_on(1, use, 60)
@@ -215,7 +215,7 @@ def test_giving_up_at_the_moment_of_the_release(
 
 @of_each_kind
 def test_one_hub_posts_nothing(kind: Any, posted: list[object]) -> None:
-    """Neither where nobody has to wait, nor where others on the same hub do."""
+    """Nothing is posted when nobody waits, nor when greenlets of the same hub wait."""
     lock = kind()
 
     def use() -> None:
@@ -236,7 +236,7 @@ def test_one_hub_posts_nothing(kind: Any, posted: list[object]) -> None:
 def test_fork_reinit(kind: Any) -> None:
     lock = kind()
     if kind in LOCKS:
-        # Its owner exists in the parent only.
+        # The owner of the lock exists in the parent only.
         lock.acquire()
     lock._at_fork_reinit()
     assert free(lock)
@@ -244,12 +244,12 @@ def test_fork_reinit(kind: Any) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_fork() -> None:
-    """In the child the locks that it makes anew are free, whoever held or waited for them."""
+    """The child makes these locks anew, so they are free there, no matter who held or waited for them."""
     program = """
 import os, threading, warnings
 import greenpool
 from greenpool.lock import Condition, Lock, RLock, Semaphore
-# From Python 3.12 on it warns of a fork with several threads.
+# Python 3.12 and newer warn of a fork with several threads.
 warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
 
 locks = [Lock(), RLock(), Condition()]
@@ -357,7 +357,7 @@ def test_bad_input_of_a_semaphore(kind: Any) -> None:
     assert free(semaphore)
 
 
-# Signal handlers and finalizers, which come between any two steps.
+# Signal handlers and finalizers run between any two steps.
 
 
 def use_once(lock: Any) -> None:
@@ -382,7 +382,7 @@ def test_a_handler_uses_it_at_any_point(kind: Any) -> None:
 
 
 def test_a_handler_takes_an_rlock_that_it_has_to_wait_for_at_any_point() -> None:
-    """It never has to: at each point the lock is free, or the one's whom the handler interrupts."""
+    """The handler never has to wait: the lock is always free or belongs to the interrupted greenlet."""
 
     def use(lock: Any) -> None:
         with lock, lock:
@@ -393,7 +393,7 @@ def test_a_handler_takes_an_rlock_that_it_has_to_wait_for_at_any_point() -> None
 
 @pytest.mark.parametrize("kind", SEMAPHORES)
 def test_a_handler_takes_a_permit_at_any_point(kind: Any) -> None:
-    """Also of those that are a mere number."""
+    """This includes permits that exist only as a number, not in the list."""
     taken = 0
 
     def prepare() -> Any:
@@ -402,7 +402,7 @@ def test_a_handler_takes_a_permit_at_any_point(kind: Any) -> None:
         semaphore = kind(260)
         for _ in range(257):
             semaphore.acquire()
-        # What is left is listed; what is given back in one call is not.
+        # The permits that are left are listed. Permits released in one call with others are not.
         for _ in range(3):
             semaphore.acquire()
         semaphore.release(2)
@@ -410,7 +410,7 @@ def test_a_handler_takes_a_permit_at_any_point(kind: Any) -> None:
 
     def take(semaphore: Any) -> None:
         nonlocal taken
-        # The sum in one step: += has read what it adds to before it calls, and a handler comes in between.
+        # Acquire first: ``taken += acquire()`` reads taken before the call, in which a handler may run.
         one = semaphore.acquire(blocking=False)
         taken += one
 
@@ -481,7 +481,7 @@ def test_a_handler_uses_what_the_main_program_and_others_use(kind: Any, runtime:
 
 @pytest.mark.parametrize("kind", SEMAPHORES)
 def test_a_finalizer_releases_it_at_any_point(kind: Any) -> None:
-    """The garbage collector finds the one that holds it in the midst of another's call."""
+    """The garbage collector finds the permit's holder in the middle of another call."""
 
     class Permit:
         def __init__(self, semaphore: Any) -> None:
@@ -565,7 +565,7 @@ def test_rlock_is_its_owner_s(start: Start) -> None:
 
 
 def test_rlock_is_the_greenlet_s_and_not_its_carrier_s() -> None:
-    """One that ended with the lock leaves it locked, although the next one runs on the same carrier."""
+    """A greenlet that ends with the lock leaves it locked, although the next one runs on the same carrier."""
     lock = RLock()
     greenpool.spawn(lock.acquire).join()
     assert greenpool.spawn(lock.acquire, False).get() is False
@@ -622,7 +622,7 @@ def test_semaphore_without_end(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", SEMAPHORES)
 def test_semaphore_of_many(kind: Any, start: Start) -> None:
-    """As many as there are permits go on, in order."""
+    """As many waiters go on as there are permits, in order."""
     semaphore = kind(3)
     for _ in range(3):
         semaphore.acquire()
@@ -663,7 +663,7 @@ def test_bounded_semaphore() -> None:
 
 
 def test_bounded_semaphore_released_by_many_at_once(fast_switching: None) -> None:
-    """Of ten releases of three permits, three succeed."""
+    """Three of ten releases succeed if three permits were taken."""
     for _ in range(30):
         semaphore = BoundedSemaphore(3)
         for _ in range(3):
@@ -692,7 +692,7 @@ def test_bounded_semaphore_released_by_many_at_once(fast_switching: None) -> Non
 
 @pytest.mark.parametrize("kind", SEMAPHORES)
 def test_semaphore_wait(kind: Any, start: Start) -> None:
-    """It takes no permit, and it waits its turn."""
+    """wait takes no permit, and it waits its turn."""
     semaphore = kind(2)
     assert semaphore.wait() == 2
     semaphore.acquire()
@@ -760,7 +760,7 @@ def test_dummy_semaphore() -> None:
 
 @pytest.mark.parametrize("make", [RLock, Lock, threading.RLock, threading.Lock, lambda: None])
 def test_condition(make: Any) -> None:
-    """Over any lock."""
+    """A condition works with any lock."""
     lock = make()
     condition = Condition(lock) if lock else Condition()
     state: list[int] = []
@@ -781,7 +781,7 @@ def test_condition(make: Any) -> None:
 
 
 def test_condition_notify(start: Start) -> None:
-    """The longest waiting are woken, as many as asked for; they return True when they have the lock."""
+    """notify wakes the longest waiting, as many as asked for. They return True when they have the lock."""
     condition = Condition()
     order: list[int] = []
 
@@ -809,7 +809,7 @@ def test_condition_notify(start: Start) -> None:
         condition.notify_all()
     assert [each.get() for each in waiting] == [True] * 6
     with condition:
-        condition.notify()  # nobody
+        condition.notify()  # wakes nobody
         condition.notify_all()
         assert condition.wait(0.001) is False
 
@@ -820,7 +820,7 @@ def test_condition_timeout(start: Start) -> None:
     def wait(timeout: float) -> bool:
         with condition, condition:
             result = condition.wait(timeout)
-            # It has the lock as often as before.
+            # The greenlet has the lock as many times as before.
             assert condition._lock._recursion_count() == 2
             return result
 
@@ -871,7 +871,7 @@ def test_condition_not_held(make: Any) -> None:
 
 
 def test_condition_who_is_killed_has_the_lock() -> None:
-    """In its finally blocks, as after every other way out of wait."""
+    """The killed greenlet has the lock in its finally blocks, as after every other way out of wait."""
     condition = Condition()
     held: list[bool] = []
 
@@ -888,7 +888,7 @@ def test_condition_who_is_killed_has_the_lock() -> None:
         waiting.kill(block=False)
         greenpool.sleep(0.001)
         assert held == []
-        # Another one, while it waits for the lock.
+        # Kill it again, while it waits for the lock.
         waiting.kill(block=False)
         greenpool.sleep(0.001)
         assert held == []
@@ -901,7 +901,7 @@ def test_condition_who_is_killed_has_the_lock() -> None:
 def test_condition_kill_at_the_moment_of_the_notify(
     kind: Any, runtime: Runtime, fast_switching: None
 ) -> None:
-    """One of the two that wait learns of each notify."""
+    """Each notify reaches one of the two greenlets that wait."""
     condition = Condition(kind())
     handle = runtime.handle()
 
@@ -1013,7 +1013,7 @@ def test_condition_bad_input() -> None:
 
 
 def test_barrier(start: Start) -> None:
-    """Nobody passes before all are there; each gets another number."""
+    """No party passes before all are there, and each gets a number of its own."""
     barrier = Barrier(3)
     assert (barrier.parties, barrier.n_waiting, barrier.broken) == (3, 0, False)
     for _ in range(3):
@@ -1027,7 +1027,7 @@ def test_barrier(start: Start) -> None:
 
 
 def test_barrier_action(start: Start) -> None:
-    """It is called once a round, by the last one, before anyone passes."""
+    """The last party calls it once a round, before any of them passes."""
     called: list[object] = []
     barrier = Barrier(2, lambda: called.append(greenpool.getcurrent()))
     waiting = start(lambda: (barrier.wait(), len(called)))
@@ -1089,7 +1089,7 @@ def test_barrier_reset_and_abort(how: str, start: Start) -> None:
 
 
 def test_barrier_reset_before_a_timed_out_one_has_noticed() -> None:
-    """Its round is over, so it breaks nothing any more."""
+    """The timed-out party's round is over, so it no longer breaks the barrier."""
     barrier = Barrier(3)
     waiting = greenpool.spawn(barrier.wait, 60)
     greenpool.sleep(0)
@@ -1107,7 +1107,7 @@ def test_barrier_who_is_killed_does_not_count() -> None:
     waiting = greenpool.spawn(barrier.wait)
     greenpool.sleep(0)
     waiting.kill(block=False)
-    assert barrier.n_waiting == 1  # it has not left yet
+    assert barrier.n_waiting == 1  # the killed greenlet has not left yet
     other = greenpool.spawn(barrier.wait)
     waiting.join()
     greenpool.sleep(0)
@@ -1116,7 +1116,7 @@ def test_barrier_who_is_killed_does_not_count() -> None:
 
 
 def test_barrier_kill_as_the_last_one_comes(runtime: Runtime, fast_switching: None) -> None:
-    """All three pass, or the two that live wait for another one."""
+    """Either all three pass, or the two that live wait for another one."""
     barrier = Barrier(3)
     handle = runtime.handle()
     for _ in range(100):
@@ -1176,6 +1176,7 @@ def test_barrier_bad_input() -> None:
         Barrier(2).wait("soon")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_switching")
 def test_a_barrier_is_broken_before_anybody_learns_of_it() -> None:
     def fail() -> None:

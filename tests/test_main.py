@@ -25,7 +25,7 @@ def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def run(directory: Path, *arguments: str) -> tuple[int, str, str]:
-    """Exit status, stdout and stderr of ``python`` with these arguments."""
+    """Run ``python`` with these arguments, and return its exit status, stdout and stderr."""
     with start(directory, *arguments) as process:
         out, err = process.communicate(timeout=50)
     return process.returncode, out, err
@@ -79,6 +79,7 @@ def test_a_module_sees_what_it_sees_with_plain_python(tmp_path: Path, module: st
     assert run(tmp_path, "-m", "greenpool", "--pool-size", "1", *arguments) == run(tmp_path, *arguments)
 
 
+@pytest.mark.slow
 def test_what_is_not_there(tmp_path: Path) -> None:
     status, _, err = run(tmp_path, "-m", "greenpool", "none.py")
     assert status == 2 and "can't open file" in err and "No such file" in err
@@ -107,7 +108,7 @@ def test_threads_go_round_robin_over_the_pool(tmp_path: Path) -> None:
         for thread in threads: thread.join()
         print(sorted(hubs.values()), threading.get_native_id() in hubs)
         def parent():
-            # From a greenlet: on its own hub.
+            # A greenlet's threads stay on its own hub.
             thread = threading.Thread(target=lambda: print(threading.get_native_id() == mine))
             mine = threading.get_native_id()
             thread.start()
@@ -120,6 +121,7 @@ def test_threads_go_round_robin_over_the_pool(tmp_path: Path) -> None:
     assert run(tmp_path, "-m", "greenpool", "--pool-size", "3", app) == (0, "[2, 2, 2] False\nTrue\n", "")
 
 
+@pytest.mark.slow
 def test_the_program_ends_with_its_last_thread_that_is_no_daemon(tmp_path: Path) -> None:
     app = write(
         tmp_path / "app.py",
@@ -224,7 +226,7 @@ def test_ctrl_c_reaches_the_main_program(tmp_path: Path, what: str) -> None:
     with start(tmp_path, "-m", "greenpool", app) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        time.sleep(0.1)  # until it is at it; any sooner moment would do as well
+        time.sleep(0.1)  # lets the program get there; any earlier moment would do as well
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=50)
     assert (process.returncode, out) == (-signal.SIGINT, "MainThread\n")

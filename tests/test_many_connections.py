@@ -1,4 +1,4 @@
-"""Ten thousand connections at the same time: each gets its echo, none is lost."""
+"""Ten thousand connections at the same time: each gets its echo, and none is lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from documents import ROOT
 
 WANTED = 10_000
 
-# What each of the two processes has open besides the connections.
+# The descriptors that each of the two processes has open besides the connections.
 SPARE = 200
 
 SERVER = """
@@ -80,9 +80,10 @@ print(sum(greenlet.get() for greenlet in asking))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.time_limit(120)
 def test_ten_thousand_connections_each_get_their_echo() -> None:
-    """Server and clients in a process each, as descriptors are limited per process."""
+    """Server and clients each run in a process of their own, because descriptors are limited per process."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     count = WANTED if limit == resource.RLIM_INFINITY else min(WANTED, limit - SPARE)
     if count < WANTED:

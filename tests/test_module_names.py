@@ -1,4 +1,4 @@
-"""Each green module has every public name of the standard module that it stands in for."""
+"""Module names: each green module has every public name of the standard module that it replaces."""
 
 from __future__ import annotations
 

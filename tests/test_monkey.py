@@ -1,4 +1,4 @@
-"""``monkey``: each test patches a process of its own."""
+"""``greenpool.monkey``: patching the standard library. Each test patches a process of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 
 def run(script: str, *options: str) -> str:
-    """Run *script* and return what it prints, warnings and errors included."""
+    """Run *script* and return its output, warnings and errors included."""
     done = subprocess.run(
         [sys.executable, *options, "-c", textwrap.dedent(script)],
         stdout=subprocess.PIPE,
@@ -30,7 +30,7 @@ def run_patched(script: str) -> str:
     return run(PATCH + textwrap.dedent(script), "-W", "error")
 
 
-# What is patched.
+# Patched functions and modules.
 
 
 def test_threads_that_sleep_run_side_by_side_in_one_os_thread() -> None:
@@ -38,10 +38,13 @@ def test_threads_that_sleep_run_side_by_side_in_one_os_thread() -> None:
         run_patched("""
         import threading, time
         native, idents = set(), set()
+        # A thread that has ended may leave its identifier to another one.
+        all_have_slept = threading.Barrier(100)
         def work():
             time.sleep(0.05)
             native.add(threading.get_native_id())
             idents.add(threading.get_ident())
+            all_have_slept.wait()
         threads = [threading.Thread(target=work) for _ in range(100)]
         begin = time.monotonic()
         for thread in threads: thread.start()
@@ -100,7 +103,7 @@ def test_originals() -> None:
         assert "built-in" in repr(monkey.get_original("_thread", "allocate_lock"))
         assert monkey.get_original("socket", ["socket", "AF_INET"])[1] is socket.AF_INET
         assert monkey.get_original("socket", "socket") in socket.socket.__mro__
-        # The standard SSLSocket is over the standard socket.
+        # The standard SSLSocket derives from the standard socket.
         assert socket.socket not in monkey.get_original("ssl", "SSLSocket").__mro__
         assert issubclass(ssl.SSLSocket, socket.socket)
         """)
@@ -118,7 +121,7 @@ def test_real_threads_and_greenlets_share_patched_primitives() -> None:
         for thread in threads: thread.start()
         for number in range(400): numbers.put(number)
         for _ in threads: numbers.put(None)
-        # The real ones last: their join blocks this OS thread, and with it its greenlets.
+        # Join the real threads last, because that blocks this OS thread with its greenlets.
         for thread in reversed(threads): thread.join()
         assert sorted(results.get()[1] for _ in range(400)) == list(range(400))
         """)
@@ -210,7 +213,7 @@ def test_what_cannot_be_helped_is_named() -> None:
 
 
 def test_a_lock_that_the_patching_thread_holds_stays_as_it_is() -> None:
-    """However it is released: by its name, or by a ``with`` that began before."""
+    """The thread may release it by its name or by a ``with`` that began before."""
     warnings = run("""
         import logging, threading
         by_name, by_with = threading.RLock(), threading.RLock()
@@ -300,7 +303,7 @@ def test_patching_in_another_thread_is_refused_and_changes_nothing() -> None:
                     print(error)
             assert not monkey.saved
         in_thread(patch)
-        # The rest can be patched there, and what is patched already is.
+        # The rest can be patched there, and so can modules that are patched already.
         in_thread(lambda: monkey.patch_all(thread=False, signal=False))
         monkey.patch_all()
         in_thread(monkey.patch_all)
@@ -343,7 +346,7 @@ def test_a_module_imported_anew_is_green_again() -> None:
         """)
 
 
-# What goes on as before.
+# Behaviour that patching leaves as it was.
 
 
 def test_functions_are_not_bound_where_they_are_kept_in_a_class() -> None:
@@ -407,7 +410,7 @@ def test_asyncio_in_a_greenlet() -> None:
 
 
 def test_asyncio_in_many_threads_at_the_same_time() -> None:
-    """``asyncio.run`` would refuse in all but the first: they share an OS thread."""
+    """``asyncio.run`` would refuse to run in all threads but the first, because they share an OS thread."""
     assert (
         run_patched("""
         import asyncio, threading
@@ -509,7 +512,7 @@ def test_ctrl_c_in_a_thread_is_raised_in_the_main_program(set_up: str) -> None:
 
 
 def test_finalizers_at_the_interpreter_s_end() -> None:
-    """They may take locks, look at locals, sleep and wait for children, though nothing can park any more."""
+    """Finalizers may take locks, read locals, sleep and wait for children. Nothing can park any more."""
     assert (
         run_patched("""
         import os, subprocess, sys, threading, time

@@ -1,4 +1,4 @@
-"""``greenpool.os``: reading, writing and waiting for children park, and keep what the system calls mean."""
+"""``greenpool.os``: reads, writes and waits for children park, and mean the same as the system calls."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 import greenpool
-from greenpool import os, threadpool
+from greenpool import os
 from greenpool._core import native
+from greenpool._fd import workers
 from greenpool.event import Event
 
 pytestmark = pytest.mark.usefixtures("leak_check")
@@ -60,7 +61,7 @@ def test_read_parks(read: Callable[[int], bytes], pipe: tuple[int, int]) -> None
 
 
 def test_a_pipe_is_left_blocking(pipe: tuple[int, int]) -> None:
-    """The flag would be seen by every process that has the pipe."""
+    """Every process that has the pipe would see the flag."""
     waiting = greenpool.spawn(os.read, pipe[0], 1)
     greenpool.spawn(os.write, pipe[1], b"x").join()
     waiting.join()
@@ -91,7 +92,7 @@ def test_writev_parks(pipe: tuple[int, int]) -> None:
 
 
 def test_several_wait_for_room(pipe: tuple[int, int]) -> None:
-    """They are woken together; those who come too late wait on."""
+    """The writers are woken together, and those that find no room left wait on."""
     reading, writing = pipe
     writers = [greenpool.spawn(os.write, writing, bytes(100_000)) for _ in range(3)]
     received = 0
@@ -117,7 +118,7 @@ def test_a_reader_that_goes_away(pipe: tuple[int, int]) -> None:
     waiting = greenpool.spawn(os.write, writing, bytes(1_000_000))
     os.read(reading, 4096)
     standard.close(reading)
-    # As the system call: first what was written, then the error.
+    # As with the system call, the count of written bytes comes first, then the error.
     assert 4096 <= waiting.get() < 1_000_000
     with pytest.raises(BrokenPipeError):
         os.write(writing, b"x")
@@ -142,7 +143,7 @@ def test_the_wrong_end_of_a_pipe(pipe: tuple[int, int]) -> None:
 
 
 def test_a_reader_on_another_hub_may_be_first(pipe: tuple[int, int]) -> None:
-    """Whoever finds the pipe empty after all parks, and does not block its hub in the system call."""
+    """A reader that then finds the pipe empty parks, and does not block its hub in the system call."""
     reading, writing = pipe
     with greenpool.Runtime(pool_size=3) as runtime:
         readers = [runtime.spawn(os.read, reading, 1) for _ in range(30)]
@@ -243,7 +244,7 @@ def child_that_ends_when(event: Event, status: int) -> int:
 
 
 def fork() -> int:
-    # A process with other threads is warned from CPython 3.12 on; these children do nothing.
+    # CPython 3.12 and newer warn if the process has other threads. These children do nothing.
     import warnings
 
     with warnings.catch_warnings():
@@ -341,7 +342,7 @@ def test_without_pidfd(wait: Callable[[int], int], monkeypatch: pytest.MonkeyPat
 
 
 class StandInKqueue:
-    """What macOS has, with a pidfd inside."""
+    """The kqueue of macOS, with a pidfd inside."""
 
     pidfd_open = getattr(standard, "pidfd_open", None)
 
@@ -359,7 +360,7 @@ class StandInKqueue:
             standard.close(self.fd)
 
 
-@pytest.mark.skipif(not hasattr(standard, "pidfd_open"), reason="the stand-in has one inside")
+@pytest.mark.skipif(not hasattr(standard, "pidfd_open"), reason="the stand-in needs a pidfd")
 def test_by_kqueue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(standard, "pidfd_open")
     monkeypatch.setattr(native, "kqueue", StandInKqueue)
@@ -407,7 +408,7 @@ def threads_started(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         return start(function, args)
 
     monkeypatch.setattr(native, "start_new_thread", start_new_thread)
-    monkeypatch.setattr(threadpool, "start_new_thread", start_new_thread)
+    monkeypatch.setattr(workers, "start_new_thread", start_new_thread)
     return started
 
 
@@ -437,9 +438,9 @@ def test_of_several_waits_for_any_child_each_gets_another_one() -> None:
         assert sorted(greenlet.get()[0] for greenlet in waiting) == sorted(pids)
 
 
-@pytest.mark.skipif(not hasattr(standard, "pidfd_open"), reason="waits by number elsewhere")
+@pytest.mark.skipif(not hasattr(standard, "pidfd_open"), reason="without pidfds a number is waited for")
 def test_a_child_whose_number_another_process_has_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody else reaps it after it was asked for in vain, and before it is watched."""
+    """Other code reaps the child after os.waitpid found it running, and before os.waitpid watches it."""
     event = Event()
     pid = child_that_ends_when(event, 0)
 
@@ -452,11 +453,11 @@ def test_a_child_whose_number_another_process_has_by_now(monkeypatch: pytest.Mon
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, 0)
     event.set()
-    greenpool.sleep(0)  # closes the pipe
+    greenpool.sleep(0)  # lets the greenlet close the pipe
 
 
 def test_a_wait_for_any_child_in_the_child_of_a_fork() -> None:
-    """The thread that waits in the parent is not in the child."""
+    """The thread that waits in the parent does not exist in the child."""
     event = Event()
     pid = child_that_ends_when(event, 0)
     in_parent = greenpool.spawn(os.waitid, os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
@@ -511,7 +512,8 @@ def test_stops_are_reported_where_asked_for() -> None:
 
 
 def test_nobody_to_wait_for() -> None:
-    # In a process of its own: other tests' children, multiprocessing's resource tracker say, may be here.
+    # The process is a new one, because this one may have other children, for example multiprocessing's
+    # tracker.
     program = """
 from greenpool import os
 for wait in (os.wait, lambda: os.waitpid(-1, 0), lambda: os.waitid(os.P_ALL, 0, os.WEXITED)):
@@ -565,7 +567,7 @@ def test_popen() -> None:
 
 
 def test_fork_in_a_greenlet(pipe: tuple[int, int]) -> None:
-    """Only the forking greenlet goes on in the child, on a hub that works."""
+    """In the child only the greenlet that forked goes on, on a hub that works."""
     reading, writing = pipe
 
     def other() -> None:
@@ -602,23 +604,26 @@ def test_from_a_plain_thread(pipe: tuple[int, int]) -> None:
 
 
 def test_a_number_that_another_thread_has_closed_and_the_kernel_given_out_again() -> None:
-    """Its hub has not carried out the close yet when a greenlet reads from the new file."""
+    """The hub has not carried out the close yet when a greenlet reads from the new file."""
     from greenpool import socket
 
     def main() -> bytes:
         ours, theirs = socket.socketpair()
         with theirs:
             with greenpool.Timeout(0.001, False):
-                ours.recv(1)  # registers it
+                ours.recv(1)  # registers the number
             number = ours.fileno()
             closing = threading.Thread(target=ours.close)
             closing.start()
             closing.join()
             reader, writer = standard.pipe()
+            writing = threading.Timer(0.01, standard.write, (writer, b"x"))
             try:
                 assert reader == number
-                threading.Timer(0.01, standard.write, (writer, b"x")).start()
-                return os.read(reader, 1)
+                writing.start()
+                data = os.read(reader, 1)
+                writing.join()
+                return data
             finally:
                 standard.close(reader)
                 standard.close(writer)
@@ -627,7 +632,7 @@ def test_a_number_that_another_thread_has_closed_and_the_kernel_given_out_again(
         assert runtime.spawn(main).get() == b"x"
 
 
-# Reading and writing: what need not wait, and what a descriptor is.
+# Reading and writing: calls that need not wait, and arguments that are descriptors.
 
 
 @pytest.mark.parametrize(
@@ -645,7 +650,7 @@ def test_a_number_that_another_thread_has_closed_and_the_kernel_given_out_again(
     ],
 )
 def test_nothing_and_no_size_are_not_waited_for(function: str, argument: Any, pipe: tuple[int, int]) -> None:
-    """The pipe is empty; but the system call returns nothing, or refuses its argument, at once."""
+    """The pipe is empty, but the system call returns nothing or refuses its argument at once."""
 
     def outcome(module: Any) -> Any:
         try:
@@ -687,7 +692,7 @@ def test_a_message_is_not_split(kind: int) -> None:
         assert os.write(near.fileno(), message) == 10_000
         assert os.writev(near.fileno(), [b"ab", message]) == 10_002
         assert [len(far.recv(20_000)), len(far.recv(20_000))] == [10_000, 10_002]
-        # As the system call: a message of no bytes is a message.
+        # As with the system call, a message of no bytes is a message.
         os.write(near.fileno(), b"")
         os.write(near.fileno(), b"last")
         assert [far.recv(10), far.recv(10)] == [b"", b"last"]
@@ -721,7 +726,7 @@ def test_a_socket_is_left_blocking() -> None:
 
 @pytest.mark.parametrize("writer", ["master", "slave"])
 def test_a_terminal_with_little_room(writer: str) -> None:
-    """It is "ready" as long as there is room for one byte; who would read is a greenlet of the same hub."""
+    """A terminal is "ready" as long as it has room for one byte, and its reader shares the writer's hub."""
     near, far = pty.openpty()
     tty.setraw(far)
     writing, reading = (near, far) if writer == "master" else (far, near)

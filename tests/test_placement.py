@@ -1,4 +1,4 @@
-"""Where a greenlet runs: the pool's turn for what comes from outside, its parent's hub for every child."""
+"""Placement: outside spawns take turns over the pool's hubs, and every child stays on its parent's hub."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def runtime() -> Iterator[Runtime]:
 
 @dataclass
 class Tree:
-    """What a greenlet spawns, and by which of the ways to spawn it was itself spawned."""
+    """The children that a greenlet spawns, and the way in which it was itself spawned."""
 
     way: str
     children: list[Tree] = field(default_factory=list)
@@ -57,7 +57,7 @@ def spawn(tree: Tree) -> Greenlet:
 
 
 def hubs_of(tree: Tree) -> list[int | None]:
-    """The hubs on which this greenlet and all below it ran, each looked at before and after a wait."""
+    """Return the hubs of this greenlet and all below it, each taken before and after a wait."""
     before = greenpool.get_hub().index
     children = [spawn(child) for child in tree.children]
     greenpool.sleep(0)
@@ -75,7 +75,7 @@ def size(tree: Tree) -> int:
 @given(forest=st.lists(trees, max_size=8))
 def test_round_robin_for_the_main_function_and_affinity_below(runtime: Runtime, forest: list[Tree]) -> None:
     def main() -> list[list[int | None]]:
-        # Where the turn stands is what the example before this one has left.
+        # The example before this one decides where the turn stands.
         turn.append(greenpool.spawn(lambda: greenpool.get_hub().index).get())
         return [greenlet.get() for greenlet in [spawn(tree) for tree in forest]]
 
@@ -109,7 +109,7 @@ def test_outside_of_any_pool_all_stays_on_the_threads_own_hub(forest: list[Tree]
 @settings(max_examples=10)
 @given(spawns=st.lists(st.integers(0, 30), min_size=1, max_size=4))
 def test_turns_of_several_threads_are_shared_evenly(runtime: Runtime, spawns: list[int]) -> None:
-    """Whatever the order in which threads spawn, each hub gets its share, to within one."""
+    """Each hub gets its share, to within one, no matter in which order the threads spawn."""
     found: list[Greenlet] = []
     found_lock = threading.Lock()
 
@@ -130,7 +130,7 @@ def test_turns_of_several_threads_are_shared_evenly(runtime: Runtime, spawns: li
 
 
 def test_a_greenlet_stays_where_it_is_whoever_wakes_it(runtime: Runtime) -> None:
-    """Also one that a greenlet of another hub, a plain thread and a timer wake."""
+    """A greenlet of another hub, a plain thread and a timer wake it."""
     events = [Event(), Event()]
 
     def sleeper() -> list[int]:

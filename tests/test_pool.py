@@ -227,7 +227,7 @@ def test_kill_does_not_wait_longer_than_told(group: Group) -> None:
     one = group.spawn(stubborn)
     greenpool.sleep(0)
     group.kill(block=False)
-    group.kill(timeout=SOON)  # does not kill it a second time either
+    group.kill(timeout=SOON)  # a timeout does not kill it a second time either
     assert one in group
     group.killone(one)
     release.set()
@@ -554,7 +554,7 @@ def test_an_imap_that_nobody_reads_ends() -> None:
             Pool(2).imap_unordered(done.append, range(10))
 
         runtime.spawn(main).get()
-    # The runtime has come to its end by itself.
+    # The runtime ended by itself.
     assert sorted(done) == list(range(10))
 
 
@@ -599,7 +599,7 @@ def test_the_context_of_the_caller() -> None:
     pool.join()
 
 
-# Where the work goes.
+# The hubs that the work goes to.
 
 
 def each_way(pool: Group) -> list[list[int | None]]:
@@ -617,13 +617,13 @@ def each_way(pool: Group) -> list[list[int | None]]:
 @pytest.mark.parametrize("make", [Group, Pool, lambda **settings: Pool(2, **settings)])
 def test_where_the_work_goes(make: Callable[..., Group]) -> None:
     with Runtime(pool_size=4) as runtime:
-        # In a greenlet: on its own hub, or spread.
+        # A greenlet's work stays on its own hub or spreads.
         for index in range(4):
             hubs = runtime.handle().spawn_on(index, lambda: each_way(make())).get()
             assert hubs == [[index] * 4] * 7
         for hubs in runtime.spawn(lambda: each_way(make(spread=True))).get():
             assert sorted(hubs) == [0, 1, 2, 3]
-        # In the main function: as spawn does there.
+        # In the main function the work goes where spawn sends it there.
         for spread in (False, True):
             for hubs in runtime.block_on(lambda: each_way(make(spread=spread))):  # noqa: B023
                 assert len(set(hubs)) > 1
@@ -637,7 +637,7 @@ def test_spreading_from_a_plain_thread() -> None:
         pool.spawn(never)
     assert pool.free_count() == 1
     with Runtime(pool_size=3) as runtime:
-        # One that was made in a runtime knows it.
+        # A pool that was made in a runtime knows the runtime.
         pool = runtime.spawn(lambda: Pool(3, spread=True)).get()
         assert sorted(pool.map(my_hub, range(3))) == [0, 1, 2]
 
@@ -669,9 +669,10 @@ def test_bad_input(call: Callable[[], object], error: type[Exception], message: 
         call()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_switching")
 def test_who_has_joined_a_pool_finds_room_in_it(four_hubs: Runtime) -> None:
-    """A member leaves and makes room in one step, for those on other threads."""
+    """A member leaves and makes room in one step, as other threads see it."""
     pool = four_hubs.spawn(lambda: Pool(1, spread=True)).get()
     for _ in range(3000):
         pool.start(Greenlet(), blocking=False)
@@ -692,7 +693,7 @@ def test_a_kill_that_raises_leaves_the_members_killable(group: Group, bad: Any, 
 
 
 def test_a_member_that_a_plain_thread_kills_before_its_start() -> None:
-    """Its links wait for that thread's hub, which need never run."""
+    """The links wait for that thread's hub, which may never run."""
     group = Group()
     group.add(Greenlet(int))
     killed, release = threading.Event(), threading.Event()
@@ -739,7 +740,7 @@ def test_a_member_that_leaves_while_it_is_added_again() -> None:
 
 
 def test_a_link_of_what_was_never_started_may_take_any_lock(on_new_thread: Callable[..., Any]) -> None:
-    """It is called without one of greenpool's own, for which the holder of that lock may wait."""
+    """No lock of greenpool is held in the call, because the holder of the link's lock may wait for it."""
     dead = Greenlet(int)
     dead.kill()
     lock = _start_lock(dead)
@@ -748,7 +749,7 @@ def test_a_link_of_what_was_never_started_may_take_any_lock(on_new_thread: Calla
     outcome: list[bool] = []
 
     def link(_: object) -> None:
-        # As a thread would that holds the lock of a group for which this link waits.
+        # Act like a thread that holds a group's lock while this link waits for that lock.
         outcome.append(on_new_thread(lambda: other.kill(block=False) is None))
 
     ended = Greenlet(int)
@@ -793,7 +794,7 @@ def four_hubs() -> Iterator[Runtime]:
 
 
 class Worker:
-    """A member of the pool, which ends when it is told to."""
+    """A member of the pool that ends when it is told to."""
 
     def __init__(self) -> None:
         self.told_to_end = Event()
@@ -802,7 +803,7 @@ class Worker:
 
 
 class Spawner:
-    """Starts a worker in the pool; from a greenlet, or from a plain thread."""
+    """Starts a worker in the pool, from a greenlet or from a plain thread."""
 
     def __init__(self, pool: Pool, timeout: float | None) -> None:
         self.worker = Worker()
@@ -824,7 +825,7 @@ class Spawner:
 
 
 class PoolMachine(RuleBasedStateMachine):
-    """A pool against its model: who is in it, and who waits to get somebody in."""
+    """A pool beside its model: the members of the pool, and the spawners that wait for room."""
 
     runtime: Runtime
     where: str
@@ -842,7 +843,7 @@ class PoolMachine(RuleBasedStateMachine):
     def make(self, size: int) -> None:
         self.size = size
         if self.where == "threads":
-            # What a thread started on its own hub would run only while the thread waits.
+            # A greenlet that a thread started on its own hub would run only while that thread waits.
             self.pool = self.runtime.spawn(lambda: Pool(size, spread=True)).get()
         else:
             self.pool = Pool(size)
@@ -866,7 +867,7 @@ class PoolMachine(RuleBasedStateMachine):
             spawner.greenlet = self.runtime.spawn(spawner.run, self.report)
 
     def somebody_gets_in(self) -> None:
-        """A place has become free: one of those who wait takes it, if there is any."""
+        """A place has become free: one of the waiting spawners takes it, if there is one."""
         if self.waiting:
             spawner = self.next_report()
             assert spawner.outcome == "started"
@@ -886,7 +887,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(in_thread=st.booleans())
     def spawn_in_vain_for_now(self, in_thread: bool) -> None:
         spawner = Spawner(self.pool, None)
-        # Nobody can kill a thread, and in an empty pool nobody would ever make room for it.
+        # Nobody can kill a thread, and nobody would ever make room in a pool of size 0.
         self.launch(spawner, in_thread and self.size > 0)
         self.waiting.append(spawner)
 
@@ -906,7 +907,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert spawner.greenlet is not None
         spawner.greenlet.kill()
         self.waiting.remove(spawner)
-        if spawner.outcome is not None:  # else it never ran
+        if spawner.outcome is not None:  # otherwise it never ran
             assert self.next_report() is spawner
             assert spawner.outcome == "killed"
 

@@ -1,4 +1,4 @@
-"""Queue (JoinableQueue), SimpleQueue, LifoQueue, PriorityQueue, Channel."""
+"""greenpool.queue: Queue (JoinableQueue), SimpleQueue, LifoQueue, PriorityQueue, Channel."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def drain(queue: Any) -> list[Any]:
     return items
 
 
-# What all of them share.
+# Behaviour that all of them share.
 
 
 def test_names() -> None:
@@ -105,7 +105,7 @@ def test_no_room(kind: Any, start: Start) -> None:
 
 @of_each_kind
 def test_put_waits_for_room(kind: Any, start: Start) -> None:
-    """A channel has room for what somebody waits for."""
+    """A channel has room for an item only while a getter waits."""
     queue = kind(1)
     if kind is not Channel:
         queue.put(1)
@@ -138,7 +138,7 @@ def test_a_timeout_around_it(kind: Any, start: Start) -> None:
 
 @of_each_kind
 def test_getters_are_served_in_order(kind: Any, runtime: Runtime) -> None:
-    """Whichever hub or thread they are on."""
+    """The order holds across hubs and threads."""
     queue = kind()
     got: list[tuple[int, int]] = []
     getters: list[Any] = []
@@ -183,7 +183,7 @@ def test_putters_are_served_in_order(kind: Any, runtime: Runtime) -> None:
 def test_a_getter_gives_up_as_an_item_comes(
     kind: Any, how: str, runtime: Runtime, fast_switching: None
 ) -> None:
-    """The item is either its, or the next one's."""
+    """The item goes either to that getter or to the next one."""
     queue = kind()
     handle = runtime.handle()
 
@@ -224,7 +224,7 @@ def test_a_getter_gives_up_as_an_item_comes(
 def test_a_putter_gives_up_as_its_turn_comes(
     kind: Any, how: str, runtime: Runtime, fast_switching: None
 ) -> None:
-    """Its item is in the queue if, and only if, put returned."""
+    """The item is in the queue if, and only if, put returned."""
     queue = kind(1)
     handle = runtime.handle()
 
@@ -263,7 +263,7 @@ def test_a_putter_gives_up_as_its_turn_comes(
 
 @of_each_kind
 def test_one_hub_posts_nothing(kind: Any, posted: list[object]) -> None:
-    """Neither where nobody has to wait, nor where others on the same hub do."""
+    """Nothing is posted when nobody waits, nor when greenlets of the same hub wait."""
     queue, bounded = kind(), kind(1)
     greenlets = [
         greenpool.Greenlet(lambda: [bounded.put(queue.get()) for _ in range(20)]),
@@ -280,7 +280,7 @@ def test_one_hub_posts_nothing(kind: Any, posted: list[object]) -> None:
 
 @of_each_kind
 def test_iteration(kind: Any, start: Start) -> None:
-    """It ends where it comes upon StopIteration, the class."""
+    """The iteration ends when it gets the class StopIteration."""
     queue = kind()
 
     def put() -> None:
@@ -337,7 +337,7 @@ def test_size(kind: Any) -> None:
     assert bounded.maxsize == 2 and not bounded.full() and not bounded.empty()
     bounded.put(2)
     assert bounded.full() and len(bounded) == 2
-    assert bool(kind())  # as in gevent
+    assert bool(kind())  # gevent does the same
 
 
 @of_each_queue
@@ -358,7 +358,7 @@ def test_maxsize_can_be_changed(kind: Any, start: Start) -> None:
 
 @of_each_queue
 def test_peek(kind: Any, start: Start) -> None:
-    """It waits its turn, and leaves the item."""
+    """peek waits its turn and leaves the item in the queue."""
     queue = kind()
     for call in (queue.peek_nowait, lambda: queue.peek(False), lambda: queue.peek(timeout=0.001)):
         with pytest.raises(Empty):
@@ -414,7 +414,7 @@ def test_repr(kind: Any) -> None:
 
 
 def test_a_subclass_that_keeps_its_items_by_itself() -> None:
-    """By the methods that the standard library documents for it."""
+    """A subclass does so with the methods that the standard library documents for it."""
 
     class SetQueue(Queue[int]):
         def _init(self, maxsize: int | None) -> None:
@@ -472,12 +472,12 @@ def test_bad_input(kind: Any) -> None:
             kind().join("soon")
 
 
-# Signal handlers and finalizers, which come between any two steps.
+# Signal handlers and finalizers run between any two steps.
 
 
 @pytest.mark.parametrize("kind", [Queue, SimpleQueue])
 def test_a_handler_puts_at_any_point(kind: Any) -> None:
-    """It is reentrant: nothing is lost, twice there, or out of order."""
+    """put is reentrant: no item is lost, doubled, or out of order."""
 
     def operate(queue: Any) -> None:
         queue.put("a")
@@ -536,7 +536,7 @@ def test_a_handler_gets_at_any_point(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", [Queue, SimpleQueue])
 def test_a_handler_puts_while_others_wait(kind: Any) -> None:
-    """At each point of a put that serves them; each gets one item, and they get them in order."""
+    """The handler runs at each point of a put that serves the getters. Each gets one item, in order."""
 
     def prepare() -> Any:
         queue = kind()
@@ -573,7 +573,7 @@ def test_a_handler_puts_what_the_main_program_waits_for(kind: Any) -> None:
 
 
 def test_a_handler_calls_task_done_at_any_point() -> None:
-    """Of put, when more puts are counted in advance: too few unfinished tasks would wake who joins."""
+    """put may have counted later puts in advance. With too few tasks counted, join would return early."""
 
     def prepare() -> Any:
         queue: Any = Queue(0, range(3))
@@ -609,7 +609,7 @@ def test_a_handler_works_off_the_last_task_at_any_point_of_join() -> None:
 
 
 def test_a_finalizer_puts() -> None:
-    """As SimpleQueue of the standard library allows it: in the midst of any other call."""
+    """As with the standard SimpleQueue, a finalizer may put in the middle of any other call."""
     ended: SimpleQueue[str] = SimpleQueue()
 
     class Resource:
@@ -636,12 +636,12 @@ def test_a_finalizer_puts() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_fork() -> None:
-    """In the child nobody waits but those of the child."""
+    """The child keeps no waiters of the parent, only its own."""
     program = """
 import os, threading, warnings
 import greenpool
 from greenpool.queue import Channel, LifoQueue, Queue, SimpleQueue
-# From Python 3.12 on it warns of a fork with several threads.
+# Python 3.12 and newer warn of a fork with several threads.
 warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
 
 queues = [Queue(), SimpleQueue(), LifoQueue(), Channel(), Queue(3)]
@@ -739,7 +739,7 @@ def test_who_is_killed_in_join() -> None:
 
 @of_each_joinable
 def test_shutdown(kind: Any, start: Start) -> None:
-    """What is there can still be got."""
+    """The items that are left can still be got."""
     queue = kind(0, [1])
     assert not queue.is_shutdown
     assert queue.shutdown() is None
@@ -759,7 +759,7 @@ def test_shutdown(kind: Any, start: Start) -> None:
 
 @of_each_joinable
 def test_shutdown_immediate(kind: Any, start: Start) -> None:
-    """The items are dropped; who joins does not wait for them."""
+    """The items are dropped, and join does not wait for them."""
     queue = kind(0, [1, 2, 3])
     queue.get()
     waiting = start(queue.join)
@@ -789,7 +789,7 @@ def test_shutdown_while_others_wait(kind: Any, immediate: bool, start: Start) ->
 
 @of_each_joinable
 def test_shutdown_among_puts(kind: Any, runtime: Runtime, fast_switching: None) -> None:
-    """What was put comes out, and only that."""
+    """Exactly the items that were put come out."""
     for _ in range(10):
         queue = kind()
         put: deque[int] = deque()
@@ -844,7 +844,7 @@ def test_channel_bad_input() -> None:
 
 @pytest.mark.usefixtures("fast_switching")
 def test_a_copy_counts_what_is_in_it() -> None:
-    """But for one item that another thread is just putting."""
+    """Only an item that another thread is just putting may be missing."""
     for _ in range(200):
         queue: Queue[int] = Queue()
         thread = threading.Thread(target=lambda queue=queue: [queue.put(i) for i in range(100)])
@@ -853,7 +853,7 @@ def test_a_copy_counts_what_is_in_it() -> None:
         while thread.is_alive():
             size = queue.qsize()
             if size == seen:
-                continue  # a copy after the other would keep the guard from the thread that puts
+                continue  # one copy after another would keep the guard from the putting thread
             seen = size
             copied = queue.copy()
             assert copied.qsize() <= copied.unfinished_tasks <= copied.qsize() + 1

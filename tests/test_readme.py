@@ -1,4 +1,4 @@
-"""The README holds: its code prints what it says, its two commands are what they should be."""
+"""The README: its code prints what the text says, and its two commands are right."""
 
 from __future__ import annotations
 

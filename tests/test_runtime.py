@@ -1,4 +1,4 @@
-"""``run``, ``block_on`` and ``spawn_all``: the pool from its start to its orderly end."""
+"""``run``, ``block_on`` and ``spawn_all``: a pool from its start to its orderly end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def hub_index() -> int | None:
 
 
 def echo(connection: socket.socket) -> int:
-    """Send everything back until the peer closes; returns how many bytes."""
+    """Send everything back until the peer closes, and return the number of bytes."""
     copied = 0
     with connection:
         while data := connection.recv(4096):
@@ -166,7 +166,7 @@ def test_run_inside_a_greenlet_of_another_pool() -> None:
 
     with Runtime(pool_size=2) as runtime:
         runtime.spawn(int).join()
-        # The outer hub is number 1, and the inner pool's turn begins at its number 0.
+        # The outer hub is number 1, and the inner pool's turn begins at its own number 0.
         assert runtime.spawn(greenpool.run, main).get() == (1, 0)
 
 
@@ -327,7 +327,8 @@ def test_spawn_all_is_lazy_and_waits_cooperatively_between_items() -> None:
         def items() -> Iterator[Callable[[], object]]:
             first = Event()
             yield first.set
-            # On the pool's only hub: it runs because spawn_all parks here and does not block the hub.
+            # This runs on the pool's only hub. The spawned call runs because spawn_all parks and does not
+            # block the hub.
             first.wait()
             steps.append("first ran")
             second = Event()
@@ -404,7 +405,7 @@ def test_kinds_of_stream_spawn_error() -> None:
     assert StreamSpawnError.Stream.__qualname__ == "StreamSpawnError.Stream"
 
 
-# What nobody handles.
+# Exceptions that nobody handles.
 
 
 def report_of(function: Callable[[], object], monkeypatch: pytest.MonkeyPatch, name: str) -> str:
@@ -443,7 +444,7 @@ def test_a_link_that_is_posted_to_a_hub_as_it_stops_is_called() -> None:
         runtime = Runtime(pool_size=1)
         called: list[object] = []
 
-        def main(runtime: Runtime = runtime, called: list[object] = called) -> None:
+        def main(runtime: Runtime = runtime, called: list[object] = called) -> threading.Timer:
             gate, busy = threading.Event(), threading.Event()
 
             def hold_the_hub() -> None:
@@ -455,16 +456,20 @@ def test_a_link_that_is_posted_to_a_hub_as_it_stops_is_called() -> None:
             greenlet = greenpool.spawn_later(10, int)
             greenlet.link(called.append)
             greenlet.kill(block=False)
-            threading.Timer(0.001, gate.set).start()
+            timer = threading.Timer(0.001, gate.set)
+            timer.start()
+            return timer
 
-        runtime.block_on(main)
+        timer = runtime.block_on(main)
         runtime.shutdown()
+        timer.join()
         assert len(called) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_switching")
 def test_a_handle_is_shut_down_after_submits_that_were_refused() -> None:
-    """Nobody waits for what never ran."""
+    """Nobody waits for calls that never ran."""
     for _ in range(100):
         runtime = Runtime(pool_size=1)
         handle = runtime.handle()
@@ -489,6 +494,8 @@ def test_every_shutdown_of_a_handle_waits() -> None:
         event = Event()
         future = handle.submit(event.wait)
         handle.shutdown(wait=False)
-        threading.Timer(0.01, event.set).start()
+        timer = threading.Timer(0.01, event.set)
+        timer.start()
         handle.shutdown(wait=True)
         assert future.done()
+        timer.join()

@@ -1,4 +1,4 @@
-"""``greenpool.select``: its calls wait without blocking the hub, and are else the standard ones."""
+"""``greenpool.select``: its calls park instead of blocking the hub, and otherwise match the standard ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import greenpool
 from greenpool import select, socket
 from greenpool._core import native
 from greenpool._core.current import current_hub
-from greenpool._core.descriptor import READ, wait_any
+from greenpool._core.descriptor import wait_any
+from greenpool._core.pollers.events import READ
 from greenpool._core.pollers.selector import SelectorPoller
 
 pytestmark = pytest.mark.usefixtures("leak_check")
@@ -27,7 +28,7 @@ needs_poll = pytest.mark.skipif(not hasattr(standard, "poll"), reason="no poll o
 
 @pytest.fixture(autouse=True)
 def nothing_stays_registered() -> Iterator[None]:
-    """A bare number is registered with the hub for as long as it is waited for."""
+    """A bare number stays registered with the hub only while a greenlet waits for it."""
     before = set(current_hub().registrations)
     yield
     assert set(current_hub().registrations) == before
@@ -141,7 +142,7 @@ def test_over_a_level_triggered_poller(wait: Wait, pipe: tuple[int, int]) -> Non
         waiting = [runtime.spawn(wait, reading) for _ in range(3)]
         os.write(writing, b"x")
         assert [greenlet.get() for greenlet in waiting] == [True] * 3
-        # It is asked anew, and not woken for what it was not asked for.
+        # The number is asked anew, and the wait does not end for an event that it did not ask for.
         assert runtime.spawn(select.select, [writing], [], [reading], 0.002).get() == ([], [], [])
 
 
@@ -154,7 +155,7 @@ def test_a_green_socket_may_be_waited_for_and_used_at_the_same_time(wait: Wait) 
         greenpool.sleep(0)
         far.send(b"hello")
         assert receiving.get() == b"hello"
-        # Whoever came second found nothing, and waits on.
+        # The waiting greenlet looked second, found nothing, and waits on.
         assert not waiting.ready()
         far.send(b"more")
         assert waiting.get()
@@ -207,7 +208,7 @@ def test_select_of_nothing_waits_for_its_timeout() -> None:
 def test_a_regular_file_is_always_ready() -> None:
     with open(__file__) as file:
         assert select.select([file], [file], []) == ([file], [file], [])
-        # epoll refuses it; it is never exceptional.
+        # epoll refuses the file, and a file is never exceptional.
         assert select.select([], [], [file], 0.001) == ([], [], [])
 
 
@@ -351,7 +352,7 @@ def test_poll_objects_are_made_by_poll_only() -> None:
     class Keeper:
         make = select.poll
 
-    # As with the standard one, the attribute is no method.
+    # As in the standard module, the attribute does not bind as a method.
     assert Keeper().make().poll(0) == []
 
 
@@ -453,7 +454,7 @@ def test_epoll_refuses_what_the_standard_one_refuses(timeout: Any, maxevents: in
             poller.poll(timeout, maxevents)
 
 
-# kqueue, by a stand-in that has an epoll inside.
+# kqueue, with a stand-in that has an epoll inside.
 
 
 class StandInKqueue:
@@ -476,7 +477,7 @@ class StandInKqueue:
 
 
 @needs_epoll
-@pytest.mark.skipif(hasattr(standard, "kqueue"), reason="the real one is there")
+@pytest.mark.skipif(hasattr(standard, "kqueue"), reason="this system has a real kqueue")
 def test_kqueue(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
@@ -502,7 +503,7 @@ def test_kqueue(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     assert queue.closed
 
 
-# What they stand on.
+# The functions below them.
 
 
 def test_wait_any_is_woken_once_by_several(pipe: tuple[int, int]) -> None:
@@ -523,7 +524,7 @@ def test_wait_any_is_woken_once_by_several(pipe: tuple[int, int]) -> None:
         os.close(fd)
 
 
-# What it is woken for.
+# Events that a wait wakes for.
 
 
 @pytest.fixture
@@ -591,7 +592,7 @@ def test_poll_for_the_end_of_the_other_side() -> None:
 
 @needs_epoll
 def test_a_kill_takes_no_event_away(pipe: tuple[int, int]) -> None:
-    """It strikes where poll lets the others run, which it does at times although there are events."""
+    """poll sometimes lets the others run although events are there. The kill is raised there."""
     reading, writing = pipe
     os.write(writing, b"x")
     once = select.EPOLLIN | select.EPOLLONESHOT

@@ -1,4 +1,4 @@
-"""``greenpool.selectors``: every selector parks; asyncio runs over them in a greenlet."""
+"""``greenpool.selectors``: every selector parks, and asyncio runs over them in a greenlet."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_is_a_subclass_of_the_standard_one_and_named_as_it(kind: str) -> None:
 
 @each_kind
 def test_several_greenlets_each_with_its_own(kind: str) -> None:
-    """A little echo server per greenlet, all on one hub."""
+    """Each greenlet runs a little echo server, and all are on one hub."""
 
     def serve(connection: Any) -> None:
         with connection, getattr(selectors, kind)() as selector:
@@ -86,7 +86,7 @@ def test_several_greenlets_each_with_its_own(kind: str) -> None:
 
 
 def run_asyncio(main: Any) -> Any:
-    """As asyncio.run in a patched program, whose loops are made over green selectors."""
+    """Do what asyncio.run does in a patched program, whose loops use green selectors."""
 
     def make_loop() -> asyncio.AbstractEventLoop:
         return asyncio.SelectorEventLoop(selectors.DefaultSelector())

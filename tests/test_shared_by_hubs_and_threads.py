@@ -25,14 +25,14 @@ class Counter:
     value = 0
 
     def increment(self) -> None:
-        # In two steps, so that others would come in between.
+        # The increment takes two steps, so that others could come in between.
         value = self.value
         self.value = value + 1
 
 
 @pytest.mark.parametrize("kind", [Lock, RLock, Semaphore, BoundedSemaphore])
 def test_increments(kind: Any) -> None:
-    """80,000 under one lock, by two greenlets on each of 4 hubs and by 4 plain threads: none is lost."""
+    """Two greenlets on each of 4 hubs and 4 threads make 80,000 increments under a lock. None is lost."""
     lock = kind()
     counter = Counter()
 
@@ -48,7 +48,7 @@ def test_increments(kind: Any) -> None:
         threads = [threading.Thread(target=count, args=(share,)) for _ in range(THREADS)]
         for thread in threads:
             thread.start()
-        # The rest of the division, so that it is 80,000 in all.
+        # Add the rest of the division, so that the sum is 80,000.
         count(INCREMENTS - share * (2 * HUBS + THREADS))
         for each in [*greenlets, *threads]:
             each.join()
@@ -57,7 +57,7 @@ def test_increments(kind: Any) -> None:
 
 
 def each_in_order(received: list[list[tuple[int, int]]], items: int) -> None:
-    """Every item came once, and each consumer saw those of a producer in the order in which they were put."""
+    """Check that each item came once, and that each consumer saw a producer's items in order."""
     for taken in received:
         for producer in range(PRODUCERS):
             numbers = [number for who, number in taken if who == producer]
@@ -102,7 +102,7 @@ def test_a_producer_and_a_consumer_on_each_of_8_hubs(
 
 @pytest.mark.parametrize("kind", [Queue, SimpleQueue, Channel])
 def test_hubs_put_and_threads_get(kind: Any, fast_switching: None) -> None:
-    """And the same the other way round, in one queue each."""
+    """The other direction runs at the same time, in a queue of its own."""
     forth, back = kind(), kind()
     items = 200
     received: list[list[tuple[int, int]]] = []
@@ -142,7 +142,7 @@ def test_hubs_put_and_threads_get(kind: Any, fast_switching: None) -> None:
 
 @pytest.mark.parametrize("kind", [Queue, SimpleQueue])
 def test_one_consumer_gets_each_producer_s_items_in_order(kind: Any, fast_switching: None) -> None:
-    """Whether it has to wait for them or not."""
+    """The order holds whether the consumer has to wait for them or not."""
     queue = kind()
     items = 2000
 

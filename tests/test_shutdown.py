@@ -1,4 +1,4 @@
-"""The end of a pool: nothing accepted is lost, and nothing is left behind."""
+"""The end of a pool: nothing that was accepted is lost, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def carriers() -> set[int]:
 
 @pytest.fixture
 def no_greenlet_left() -> Iterator[None]:
-    """Fails the test when a carrier of a pool's hub is still suspended afterwards."""
+    """Fail the test if it leaves a carrier of a pool's hub suspended."""
     mine = greenpool.get_hub()
     before = carriers()
     yield
@@ -58,7 +58,7 @@ class Worker:
         try:
             never()
         finally:
-            # It may wait, also while the pool ends.
+            # A finally block may wait, even while the pool ends.
             greenpool.sleep(0.001)
             with self._lock:
                 self.ended += 1
@@ -118,7 +118,7 @@ def test_those_that_are_ready_or_not_yet_started_run_and_end_at_their_next_wait(
         order.append("not reached")
 
     def first() -> None:
-        # On the pool's only hub: shutdown does not wait here, so the spawn is in the queue when it comes.
+        # On the pool's only hub shutdown does not wait, so it finds the spawn in the queue.
         greenpool.spawn(not_yet_started)
         runtime.shutdown()
         order.append("shutdown returned")
@@ -177,7 +177,7 @@ def test_several_threads_call_shutdown_at_once() -> None:
     def target(end: Callable[[], None]) -> None:
         barrier.wait()
         end()
-        # Whoever returns from it finds the pool at its end.
+        # When the call returns, the pool has ended.
         ended.append(worker.ended)
 
     ends = [runtime.shutdown, runtime.shutdown_on_idle] * 2
@@ -254,7 +254,7 @@ def test_shutdown_on_idle_accepts_spawns_until_then() -> None:
 
 
 def test_shutdown_on_idle_while_another_thread_keeps_spawning() -> None:
-    """At the first moment without work the pool is closed, whoever else would go on."""
+    """The pool closes at the first moment without work, even if a thread would go on spawning."""
     runtime = Runtime(pool_size=2)
     refused = threading.Event()
     accepted: list[Greenlet] = []
@@ -309,7 +309,7 @@ def test_interrupted_shutdown_on_idle_shuts_down(kind: type[BaseException]) -> N
         runtime.spawn(interrupt)
         runtime.shutdown_on_idle()
 
-    # In block_on, so that somebody is there for it however early it comes.
+    # Run it in block_on, which receives the exception no matter how early it comes.
     with pytest.raises(kind):
         runtime.block_on(main)
     assert worker.ended == 1
@@ -344,7 +344,7 @@ def test_context_manager_waits_on_a_clean_exit_and_ends_all_on_an_exception() ->
 @pytest.mark.parametrize("ends", ["shutdown", "shutdown_on_idle"])
 @pytest.mark.parametrize("round_", range(5))
 def test_eight_threads_spawn_while_the_pool_shuts_down(ends: str, round_: int) -> None:
-    """Every spawn either raised SpawnError, and then never ran, or ran."""
+    """Every spawn either ran, or raised SpawnError and never ran."""
     runtime = Runtime(pool_size=2)
     handle = runtime.handle()
     ran: list[int] = []
@@ -368,7 +368,7 @@ def test_eight_threads_spawn_while_the_pool_shuts_down(ends: str, round_: int) -
             lambda number: runtime.block_on(greenpool.spawn, work, number),
             lambda number: runtime.block_on(greenpool.spawn_later, 0.0001, work, number),
         ]
-        # With shutdown_on_idle a bounded number: while eight threads flood it, the pool is not idle.
+        # shutdown_on_idle gets a bounded number, because the pool is not idle while eight threads flood it.
         for count in range(200 if ends == "shutdown_on_idle" else 20_000):
             number = 8 * count + thread
             try:
@@ -443,7 +443,7 @@ def test_shutdown_on_idle_waits_for_later_starts() -> None:
     assert ran == ["later"]
 
 
-# What cannot start.
+# Threads that cannot start.
 
 
 class ThreadsRunOut(RuntimeError):
@@ -487,7 +487,7 @@ def test_poller_that_cannot_be_made_leaves_nothing_behind(fails_at: int) -> None
 
 
 def test_interrupt_while_a_thread_starts_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread is there already, and has not reported yet."""
+    """The thread exists already, but it has not reported yet."""
     start = threading.Thread.start
 
     def interrupted_start(self: threading.Thread) -> None:
@@ -596,7 +596,7 @@ def test_dropped_runtime_in_a_script() -> None:
     assert ended.returncode == 0
 
 
-# What nobody handles, at the end.
+# Exceptions that nobody handles, at the end.
 
 
 def test_exceptions_while_the_pool_ends_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""``greenpool.signal``: what waits for a signal parks, and handlers are called while hubs wait."""
+"""``greenpool.signal``: waiting for a signal parks the greenlet, and handlers run while hubs wait."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_what_a_handler_raises_is_raised_where_the_main_program_waits(
     signal.setitimer(signal.ITIMER_REAL, 0.01)
     with pytest.raises(Oops):
         wait()
-    # The hub is as good as before.
+    # The hub still works.
     assert greenpool.spawn(lambda: 7).get() == 7
 
 
@@ -82,7 +82,7 @@ def test_a_handler_is_called_while_other_hubs_work() -> None:
 
 
 def test_a_handler_may_wait_for_what_it_has_interrupted() -> None:
-    """A green thread holds a lock and computes; the handler that strikes it there takes the lock."""
+    """A green thread holds a lock and computes. The handler that interrupts it there takes the lock."""
     lock = Lock()
     order = []
 
@@ -103,7 +103,7 @@ def test_a_handler_may_wait_for_what_it_has_interrupted() -> None:
 
 
 def test_handlers_that_wait_strike_anywhere() -> None:
-    """In the hub, between two bytecodes of a park, in the main program: whatever runs goes on."""
+    """A handler may interrupt the hub, a park between two bytecodes, or the main program. All go on."""
     handled = []
     finished = Event()
 
@@ -171,7 +171,7 @@ def test_a_handler_may_start_a_greenlet_and_wait_for_it_while_the_hub_waits() ->
 
 
 def test_a_pause_that_is_given_up_leaves_that_of_another_as_it_is() -> None:
-    """Its descriptor is closed, and may be another file's when the next signal comes."""
+    """The descriptor of the given-up pause is closed. Another file may have it when the next signal comes."""
     signal.signal(signal.SIGUSR1, nothing)
     first = greenpool.spawn(signal.pause)
     second = greenpool.spawn(signal.pause)
@@ -247,7 +247,7 @@ def test_pause_goes_on_after_an_ignored_signal() -> None:
 
 
 def test_pause_passes_on_to_the_wakeup_descriptor_that_was_set() -> None:
-    """That of a running asyncio loop, say."""
+    """For example, the wakeup descriptor of a running asyncio loop."""
     signal.signal(signal.SIGUSR1, nothing)
     near, far = socket.socketpair()
     with near, far:
@@ -273,7 +273,7 @@ def test_pause_leaves_a_wakeup_descriptor_alone_that_was_set_meanwhile() -> None
         assert signal.set_wakeup_fd(-1) == near.fileno()
 
 
-# sigwait and its like, for blocked signals
+# sigwait and similar calls, for blocked signals
 
 
 @pytest.fixture
@@ -303,7 +303,7 @@ def test_sigwait_for_what_is_pending_already(blocked: set[int]) -> None:
 
 
 def test_sigwait_for_a_signal_to_the_whole_process() -> None:
-    """In a process of its own: here other threads would take the signal, which do not block it."""
+    """The test uses a process of its own: here, threads that do not block the signal would take it."""
     script = """
 import os, greenpool
 from greenpool import signal

@@ -1,8 +1,10 @@
-"""Every operation of a green socket next to the standard one's: the same results, errors and timeouts."""
+"""Green sockets: every operation gives the same results, errors and timeouts as the standard one."""
 
 from __future__ import annotations
 
+import array
 import errno
+import gc
 import io
 import os
 import socket as standard
@@ -16,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import greenpool
 from documents import ROOT
@@ -70,7 +74,7 @@ def unix() -> Iterator[Pair]:
 
 
 def fill(sock: Any) -> None:
-    """Until it takes no more."""
+    """Send until the socket takes no more."""
     sock.setblocking(False)
     with pytest.raises(BlockingIOError):
         while True:
@@ -198,7 +202,7 @@ def test_waitall(receive: Callable[..., bytes], pair: Pair) -> None:
 
 
 def test_waitall_with_a_timeout_is_what_is_there(pair: Pair) -> None:
-    """As of a standard socket, which is non-blocking then."""
+    """A standard socket with a timeout is non-blocking, so it does the same."""
     ours, theirs = pair
     ours.settimeout(30)
     theirs.sendall(b"abc")
@@ -215,7 +219,7 @@ def test_waitall_loses_nothing_when_it_is_interrupted(pair: Pair) -> None:
 
 
 def test_iterators_of_buffers_are_used_up_once(unix: Pair) -> None:
-    """Though the call is tried again after the wait."""
+    """The iterators are read only once, although the call is tried again after the wait."""
     ours, theirs = unix
     buffer = bytearray(5)
     receiving = greenpool.spawn(ours.recvmsg_into, iter([buffer]))
@@ -245,9 +249,7 @@ def test_sendall_of_much(pair: Pair, kind: Callable[[bytes], Any], timeout: floa
 
 
 def test_sendall_of_what_is_no_bytes(pair: Pair) -> None:
-    """Items of several bytes each: all of them are sent."""
-    import array
-
+    """An item may have several bytes, and sendall sends all of them."""
     numbers = array.array("i", range(100_000))
     sender = greenpool.spawn(pair[0].sendall, numbers)
     received = bytearray()
@@ -260,7 +262,7 @@ def test_sendall_of_what_is_no_bytes(pair: Pair) -> None:
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("timeout", [None, 5])
 def test_an_empty_datagram(module: Any, timeout: float | None) -> None:
-    """sendall sends it, too."""
+    """sendall sends an empty datagram, too."""
     with (
         module.socket(module.AF_INET, module.SOCK_DGRAM) as ours,
         module.socket(module.AF_INET, module.SOCK_DGRAM) as theirs,
@@ -343,7 +345,7 @@ def test_unix_addresses(tmp_path: Path) -> None:
 
 
 def test_a_unix_listener_whose_backlog_is_full(tmp_path: Path) -> None:
-    """The kernel says EAGAIN and reports no event."""
+    """The kernel answers EAGAIN and reports no event."""
     path = str(tmp_path / "s")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -358,6 +360,278 @@ def test_a_unix_listener_whose_backlog_is_full(tmp_path: Path) -> None:
         for _ in clients:
             listener.accept()[0].close()
         greenpool.joinall(clients, raise_error=True)
+
+
+# Sizes and errors, in a greenlet whose hub knows the descriptor. The C extension does the work there.
+
+LIMIT = 64 * 1024  # above this the C extension releases the GIL
+
+
+def after_a_wait(function: Callable[..., Any], ours: Any, theirs: Any, *args: Any) -> greenpool.Greenlet:
+    """Call *function* in a greenlet that has waited for *ours*."""
+
+    def wait_and_call() -> Any:
+        assert ours.recv(1) == b"!"
+        return function(*args)
+
+    greenlet = greenpool.spawn(wait_and_call)
+    greenlet.quiet = True
+    greenpool.sleep(0)
+    theirs.send(b"!")
+    while ours._registration is None:
+        greenpool.sleep(0)
+    return greenlet
+
+
+@pytest.mark.parametrize("bufsize", [1, 100, 4096, LIMIT, LIMIT + 1, 1024 * 1024])
+def test_recv_of_any_size_returns_the_stream_in_order(pair: Pair, bufsize: int) -> None:
+    ours, theirs = pair
+    data = os.urandom(min(bufsize * 20, 3 * 1024 * 1024))
+
+    def receive() -> bytes:
+        received = bytearray()
+        while chunk := ours.recv(bufsize):
+            assert len(chunk) <= bufsize
+            received += chunk
+        return bytes(received)
+
+    receiver = after_a_wait(receive, ours, theirs)
+    theirs.sendall(data)
+    theirs.close()
+    assert receiver.get() == data
+
+
+@pytest.mark.parametrize("size", [10, LIMIT, LIMIT + 1])
+def test_recv_and_recv_into_of_any_size_park(pair: Pair, size: int) -> None:
+    ours, theirs = pair
+    for receive in (ours.recv, lambda size: ours.recv_into(bytearray(size))):
+        receiver = after_a_wait(receive, ours, theirs, size)
+        greenpool.sleep(0)
+        greenpool.sleep(0)
+        assert not receiver.ready()
+        theirs.send(b"hello")
+        assert receiver.get() in (b"hello", 5)
+    theirs.close()
+    assert greenpool.spawn(ours.recv, size).get() == b""
+    assert greenpool.spawn(ours.recv_into, bytearray(size)).get() == 0
+
+
+@given(message=st.binary(max_size=300), bufsize=st.integers(0, 300))
+def test_recv_cuts_a_datagram_as_the_standard_one_does(message: bytes, bufsize: int) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs:
+
+        def receive_both() -> tuple[bytes, bytes]:
+            theirs.send(message)
+            theirs.send(message)
+            return ours.recv(bufsize), standard.socket.recv(ours, bufsize)
+
+        green, expected = after_a_wait(receive_both, ours, theirs).get()
+        assert green == expected
+
+
+def test_a_datagram_above_the_limit_is_taken_whole() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    message = os.urandom(LIMIT + 1000)
+    buffer = bytearray(2 * LIMIT)
+    with ours, theirs:
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * LIMIT)
+
+        def receive() -> None:
+            theirs.send(message)
+            assert ours.recv(2 * LIMIT) == message
+            theirs.send(message)
+            assert ours.recv_into(buffer) == len(message)
+            assert buffer[: len(message)] == message
+
+        after_a_wait(receive, ours, theirs).get()
+
+
+def test_recv_into_fills_the_buffer_and_no_more(pair: Pair) -> None:
+    ours, theirs = pair
+    buffer = bytearray(b"." * 6)
+    numbers = array.array("i", [1, 2, 3])
+    target = array.array("i", [0, 0, 0])
+
+    def receive() -> None:
+        theirs.sendall(b"0123456789")
+        assert ours.recv_into(buffer) == 6
+        assert buffer == b"012345"
+        assert ours.recv_into(buffer) == 4
+        assert buffer == b"678945"
+        theirs.sendall(b"0123456789")
+        buffer[:] = b"." * 6
+        assert ours.recv_into(buffer, 3) == 3
+        assert buffer == b"012..."
+        assert ours.recv_into(memoryview(buffer)[4:], 2, socket.MSG_PEEK) == 2
+        assert buffer == b"012.34"
+        assert ours.recv_into(memoryview(buffer)[1:3]) == 2
+        assert buffer == b"034.34"
+        assert ours.recv(100) == b"56789"
+        # Bytes are counted, not items.
+        theirs.sendall(numbers.tobytes())
+        assert ours.recv_into(target) == 3 * numbers.itemsize
+        assert target == numbers
+
+    after_a_wait(receive, ours, theirs).get()
+
+
+def test_recv_into_lets_go_of_the_buffer(unix: Pair) -> None:
+    ours, theirs = unix
+    buffer = bytearray(4)
+
+    def grow() -> None:
+        gc.collect()  # the traceback of an error may be part of a cycle
+        buffer.append(0)  # BufferError while somebody still holds it
+
+    def receive() -> None:
+        theirs.send(b"x")
+        assert ours.recv_into(buffer) == 1
+        grow()
+        with pytest.raises(ValueError, match="buffer too small|nbytes"):
+            ours.recv_into(buffer, 6)
+        grow()
+        with pytest.raises(greenpool.Timeout), greenpool.Timeout(0.001):
+            ours.recv_into(buffer)
+        grow()
+        ours.close()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            ours.recv_into(buffer)
+        grow()
+
+    after_a_wait(receive, ours, theirs).get()
+
+
+@pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview])
+def test_send_takes_any_bytes_like_object(unix: Pair, wrap: Callable[[bytes], Any]) -> None:
+    ours, theirs = unix
+    assert greenpool.spawn(ours.send, wrap(b"hello")).get() == 5
+    assert theirs.recv(10) == b"hello"
+
+
+def test_send_above_the_limit_takes_what_fits_and_waits_for_room(pair: Pair) -> None:
+    ours, theirs = pair
+    data = os.urandom(32 * 1024 * 1024)
+
+    def drain(size: int) -> bytes:
+        received = bytearray()
+        while len(received) < size:
+            received += theirs.recv(min(1024 * 1024, size - len(received)))
+        return bytes(received)
+
+    sent = greenpool.spawn(ours.send, data).get()
+    assert 0 < sent < len(data)
+    assert drain(sent) == data[:sent]
+    fill(ours)
+    ours.setblocking(True)
+    sender = greenpool.spawn(ours.send, bytes(LIMIT + 1))
+    greenpool.sleep(0)
+    assert not sender.ready()
+    while not sender.ready():
+        theirs.recv(1_000_000)
+        greenpool.sleep(0)
+    assert 0 < sender.get() <= LIMIT + 1
+
+
+@pytest.mark.parametrize("size", [10, 2 * LIMIT])
+def test_a_reset_is_reported_once_and_then_the_stream_is_at_its_end(size: int) -> None:
+    for receive in (socket.socket.recv, lambda sock, size: sock.recv_into(bytearray(size))):
+        ours, theirs = make_pair("tcp")
+
+        def meet_the_reset(ours: Any = ours, receive: Callable[..., Any] = receive) -> None:
+            with pytest.raises(ConnectionResetError):
+                receive(ours, size)
+            assert receive(ours, size) in (b"", 0)
+
+        with ours, theirs:
+            ours.sendall(b"unread")
+            receiver = after_a_wait(meet_the_reset, ours, theirs)
+            socket.wait_read(theirs)
+            theirs.close()  # with data unread, this resets
+            receiver.get()
+
+
+def test_a_descriptor_that_is_no_socket(unix: Pair) -> None:
+    ours, theirs = unix
+    reading, writing = os.pipe()
+
+    def use() -> None:
+        os.dup2(reading, ours.fileno())
+        assert errno_of(ours.recv, 10) == errno.ENOTSOCK
+        assert errno_of(ours.recv, LIMIT + 1) == errno.ENOTSOCK
+        assert errno_of(ours.recv_into, bytearray(10)) == errno.ENOTSOCK
+        assert errno_of(ours.recv_into, bytearray(LIMIT + 1)) == errno.ENOTSOCK
+        assert errno_of(ours.send, b"x") == errno.ENOTSOCK
+        assert errno_of(ours.send, bytes(LIMIT + 1)) == errno.ENOTSOCK
+
+    after_a_wait(use, ours, theirs).get()
+    os.close(reading)
+    os.close(writing)
+
+
+def test_integers_of_other_types(unix: Pair) -> None:
+    class Index:
+        """An integer that is no int, such as numpy's."""
+
+        def __index__(self) -> int:
+            return 3
+
+    class Broken:
+        def __index__(self) -> int:
+            raise LookupError("broken")
+
+    ours, theirs = unix
+
+    def receive() -> None:
+        theirs.send(b"hello")
+        assert ours.recv(Index()) == b"hel"
+        with pytest.raises(LookupError, match="broken"):
+            ours.recv(Broken())
+        assert ours.recv(10) == b"lo"
+
+    after_a_wait(receive, ours, theirs).get()
+
+
+@pytest.mark.parametrize("chunk", [100, LIMIT, 3 * LIMIT])
+def test_four_hubs_at_once(chunk: int) -> None:
+    """Each echoes over a pair of its own while the others do the same; nothing gets mixed up."""
+    wrong: list[str] = []
+
+    def echo(number: int) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            for turn in range(300):
+                message = bytes([number * 50 + turn % 50]) * chunk
+                sender = greenpool.spawn(ours.sendall, message)
+                received = bytearray()
+                while len(received) < chunk:
+                    received += theirs.recv(chunk - len(received))
+                sender.get()
+                if received != message:
+                    wrong.append(f"hub {number}, round {turn}")
+
+    with greenpool.Runtime(pool_size=4) as runtime:
+        greenlets = [runtime.handle().spawn_on(number, echo, number) for number in range(4)]
+        for greenlet in greenlets:
+            greenlet.get()
+    assert wrong == []
+
+
+def test_four_hubs_share_the_stream_of_one_socket_without_loss(unix: Pair) -> None:
+    ours, theirs = unix
+    total = 1_000_000
+
+    def drain() -> int:
+        received = 0
+        while data := theirs.recv(1000):
+            received += len(data)
+        return received
+
+    with greenpool.Runtime(pool_size=4) as runtime:
+        drains = [runtime.handle().spawn_on(number, drain) for number in range(4)]
+        ours.sendall(bytes(total))
+        ours.shutdown(socket.SHUT_WR)
+        assert sum(greenlet.get() for greenlet in drains) == total
 
 
 # sendfile.
@@ -410,7 +684,7 @@ def test_sendfile_refuses(module: Any, tmp_path: Path) -> None:
 def test_the_timeout_of_sendfile_is_for_each_wait(
     unix: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reader that is slow but steady prolongs it, as that of the standard sendfile."""
+    """A slow but steady reader extends the timeout, as with the standard sendfile."""
     ours, theirs = unix
     ours.settimeout(30)
     (tmp_path / "file").write_bytes(BIG)
@@ -468,7 +742,7 @@ def test_an_accepted_socket_is_as_the_standard_one(kind: str) -> None:
             assert accepted.proto == listener.proto
             assert not os.get_blocking(accepted.fileno())
             assert not accepted.get_inheritable()
-            # Non-blocking for the standard methods that lie beneath, too.
+            # The standard methods below it find it non-blocking, too.
             assert standard.socket.gettimeout(accepted) == 0.0
 
 
@@ -485,7 +759,7 @@ def test_accept_parks_where_somebody_else_made_the_listener_blocking(unix: Pair)
 
 @pytest.mark.parametrize("module", MODULES)
 def test_timeouts_of_accepted_sockets(module: Any) -> None:
-    """A listener's timeout is not handed down; the default timeout is."""
+    """An accepted socket gets the default timeout, not the listener's timeout."""
     with module.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(30)
         with module.create_connection(listener.getsockname()):
@@ -541,7 +815,7 @@ def test_connecting_twice(module: Any) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_connect_that_times_out(module: Any) -> None:
-    """A listener whose queue is full answers nobody."""
+    """A listener with a full queue does not answer."""
     with module.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -662,7 +936,7 @@ def test_accept_times_out(module: Any) -> None:
 
 
 def test_the_timeout_of_sendall_is_for_the_whole(unix: Pair) -> None:
-    """A reader that is slow but steady does not prolong it."""
+    """A slow but steady reader does not extend the timeout."""
     ours, theirs = unix
     ours.settimeout(0.05)
 
@@ -739,7 +1013,7 @@ def test_a_timeout_of_greenpool_around_a_socket_operation(pair: Pair) -> None:
 
 
 def test_the_timeout_error_of_somebody_else(tmp_path: Path) -> None:
-    """It is not taken for the socket's own, of which connect_ex would return the number."""
+    """The error is raised as it is. connect_ex returns a number for the socket's own timeout only."""
     deadline = TimeoutError("the request's deadline")
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
         listener.bind(str(tmp_path / "listener"))
@@ -766,7 +1040,7 @@ def test_what_came_while_the_hub_was_busy_came_in_time(receive: Callable[[Any], 
     receiving = greenpool.spawn(receive, ours)
     greenpool.sleep(0)
     theirs.send(b"x")
-    # Keeps the whole hub, timers and poller, until the time is over.
+    # Block the whole hub, its timers and its poller, until the time is over.
     time.sleep(0.11)
     receiving.get()
 
@@ -795,12 +1069,12 @@ def test_room_that_came_while_the_hub_was_busy_came_in_time(unix: Pair) -> None:
     ],
 )
 def test_a_pending_timeout_loses_no_count(send: Callable[[Any], int], unix: Pair) -> None:
-    """It is raised where the greenlet yields: before an operation, not when the bytes have left."""
+    """The timeout is raised where the greenlet yields: before an operation, not after the bytes have left."""
     ours, theirs = unix
     counts = []
 
     def send_on() -> None:
-        # Fired, and not raised yet, as it finds the greenlet running.
+        # The timeout has fired, but it is not raised yet, because the greenlet runs.
         greenpool.getcurrent()._kill(greenpool.Timeout())
         while True:
             counts.append(send(ours))
@@ -903,7 +1177,7 @@ def test_dup(pair: Pair) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_detach(module: Any) -> None:
-    """The number goes to somebody else, as blocking as the standard socket would have left it."""
+    """The number passes to another owner, as blocking as the standard socket would have left it."""
     ours, theirs = module.socketpair()
     for sock, blocking in ((ours, True), (theirs, False)):
         sock.setblocking(blocking)
@@ -973,7 +1247,7 @@ def test_a_socket_that_was_used_and_closed() -> None:
 
 
 def test_closed_when_it_is_about_to_be_registered(unix: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a signal handler, or on another thread: nobody waits for the number, which is another's by then."""
+    """A signal handler or another thread may close it. Nobody waits for the number, which may be reused."""
     ours, theirs = unix
     number = ours.fileno()
     make = socket._Descriptor
@@ -1000,7 +1274,7 @@ def test_closed_when_it_is_about_to_be_registered(unix: Pair, monkeypatch: pytes
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_fork_when_it_is_about_to_be_registered(unix: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a signal handler: both go on with what it has interrupted."""
+    """A signal handler may fork. Both processes go on with the interrupted operation."""
     ours, _ = unix
     ours.settimeout(0.001)
     make = socket._Descriptor
@@ -1171,7 +1445,7 @@ greenpool.sleep(0)
 for number, (client, _) in enumerate(established):
     client.send(b"%d" % number)
     print(client.recv(10))
-# When there is room again, those that waited in the queue are all there.
+# Once there is room again, every connection that waited in the queue is still there.
 for pair in established:
     for sock in pair:
         sock.close()
@@ -1204,14 +1478,14 @@ def test_running_out_of_descriptors_in_accept_loses_no_connection() -> None:
 
 
 def test_functions_of_the_module_know_its_own_names() -> None:
-    """The standard module's functions, made anew over this module's globals."""
+    """They are the standard module's functions, rebuilt over this module's globals."""
     for name, value in vars(socket).items():
         if isinstance(value, types.FunctionType) and not name.startswith("_"):
             assert value.__globals__ is vars(socket), name
 
 
 def test_greenlets_take_turns_at_a_file() -> None:
-    """The standard buffers call the second one "reentrant"."""
+    """Standard buffers would refuse the second greenlet with a "reentrant" error."""
     near, far = socket.socketpair()
     with near, far, near.makefile("rb") as reading, far.makefile("rwb") as both:
         readers = [greenpool.spawn(reading.readline) for _ in range(3)]
@@ -1226,7 +1500,7 @@ def test_a_file_that_another_hub_reads_from_leaves_the_hub_free() -> None:
     with near, far, near.makefile("rb") as file, greenpool.Runtime(pool_size=2) as runtime:
         handle = runtime.handle()
         readers = [handle.spawn_on(hub, file.readline) for hub in (0, 1)]
-        # Both wait by then: what is spawned later runs later.
+        # Both readers wait when these return, because a later spawn runs later.
         assert [handle.spawn_on(hub, lambda: 7).get() for hub in (0, 1)] == [7, 7]
         far.send(b"one\ntwo\n")
         assert sorted(reader.get() for reader in readers) == [b"one\n", b"two\n"]

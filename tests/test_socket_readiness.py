@@ -1,6 +1,6 @@
-"""Readiness: what the kernel reports, when, and what it does not; each fact pinned by a test.
+"""Readiness: what the kernel reports, when it reports that, and what it leaves out.
 
-Every wait here would last for ever if its fact were got wrong.
+Each fact has a test. If the code got a fact wrong, the wait in its test would last for ever.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import pytest
 import greenpool
 from greenpool import socket
 from greenpool._core.current import current_hub
-from greenpool._core.descriptor import HUP, IN, OUT, PRI, RDHUP
 from greenpool._core.pollers import Poller, make_poller
+from greenpool._core.pollers.events import HUP, IN, OUT, PRI, RDHUP
 from greenpool._core.pollers.selector import SelectorPoller
 
 pytestmark = pytest.mark.usefixtures("leak_check")
@@ -57,7 +57,7 @@ def unix() -> Iterator[Pair]:
 
 @pytest.fixture(params=["epoll or kqueue", "selector"])
 def runtime(request: pytest.FixtureRequest) -> Iterator[greenpool.Runtime]:
-    """A pool of two hubs, edge- and level-triggered."""
+    """A pool of two hubs with edge-triggered or level-triggered pollers."""
     poller: Callable[[], Poller] = SelectorPoller if request.param == "selector" else make_poller
     with greenpool.Runtime(pool_size=2, poller=poller) as made:
         yield made
@@ -70,14 +70,14 @@ def on_hub(runtime: greenpool.Runtime, index: int, function: Callable[..., Any],
 
 
 def until_parked(greenlet: greenpool.Greenlet) -> None:
-    """Wait until a greenlet, of any hub, is parked on I/O."""
+    """Wait until a greenlet of any hub is parked on I/O."""
     while getattr(greenlet.carrier, "waiter", None) is None:
         assert not greenlet.ready(), greenlet.exception
         greenpool.sleep(0)
 
 
 def received(sock: socket.socket, size: int = 1000) -> list[bytes]:
-    """What each recv returns, until the end of the stream."""
+    """Return the chunks that recv returns until the end of the stream."""
     chunks = []
     while data := sock.recv(size):
         chunks.append(data)
@@ -88,7 +88,7 @@ def received(sock: socket.socket, size: int = 1000) -> list[bytes]:
 
 
 def test_a_short_read_drains_a_tcp_socket(tcp: Pair) -> None:
-    """So the next recv parks without asking the kernel; what comes later wakes it."""
+    """The next recv then parks without asking the kernel, and later data wakes it."""
     ours, theirs = tcp
     receiver = greenpool.spawn(received, ours)
     for number in range(5):
@@ -141,7 +141,7 @@ def test_data_and_a_reset_in_one_edge(runtime: greenpool.Runtime) -> None:
 
 
 def test_the_closed_mark_stays_over_short_reads(tcp: Pair) -> None:
-    """Several short reads after one edge: only EAGAIN proves that nothing is left."""
+    """After one edge there are several short reads. Only EAGAIN proves that nothing is left."""
     ours, theirs = tcp
     receiver = greenpool.spawn(received, ours, 4)
     until_parked(receiver)
@@ -152,7 +152,7 @@ def test_the_closed_mark_stays_over_short_reads(tcp: Pair) -> None:
 
 @linux
 def test_epoll_reports_data_and_fin_as_one_edge(tcp: Pair) -> None:
-    """The fact itself."""
+    """The kernel's own behaviour: data and FIN come as one edge."""
     ours, theirs = tcp
     poller = make_poller()
     poller.register(ours.fileno())
@@ -169,7 +169,7 @@ def test_epoll_reports_data_and_fin_as_one_edge(tcp: Pair) -> None:
 
 @linux
 def test_an_unconnected_tcp_socket_reports_a_hang_up() -> None:
-    """So a socket is registered when it first waits, and not when it is made."""
+    """For this reason a socket is registered when it first waits, not when it is made."""
     poller = make_poller()
     with standard.socket() as unconnected:
         poller.register(unconnected.fileno())
@@ -185,11 +185,11 @@ def test_a_socket_is_not_registered_before_it_waits(tcp: Pair) -> None:
     assert theirs.fileno() not in hub.registrations
 
 
-# What splits reads.
+# Events that split reads.
 
 
 def test_an_urgent_mark_splits_reads(runtime: greenpool.Runtime) -> None:
-    """recv stops at the mark: short, with data behind it, and no further edge."""
+    """recv stops at the mark: the read is short, data is left behind the mark, and no further edge comes."""
     for _ in range(10):
         ours, theirs = tcp_pair()
         receiver = on_hub(runtime, 0, received, ours)
@@ -197,7 +197,7 @@ def test_an_urgent_mark_splits_reads(runtime: greenpool.Runtime) -> None:
         theirs.send(b"before")
         theirs.send(b"!", socket.MSG_OOB)
         theirs.send(b"after")
-        # Everything is there before the receiver runs again, or comes later: both must do.
+        # The test must hold if all of this comes before the receiver runs again, and also if it comes later.
         theirs.shutdown(socket.SHUT_WR)
         assert b"".join(receiver.get()) == b"beforeafter"
         ours.close()
@@ -205,7 +205,7 @@ def test_an_urgent_mark_splits_reads(runtime: greenpool.Runtime) -> None:
 
 
 def test_an_urgent_mark_splits_reads_without_any_end(tcp: Pair) -> None:
-    """As above, but nothing that comes later can wake the receiver."""
+    """Like the test above, but no later event can wake the receiver."""
     ours, theirs = tcp
     collected = bytearray()
 
@@ -225,7 +225,7 @@ def test_an_urgent_mark_splits_reads_without_any_end(tcp: Pair) -> None:
 
 @linux
 def test_epoll_reports_an_urgent_mark(tcp: Pair) -> None:
-    """The fact itself: PRI tells that reads may be split."""
+    """The kernel's own behaviour: PRI tells that reads may be split."""
     ours, theirs = tcp
     poller = make_poller()
     poller.register(ours.fileno())
@@ -237,7 +237,7 @@ def test_epoll_reports_an_urgent_mark(tcp: Pair) -> None:
 
 @pytest.mark.skipif(not hasattr(standard, "SCM_RIGHTS"), reason="no SCM_RIGHTS here")
 def test_passed_descriptors_split_reads(unix: Pair) -> None:
-    """On AF_UNIX recv stops before data that carries descriptors: the short-read rule does not hold."""
+    """On AF_UNIX recv stops before data that carries descriptors, so the short-read rule does not hold."""
     ours, theirs = unix
     collected = bytearray()
 
@@ -257,7 +257,7 @@ def test_passed_descriptors_split_reads(unix: Pair) -> None:
 
 @pytest.mark.parametrize("family", ["unix", "udp"])
 def test_datagrams_are_not_drained_by_a_short_read(family: str) -> None:
-    """Each recv takes one of them, however much was asked."""
+    """Each recv takes one datagram, no matter how many bytes it asked for."""
     if family == "unix":
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     else:
@@ -286,7 +286,7 @@ def test_a_listener_takes_several_connections_of_one_edge() -> None:
 
 
 def wait_in(operation: str) -> tuple[socket.socket, Callable[[], object], list[socket.socket]]:
-    """A socket, something that parks on it, and what else has to be closed."""
+    """Return a socket, a call that parks on it, and the other sockets to close."""
     if operation == "accept":
         listener = socket.create_server(("127.0.0.1", 0))
         return listener, listener.accept, []
@@ -307,7 +307,7 @@ OPERATIONS = ["accept", "recv", "recv_into", "recv with a timeout", "sendall"]
 @pytest.mark.parametrize("where", ["same hub", "other hub", "plain thread"])
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_close_wakes_who_waits(runtime: greenpool.Runtime, operation: str, where: str) -> None:
-    """The kernel reports nothing, so close itself does it: EBADF."""
+    """The kernel reports nothing, so close itself wakes the waiter with EBADF."""
     sock, wait, others = wait_in(operation)
     waiting = on_hub(runtime, 0, wait)
     until_parked(waiting)
@@ -367,7 +367,7 @@ def test_shutdown_wakes_a_reader(runtime: greenpool.Runtime, how: int) -> None:
 
 
 def test_shutdown_is_seen_by_a_hub_that_has_noted_drained(runtime: greenpool.Runtime) -> None:
-    """On either hub, whichever used the socket last."""
+    """Each hub sees the shutdown, no matter which one used the socket last."""
     ours, theirs = tcp_pair()
     for index in (0, 1):
         receiver = on_hub(runtime, index, ours.recv, 10)
@@ -414,11 +414,11 @@ def test_peer_closes_while_a_writer_waits(tcp: Pair) -> None:
     assert isinstance(waiting.exception, (BrokenPipeError, ConnectionResetError))
 
 
-# Numbers: a closed one is used again, a duplicated one outlives its close.
+# Numbers: a closed one is used again, and a duplicate outlives the close of the original.
 
 
 def test_a_number_is_reused_while_its_old_event_is_in_the_batch() -> None:
-    """The event of the closed socket does not reach the one that has its number now."""
+    """The event of the closed socket does not reach the socket that has its number now."""
     trigger, trigger_peer = socket.socketpair()
     old, old_peer = tcp_pair()
     new: list[Pair] = []
@@ -469,7 +469,7 @@ def test_a_number_is_reused_on_the_same_hub_many_times(runtime: greenpool.Runtim
 
 
 def test_a_socket_that_was_dropped_leaves_its_number_to_the_next() -> None:
-    """Never closed, only forgotten: nobody has told the hub."""
+    """The socket was dropped without close, so the hub was never told."""
     ours, theirs = socket.socketpair()
     with pytest.raises(TimeoutError):
         ours.settimeout(0.001)
@@ -511,7 +511,7 @@ def test_a_bare_number_is_waited_for_after_a_dropped_socket_had_it() -> None:
 
 
 def test_dup_and_close(tcp: Pair) -> None:
-    """The duplicate goes on when the first is closed, and the other way round."""
+    """The duplicate goes on when the original is closed, and the original when the duplicate is closed."""
     ours, theirs = tcp
     waiting = greenpool.spawn(ours.recv, 10)
     until_parked(waiting)
@@ -527,7 +527,7 @@ def test_dup_and_close(tcp: Pair) -> None:
 
 @linux
 def test_events_that_still_name_a_closed_number_are_nobody_s(unix: Pair) -> None:
-    """Closed behind our back while a duplicate keeps the file open: epoll goes on reporting it."""
+    """epoll goes on reporting a number closed behind our back while a duplicate keeps the file open."""
     ours, theirs = unix
     waiting = greenpool.spawn(ours.recv, 10)
     until_parked(waiting)
@@ -548,7 +548,7 @@ def test_events_that_still_name_a_closed_number_are_nobody_s(unix: Pair) -> None
 
 
 def test_two_hubs_wait_for_one_socket(runtime: greenpool.Runtime) -> None:
-    """Both get the edge; the kernel gives the data to one of them, the other waits on."""
+    """Both hubs get the edge. The kernel gives the data to one of them, and the other waits on."""
     ours, theirs = socket.socketpair()
     receivers = [on_hub(runtime, index, ours.recv, 1) for index in (0, 1)]
     for receiver in receivers:
@@ -589,7 +589,7 @@ def test_a_socket_moves_from_hub_to_hub(runtime: greenpool.Runtime) -> None:
         until_parked(receiver)
         theirs.send(b"%d" % number)
         assert receiver.get() == b"%d" % number
-    # And to the hub of this thread, which has none of the pool's.
+    # The socket also serves this thread's own hub, which is not one of the pool's.
     receiver = greenpool.spawn(ours.recv, 10)
     until_parked(receiver)
     theirs.send(b"here")
@@ -621,7 +621,7 @@ def test_a_peer_that_closes_is_seen_on_both_hubs(runtime: greenpool.Runtime) -> 
 
 
 def test_many_readers_of_one_socket(tcp: Pair) -> None:
-    """One edge wakes them all; each gets its byte in the end."""
+    """One edge wakes all readers, and each one gets its byte in the end."""
     ours, theirs = tcp
     receivers = [greenpool.spawn(ours.recv, 1) for _ in range(10)]
     for receiver in receivers:
@@ -631,7 +631,7 @@ def test_many_readers_of_one_socket(tcp: Pair) -> None:
     assert sorted(receiver.get() for receiver in receivers) == [b"%d" % each for each in range(10)]
 
 
-# What a poller does not take.
+# Descriptors that a poller does not take.
 
 
 def test_files_directories_and_null_are_always_ready(tmp_path: Path) -> None:
@@ -660,7 +660,7 @@ def test_a_pipe_is_waited_for_by_its_number() -> None:
     assert reader in current_hub().registrations
     os.write(writer, b"x")
     waiting.get()
-    # Nobody tells the hub when a bare number is closed, so it does not keep it.
+    # Nobody tells the hub when a bare number is closed, so the hub does not keep it.
     assert reader not in current_hub().registrations
     os.close(reader)
     os.close(writer)
@@ -685,7 +685,7 @@ def test_a_socket_takes_over_a_number_that_somebody_waits_for(unix: Pair) -> Non
 
 
 def test_a_socket_that_never_says_eagain_does_not_starve_the_others(tcp: Pair) -> None:
-    """A greenlet yields after a budget of operations, however much there is to read."""
+    """A greenlet yields after a budget of operations, no matter how much there is to read."""
     ours, theirs = tcp
     turns = 0
 
@@ -733,7 +733,7 @@ def test_every_operation_is_counted(operation: str) -> None:
 
 @linux
 def test_modifying_with_the_same_mask_reports_the_present_readiness(unix: Pair) -> None:
-    """The fact itself: how a registration is brought in step again."""
+    """The kernel's own behaviour, which a hub uses to resync a registration."""
     ours, theirs = unix
     theirs.send(b"x")
     with select.epoll() as epoll:
@@ -747,7 +747,7 @@ def test_modifying_with_the_same_mask_reports_the_present_readiness(unix: Pair) 
 
 @pytest.mark.parametrize("bufsize", [-1, 2**70, "10", 1.5, None])
 def test_a_bad_size_is_refused_before_the_wait(bufsize: Any) -> None:
-    """Also where it is known already that there is nothing to read."""
+    """The call refuses it even if the socket is known to have nothing to read."""
     left, right = socket.socketpair()
     with left, right:
         for call in (right.recv, right.recvfrom, right.recvmsg):

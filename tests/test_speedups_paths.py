@@ -1,7 +1,7 @@
 """The methods that the C extension has for classes written in Python.
 
-What they do is tested where the feature is tested, as those tests run with and without the extension. Here is
-what is particular to C: references, and who is called for an unusual case.
+The tests of each feature test what the methods do, because they run with and without the extension. The tests
+here are about C itself: references, and the Python method that is called for an unusual case.
 """
 
 from __future__ import annotations
@@ -11,20 +11,26 @@ import errno
 import gc
 import inspect
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 import greenpool
 from greenpool import Greenlet, GreenletExit, Runtime, Timeout, config, socket
+from greenpool._core.current import getcurrent
 from greenpool._core.hub import Hub
+from greenpool._core.native import HAS_GIL
+from greenpool._core.speedups import speedups
 from greenpool.queue import Queue, SimpleQueue
 
 pytestmark = [
     pytest.mark.usefixtures("leak_check"),
     pytest.mark.skipif(not config.speedups, reason="the C extension is not in use"),
 ]
+
+LIMIT = 64 * 1024
 
 IN_C: list[tuple[Any, str]] = [
     (Hub, "_dispatch"),
@@ -58,10 +64,10 @@ def nothing(*args: object, **kwargs: object) -> None:
 
 
 def park_and_end(end: Callable[[Greenlet, socket.socket, socket.socket], object], *call: Any) -> None:
-    """Call a method of a socket that has to wait for it, and end that wait by *end*."""
+    """Call a method of a socket that has to wait, and end that wait by *end*."""
     left, right = socket.socketpair()
     with left, right:
-        # From the second time on it is the C code that parks.
+        # From the second wait on, the C code parks.
         left.send(b"1")
         waiting = greenpool.spawn(lambda: (right.recv(1), right.recv(1), getattr(right, call[0])(*call[1:])))
         waiting.quiet = True
@@ -119,7 +125,7 @@ def send() -> None:
                 method("text")  # type: ignore[operator]
             with pytest.raises(TypeError):
                 method()  # type: ignore[operator]
-        # More than the kernel takes at once.
+        # This is more than the kernel takes at once.
         sender = greenpool.spawn(left.sendall, bytes(1_000_000))
         left_over = 1_000_000
         while left_over > 0:
@@ -151,7 +157,7 @@ def spawn() -> None:
 def queues() -> None:
     for kind in (SimpleQueue, Queue):
         queue: Any = kind()
-        # Often enough that puts have to be counted anew.
+        # This is often enough to make the queue count its puts anew.
         for item in range(300):
             queue.put(item)
         assert [queue.get() for _ in range(300)] == list(range(300))
@@ -179,7 +185,7 @@ def queues() -> None:
 
 @pytest.mark.parametrize("use", [receive, send, spawn, queues])
 def test_no_reference_is_lost_or_left(use: Callable[[], None]) -> None:
-    """The counts are there in a debug build of Python only; elsewhere, and under a sanitizer, it is a try."""
+    """Only a debug build of Python counts references. Elsewhere this only runs the code once."""
     rounds, times = (8, 30) if hasattr(sys, "gettotalrefcount") else (1, 3)
 
     def in_greenlet() -> list[int]:
@@ -193,5 +199,85 @@ def test_no_reference_is_lost_or_left(use: Callable[[], None]) -> None:
 
     with Runtime(pool_size=1) as runtime:
         totals = runtime.spawn(in_greenlet).get()
-    # One reference a call would make 30 a round or more.
+    # A leak of one reference a call would make 30 or more a round.
     assert abs(totals[-1] - totals[rounds // 2]) < 30
+
+
+# The GIL.
+
+
+@pytest.fixture
+def rival() -> Iterator[tuple[threading.Lock, threading.Event]]:
+    """A thread that sets the event as soon as it gets the GIL, once the lock is released.
+
+    The interpreter does not take the GIL away from anyone in the meantime, so only a call that
+    releases it lets the thread in.
+    """
+    if not HAS_GIL:
+        pytest.skip("this interpreter runs without the GIL")
+    gate, entered = threading.Lock(), threading.Event()
+    gate.acquire()
+
+    def enter() -> None:
+        with gate:
+            entered.set()
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        yield gate, entered
+    finally:
+        sys.setswitchinterval(interval)
+        thread.join()
+
+
+def between_calls(use: Callable[[socket.socket, socket.socket], None]) -> None:
+    """Call *use* in a greenlet whose hub knows the second socket, and which never has to yield."""
+
+    def wait_and_use() -> None:
+        assert right.recv(1) == b"!"
+        getcurrent().budget = sys.maxsize
+        use(left, right)
+
+    left, right = socket.socketpair()
+    with left, right:
+        greenlet = greenpool.spawn(wait_and_use)
+        greenpool.sleep(0)
+        left.send(b"!")
+        greenlet.get()
+
+
+def test_small_calls_keep_the_gil(rival: tuple[threading.Lock, threading.Event]) -> None:
+    gate, entered = rival
+    data, buffer, large = bytes(64), bytearray(LIMIT), bytearray(16 * LIMIT)
+
+    def call(left: socket.socket, right: socket.socket) -> None:
+        gate.release()
+        for _ in range(2000):
+            left.send(data)
+            right.recv(LIMIT)
+            left.sendall(data)
+            right.recv_into(buffer)
+            left.send(data)
+            right.recv_into(large)  # large only in what is asked for
+            assert speedups.accept(server.fileno()) is None
+        assert not entered.is_set()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        between_calls(call)
+
+
+def test_large_calls_release_the_gil(rival: tuple[threading.Lock, threading.Event]) -> None:
+    gate, entered = rival
+    data, buffer = bytes(2 * LIMIT), bytearray(2 * LIMIT)
+
+    def send(left: socket.socket, right: socket.socket) -> None:
+        gate.release()
+        # The thread may need more than one chance to wake up in time. Were there none, this never ends.
+        while not entered.is_set():
+            assert left.send(data) > LIMIT
+            right.recv_into(buffer)
+
+    between_calls(send)

@@ -1,4 +1,4 @@
-"""``greenpool.ssl``: TLS by way of the standard SSLContext, on sockets that park."""
+"""``greenpool.ssl``: TLS with the standard SSLContext, on sockets that park."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from greenpool.event import Event
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
-# For "localhost", signed by itself, good from 2000 to 2099; a key that protects nothing.
+# A self-signed certificate for "localhost", valid from 2000 to 2099. Its key protects nothing.
 CERTIFICATE = """\
 -----BEGIN EC PRIVATE KEY-----
 MHcCAQEEIEz7WxOmFwQNvV2ZZ2+rh/YZDjEBXZT8StIHV1hsrlMuoAoGCCqGSM49
@@ -138,7 +138,7 @@ def test_sending_parks_while_the_other_end_does_not_read(send: str, pair: tuple[
 
 
 def test_reading_and_writing_at_the_same_time(pair: tuple[Any, Any]) -> None:
-    """Echo: both ends read and write in greenlets of their own."""
+    """Both ends of an echo read and write in greenlets of their own."""
     server, client = pair
     data = b"0123456789" * 100_000
 
@@ -158,7 +158,7 @@ def test_reading_and_writing_at_the_same_time(pair: tuple[Any, Any]) -> None:
 
 
 def test_on_several_hubs(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
-    """A reader and a writer of one connection, on different hubs."""
+    """A reader and a writer of one connection are on different hubs."""
     data = b"0123456789" * 50_000
 
     def receive(end: Any) -> bytes:
@@ -287,7 +287,7 @@ def test_a_non_blocking_handshake(server_context: ssl.SSLContext, client_context
         serving.get().close()
 
 
-# What ends a wait.
+# Ends of a wait.
 
 
 def test_closed_while_somebody_waits(pair: tuple[Any, Any]) -> None:
@@ -303,7 +303,7 @@ def test_closed_while_somebody_waits(pair: tuple[Any, Any]) -> None:
 def test_shut_down_while_somebody_waits(
     server_context: ssl.SSLContext, client_context: ssl.SSLContext
 ) -> None:
-    # TLS 1.3 has servers send something after the handshake, which may come in after the shutdown.
+    # With TLS 1.3 a server sends data after the handshake, which may arrive after the shutdown.
     client_context.maximum_version = ssl.TLSVersion.TLSv1_2
     with connected(server_context, client_context) as (_, client):
         waiting = greenpool.spawn(client.recv, 1)
@@ -339,13 +339,13 @@ def test_killed_while_waiting(pair: tuple[Any, Any]) -> None:
 
 
 def test_a_pending_timeout_loses_nothing_that_was_received(pair: tuple[Any, Any]) -> None:
-    """It is raised where the greenlet yields: before an operation, not when the bytes have come."""
+    """The timeout is raised where the greenlet yields: before an operation, not after bytes have come."""
     server, client = pair
     server.sendall(bytes(range(250)))
     got = bytearray(client.recv(1))
 
     def receive_on() -> None:
-        # Fired, and not raised yet, as it finds the greenlet running.
+        # The timeout has fired, but it is not raised yet, because the greenlet runs.
         greenpool.getcurrent()._kill(greenpool.Timeout())
         while True:
             got.extend(client.recv(1))
@@ -376,7 +376,7 @@ def test_a_pending_timeout_loses_no_count(pair: tuple[Any, Any]) -> None:
 def test_the_timeout_error_of_somebody_else(
     operation: str, client_context: ssl.SSLContext, pair: tuple[Any, Any]
 ) -> None:
-    """It is not taken for the socket's own."""
+    """The error is not taken for the socket's own."""
     server, client = pair
     deadline = TimeoutError("the request's deadline")
     ours, theirs = socket.socketpair()
@@ -397,7 +397,7 @@ def test_what_came_while_the_hub_was_busy_came_in_time(pair: tuple[Any, Any]) ->
     receiving = greenpool.spawn(client.recv, 1)
     greenpool.sleep(0)
     server.send(b"x")
-    # Keeps the whole hub, timers and poller, until the time is over.
+    # Block the whole hub, its timers and its poller, until the time is over.
     time.sleep(0.11)
     assert receiving.get() == b"x"
 
@@ -406,7 +406,7 @@ def test_what_came_while_the_hub_was_busy_came_in_time(pair: tuple[Any, Any]) ->
 
 
 def test_writers_take_turns(pair: tuple[Any, Any]) -> None:
-    """OpenSSL takes a second write for the rest of a first one that waits, whatever is in it."""
+    """OpenSSL takes a second write for the rest of a first one that waits, even if its data differs."""
     server, client = pair
     big = b"1" * 16_000
     sent = []
@@ -417,7 +417,7 @@ def test_writers_take_turns(pair: tuple[Any, Any]) -> None:
 
     filling = greenpool.spawn(fill)
     greenpool.sleep(0.01)
-    # Room for the second write before the first one has been woken.
+    # Make room for the second write before the first one is woken.
     client.settimeout(0)
     got = bytearray()
     with pytest.raises(ssl.SSLWantReadError):
@@ -439,7 +439,7 @@ def test_writers_take_turns(pair: tuple[Any, Any]) -> None:
 def test_a_callback_that_waits_in_a_handshake(
     server_context: ssl.SSLContext, client_context: ssl.SSLContext
 ) -> None:
-    """Who uses the connection meanwhile parks, too; its hub goes on."""
+    """Other users of the connection park meanwhile, too, and the hub goes on."""
     asked, found = Event(), Event()
 
     def look_certificate_up(*_: object) -> None:
@@ -463,7 +463,7 @@ def test_a_callback_that_waits_in_a_handshake(
 
 
 class Interrupted:
-    """The connection object of OpenSSL, in the midst of which *interrupt* is called once."""
+    """Wraps OpenSSL's connection object and calls *interrupt* once, in the middle of its first use."""
 
     def __init__(self, connection: Any, interrupt: Callable[[], object]) -> None:
         self._connection = connection
@@ -491,7 +491,7 @@ def test_a_finalizer_uses_the_connection_that_it_interrupts(pair: tuple[Any, Any
 
 
 def test_a_signal_handler_uses_the_connection_that_it_interrupts(pair: tuple[Any, Any]) -> None:
-    """It waits until what it has interrupted has left OpenSSL."""
+    """The handler waits until the interrupted call has left OpenSSL."""
     server, client = pair
     handled = Event()
 
@@ -575,7 +575,7 @@ def test_context_settings(client_context: ssl.SSLContext) -> None:
     assert type(ssl.create_default_context()) is ssl.SSLContext
 
 
-# With the standard module, not patched and patched.
+# The standard module, unpatched and patched.
 
 
 def test_a_standard_socket_becomes_green(

@@ -1,17 +1,19 @@
 """The standard library's own tests of locks and queues, run against greenpool's.
 
-They come with Python: test.lock_tests and test.test_queue, in the version of the running interpreter.  Each
-runs with OS threads, and with greenlets in their place, on one hub and on four.  For greenlets it is a copy
-of the module, in which ``threading``, ``_thread`` and ``time`` are the green ones.
+They come with Python, in the version of the running interpreter: test.lock_tests and test.test_queue. Each
+runs with OS threads, and with greenlets in their place, on one hub and on four. For greenlets it is a copy of
+the module in which ``threading``, ``_thread`` and ``time`` are the green ones.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
 import types
 import unittest
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -30,7 +32,7 @@ try:
 except ImportError as missing:
     pytest.skip(f"this Python comes without its own tests: {missing}", allow_module_level=True)
 
-# What each class of standard tests is run against, by the name under which its tests look for it.
+# The objects that each class of standard tests runs against, by the names that its tests look for.
 SUBJECTS: dict[str, dict[str, Any]] = {
     "LockTests": {"locktype": lock.Lock},
     "RLockTests": {"locktype": lock.RLock},
@@ -58,9 +60,12 @@ if hasattr(standard["test.test_queue"].BaseQueueTestMixin, "test_shutdown_empty"
         "BaseQueueTestMixin.test_shutdown_immediate_all_methods_in_many_threads": polling,
     }
 
+# Tests that wait for half a second or more.
+SLOW = {"test_acquire_timeout", "test_basic", "test_failing_queue", "test_timeout"}
+
 
 def green_copies() -> dict[str, Any]:
-    """The standard test modules anew, over green threads."""
+    """Make copies of the standard test modules over green threads."""
     threading = types.ModuleType("threading")
     # Its own Barrier would raise its own exception.
     vars(threading).update(vars(greenpool.threading), BrokenBarrierError=lock.BrokenBarrierError)
@@ -85,7 +90,7 @@ def green_copies() -> dict[str, Any]:
 
 
 class OnFourHubs:
-    """Runs each test as the main function of a pool, which spreads the threads it starts over its hubs."""
+    """Run each test as the main function of a pool, which spreads the test's threads over its hubs."""
 
     def run(self, result: unittest.TestResult | None = None) -> Any:
         with greenpool.Runtime(pool_size=4) as runtime:
@@ -93,11 +98,22 @@ class OnFourHubs:
 
 
 def names_of_tests(cls: type) -> dict[str, str]:
-    """The tests of a class, each with the name that it has in the class which defines it."""
+    """Return the tests of a class, each with its name in the class that defines it."""
     names = [name for name in dir(cls) if name.startswith("test")]
     return {
         name: f"{next(base.__name__ for base in cls.__mro__ if name in vars(base))}.{name}" for name in names
     }
+
+
+def slow(test: Callable[..., None]) -> Callable[..., None]:
+    """A copy of the test with the mark: other classes may inherit the test itself."""
+
+    @pytest.mark.slow
+    @functools.wraps(test)
+    def marked(self: unittest.TestCase) -> None:
+        test(self)
+
+    return marked
 
 
 def cases(where: str, modules: dict[str, Any], excused: dict[str, str], *mixins: type) -> dict[str, type]:
@@ -108,7 +124,9 @@ def cases(where: str, modules: dict[str, Any], excused: dict[str, str], *mixins:
         for test, name in names_of_tests(base).items():
             if name in excused:
                 attributes[test] = unittest.skip(excused[name])(getattr(base, test))
-        # Those of the queues are no TestCase by themselves.
+            elif test in SLOW:
+                attributes[test] = slow(getattr(base, test))
+        # The test classes of the queues are not TestCases by themselves.
         cases = () if issubclass(base, unittest.TestCase) else (unittest.TestCase,)
         found[base_name + where] = type(base_name + where, (*mixins, base, *cases), attributes)
     return found
@@ -121,7 +139,7 @@ globals().update(cases("OnFourHubs", green, EXCUSED | EXCUSED_IN_GREENLETS, OnFo
 
 
 def test_nothing_is_left_out() -> None:
-    """Neither a class of tests that another version of Python has, nor a test that is excused but gone."""
+    """No version of Python has a class of tests that is not run here, and each excused test still exists."""
     classes = {
         name: cls
         for module in standard.values()
@@ -130,7 +148,7 @@ def test_nothing_is_left_out() -> None:
     }
     chosen = [classes[name] for name in SUBJECTS]
     for cls in classes.values():
-        # One of those, what they have in common, or one of them made to run against the standard queue.
+        # The class runs here, is a base of one that runs, or is a variant of one for the standard queue.
         assert any(issubclass(each, cls) or issubclass(cls, each) for each in chosen), cls
     tests = {name for cls in chosen for name in names_of_tests(cls).values()}
     assert {*EXCUSED, *EXCUSED_IN_GREENLETS} <= tests

@@ -19,7 +19,7 @@ from greenpool.subprocess import PIPE, Popen
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
-# What a child does that answers each line.
+# The program of a child that answers each line.
 ECHO = """
 import sys
 for line in sys.stdin:
@@ -33,7 +33,7 @@ def python(script: str, *arguments: str) -> list[str]:
 
 @pytest.fixture(params=["pidfd", "thread"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """By pidfd, and as where there is none."""
+    """Wait by pidfd, and as on systems that have no pidfd."""
 
     def refuse(pid: int, flags: int = 0) -> int:
         raise OSError(errno.ENOSYS, "no such system call")
@@ -86,12 +86,12 @@ def test_a_child_that_somebody_else_reaps() -> None:
         assert child.stdin is not None
         child.stdin.close()
         assert os.waitpid(child.pid, 0)[0] == child.pid
-        # As the standard one says where the status is lost.
+        # The standard module also says 0 if the status is lost.
         assert waiting.get() == 0
 
 
 def test_children_run_at_the_same_time() -> None:
-    """Each of these children waits for the next one's word, so none could end alone."""
+    """Each child waits for the previous one's word, so none could end alone."""
     children = [Popen(["cat"], stdin=PIPE, stdout=PIPE) for _ in range(5)]
 
     def relay(number: int) -> bytes:
@@ -203,7 +203,7 @@ def test_a_non_blocking_pipe_reads_as_the_standard_one() -> None:
 
 
 def test_a_pipeline() -> None:
-    """The pipe of one child is the other's stdin, and blocks there as a program expects."""
+    """The pipe of one child is the other's stdin, and it blocks there as a program expects."""
     with Popen(["cat"], stdin=PIPE, stdout=PIPE) as first:
         with Popen(["sort"], stdin=first.stdout, stdout=PIPE) as second:
             assert first.stdin is not None and first.stdout is not None

@@ -1,4 +1,4 @@
-"""TaskGroup: leaving the block waits; one failure cancels the rest; all that failed comes out."""
+"""TaskGroup: the end of the block waits, one failure cancels the rest, and all failures come out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gc
 import random
 import threading
 import weakref
-from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 import greenpool
 from greenpool import GreenletExit, Runtime, SpawnError, Timeout
 from greenpool._core.current import current_greenlet
+from greenpool._core.interrupts import Interrupts
 from greenpool.cancel import Cancelled, CancelScope, move_on_after
 from greenpool.event import Event
 from greenpool.lock import Semaphore
@@ -65,11 +65,11 @@ def types(exception: BaseException) -> list[type]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """No test leaves a cancellation for whatever comes after it, and no failure is reported twice."""
+    """No test leaves a cancellation for the code that comes after it, and no failure is reported twice."""
     yield
     greenlet = current_greenlet()
     assert not greenlet.interrupts
-    assert type(greenlet.interrupts) in (tuple, deque)  # not that of a cancelled scope
+    assert type(greenlet.interrupts) in (tuple, Interrupts)  # no scope is cancelled
     assert getattr(greenlet.task, "cancel_scope", None) is None
     greenpool.sleep(0)
     assert capsys.readouterr().err == ""
@@ -398,7 +398,7 @@ def test_cancelled_once_also_behind_a_shield() -> None:
     assert never_cancelled_again
 
 
-# Being cancelled from outside.
+# Cancellation from outside.
 
 
 def test_a_kill_of_the_one_who_waits() -> None:
@@ -456,7 +456,7 @@ def test_failures_take_precedence_over_a_kill_which_is_not_lost() -> None:
 
 
 def test_a_kill_while_the_group_waits_for_its_cancelled_greenlets() -> None:
-    """The scope's cancellation came first; the kill is not swallowed with it."""
+    """The scope's cancellation came first. It does not swallow the kill."""
 
     def slow_to_end() -> None:
         try:
@@ -515,7 +515,7 @@ def test_failures_take_precedence_over_a_cancelled_scope() -> None:
 
 
 def test_a_cancelled_group_inside_a_cancelled_greenlet() -> None:
-    """Its own failure takes precedence, but the outer group's cancellation is not lost."""
+    """The group's own failure takes precedence, but the outer group's cancellation is not lost."""
 
     def fail_when_cancelled() -> None:
         try:
@@ -571,7 +571,7 @@ def test_a_timeout_and_a_failure() -> None:
                     group.spawn(fail_when_cancelled)
                     wait()
         assert Failure in types(caught.value)
-        greenpool.sleep(0)  # the timeout strikes nobody any more
+        greenpool.sleep(0)  # the timeout interrupts nothing any more
 
 
 def test_a_timeout_that_nobody_waits_for_any_more_and_a_failure() -> None:
@@ -751,14 +751,14 @@ TREES: st.SearchStrategy[Any] = st.deferred(
 
 
 class Play:
-    """One run of a tree.  Checks at each block that is left that it was left as it should be."""
+    """One run of a tree. Checks at the end of each block that it ended as it should."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.lock = threading.Lock()
         self.greenlets: list[Any] = []
         self.scopes: list[CancelScope] = []
-        # What an assertion would say: raised in the tree, it would be one more failure there.
+        # The texts of failed checks. Raised in the tree, an assertion would be one more failure there.
         self.problems: list[str] = []
         self.count = {"begun": 0, "ended": 0, "cleanups begun": 0, "cleanups ended": 0}
 
@@ -901,6 +901,7 @@ def four_hubs() -> Iterator[Runtime]:
         yield runtime
 
 
+@pytest.mark.slow
 @given(TREES, st.integers(0, 2**32), st.booleans())
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_random_trees(four_hubs: Runtime, tree: Any, seed: int, in_main: bool) -> None:
@@ -908,7 +909,7 @@ def test_random_trees(four_hubs: Runtime, tree: Any, seed: int, in_main: bool) -
 
     def root() -> None:
         play.run_swallow(("group", [tree, tree], tree))
-        # Nothing pending is left: nobody knows this greenlet to kill it, and all scopes are left.
+        # Nothing is pending: nobody else knows this greenlet to kill it, and all scopes have ended.
         greenpool.sleep(0)
 
     if in_main:
@@ -938,7 +939,7 @@ def test_a_hundred_groups_at_once_across_hubs() -> None:
         return "succeeded"
 
     def worker(number: int, index: int, complete: Event) -> None:
-        # A group that is being cancelled takes no more.
+        # Wait until all have started, because a group that is being cancelled takes no more.
         complete.wait()
         greenpool.sleep(index / 1000)
         if number % 3 == 0 and index == 2:

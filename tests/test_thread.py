@@ -12,7 +12,7 @@ import pytest
 
 import greenpool
 from greenpool import thread
-from greenpool._core.current import CREDIT
+from greenpool._core.current import BUDGET
 from greenpool.event import Event
 from greenpool.threadpool import blocking
 
@@ -87,7 +87,7 @@ def test_a_lock_is_what_the_standard_one_is() -> None:
         type("MyLock", (thread.LockType,), {})
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 13), reason="from CPython 3.13 on it is threading.Lock itself")
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="from CPython 3.13 on LockType is threading.Lock")
 def test_only_allocate_lock_makes_locks() -> None:
     with pytest.raises(TypeError, match="cannot create '.*LockType' instances"):
         thread.LockType()
@@ -119,8 +119,8 @@ def test_a_kill_that_is_pending_does_not_strike_who_need_not_wait(make: Any) -> 
     passed: list[bool] = []
 
     def work() -> None:
-        greenpool.sleep(0)  # is killed meanwhile, so that its next wait raises
-        for _ in range(CREDIT + 1):
+        greenpool.sleep(0)  # it is killed meanwhile, so its next wait raises
+        for _ in range(BUDGET + 1):
             with lock:
                 pass
         passed.append(True)
@@ -137,7 +137,7 @@ def test_a_kill_that_is_pending_ends_a_loop_that_polls() -> None:
     lock = thread.allocate_lock()
 
     def poll() -> None:
-        greenpool.sleep(0)  # is killed meanwhile
+        greenpool.sleep(0)  # it is killed meanwhile
         while True:
             with lock:
                 pass
@@ -149,7 +149,7 @@ def test_a_kill_that_is_pending_ends_a_loop_that_polls() -> None:
 
 
 def test_a_thread_has_ended_once_its_os_thread_has(on_new_thread: Callable[..., Any]) -> None:
-    """Also one that would still have waited."""
+    """A thread that would have gone on waiting has ended, too."""
     before = thread._count()
 
     def wait() -> None:

@@ -1,4 +1,4 @@
-"""Threads of patched programs, each in a process of its own."""
+"""Threads of patched programs, each program in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ def run_patched(script: str) -> str:
     return run(PATCH + textwrap.dedent(script))
 
 
+@pytest.mark.slow
 @needs_fork
 def test_no_greenlet_of_the_parent_runs_in_the_child_of_a_fork() -> None:
-    """However little is left of its budget: the first hook in the child is threading's, which takes locks."""
+    """The child's first hook is threading's, which takes locks. It must not yield at any budget."""
     assert (
         run_patched("""
         import os, time
@@ -32,7 +33,7 @@ def test_no_greenlet_of_the_parent_runs_in_the_child_of_a_fork() -> None:
         greenpool.spawn(other)
         time.sleep(0)
         for budget in range(10):
-            getcurrent().credit = budget
+            getcurrent().budget = budget
             pid = os.fork()
             if not pid:
                 os._exit(0)
@@ -65,7 +66,7 @@ def test_a_thread_of_the_parent_has_ended_in_the_child_of_a_fork() -> None:
 
 @needs_fork
 def test_a_greenlet_that_forks_is_the_main_thread_of_the_child() -> None:
-    """Also where it has asked before who it is, as whoever logs does."""
+    """The greenlet is the main thread even if it asked for its thread before, for example to log."""
     assert (
         run_patched("""
         import multiprocessing, threading
@@ -86,7 +87,7 @@ def test_a_greenlet_that_forks_is_the_main_thread_of_the_child() -> None:
 
 
 def test_the_program_ends_after_its_os_threads() -> None:
-    """And until then its green threads go on, as the others may wait for them."""
+    """Its green threads go on until then, because the OS threads may wait for them."""
     assert (
         run_patched("""
         import queue, threading
@@ -141,7 +142,7 @@ def test_threads_that_were_made_before_patching_are_started_after_it() -> None:
 
 
 def test_a_queue_that_was_made_before_patching_lets_the_others_run() -> None:
-    """Nobody yields while he holds its lock, which is a real one."""
+    """The queue's lock is a real one, so no greenlet yields while it holds it."""
     assert (
         run(f"""
         import queue, threading

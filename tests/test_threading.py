@@ -26,12 +26,12 @@ def test_every_public_name_of_the_standard_module_is_there() -> None:
 
 
 def test_what_the_standard_module_takes_of_thread_is_known() -> None:
-    """Fails where a version of Python takes a name that nobody has looked at: is it to be green?"""
+    """Fail if a new version of Python takes a name that nobody has checked: should it be green?"""
     looked_at = {
-        # Replaced, see threading.replacements.
+        # These are replaced, see threading.replacements.
         *("allocate_lock", "start_new_thread", "start_joinable_thread", "get_ident", "_set_sentinel"),
         *("LockType", "RLock", "_ThreadHandle", "_make_thread_handle", "_shutdown", "_local", "lock"),
-        # Right as they are.
+        # These are right as they are.
         *("daemon_threads_allowed", "_daemon_threads_allowed", "error", "TIMEOUT_MAX", "get_native_id"),
         *("stack_size", "_is_main_interpreter", "_get_main_thread_ident", "_excepthook", "_ExceptHookArgs"),
         *("set_name",),
@@ -132,7 +132,7 @@ def test_a_timeout_or_a_kill_of_who_joins_does_not_end_the_thread() -> None:
 
 
 def test_a_thread_has_ended_once_its_os_thread_has(on_new_thread: Callable[..., Any]) -> None:
-    """Also one that would still have waited."""
+    """A thread that would have gone on waiting has ended, too."""
 
     def wait() -> None:
         try:
@@ -152,7 +152,7 @@ def test_a_thread_has_ended_once_its_os_thread_has(on_new_thread: Callable[..., 
 
 @pytest.mark.usefixtures("fast_switching")
 def test_who_starts_a_thread_as_the_pool_ends_goes_on() -> None:
-    """The thread may be ended before it has begun with its own function."""
+    """The new thread may be ended before it begins with its own function."""
 
     started = standard.Semaphore(0)
 

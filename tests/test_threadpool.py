@@ -1,4 +1,4 @@
-"""ThreadPool and ThreadPoolExecutor: real threads for greenlets."""
+"""ThreadPool and ThreadPoolExecutor: OS threads that work for greenlets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def on_a_hub() -> None:
 
 
 class Gate:
-    """A function that has begun, and ends when it is let."""
+    """A function that tells when it has begun, and ends when the test opens the gate."""
 
     def __init__(self) -> None:
         self.begun = Event()
@@ -259,11 +259,11 @@ def test_repr() -> None:
 
 
 class Canary:
-    """Something that can be seen to die."""
+    """An object whose death the test can see."""
 
 
 def thread_end() -> tuple[Event, Callable[[], None]]:
-    """An event that is set when the thread that has called the function ends."""
+    """Return an event and a function. The event is set when the thread that has called the function ends."""
     ended = Event()
     in_thread = threading.local()
 
@@ -335,11 +335,11 @@ def test_nonsense_is_refused(kind: type[Exception], call: Callable[[], object], 
         call()
 
 
-# Against a model.
+# A pool against its model.
 
 
 class Calls(RuleBasedStateMachine):
-    """Calls begin in order, as many at once as there may be threads."""
+    """Calls begin in order, and as many run at once as there may be threads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -358,7 +358,7 @@ class Calls(RuleBasedStateMachine):
         return number
 
     def begin(self) -> None:
-        """As many calls as there is room for have begun."""
+        """Check that as many calls have begun as there is room for."""
         room = max(0, self.pool.maxsize - len(self.running))
         beginning, self.pending = self.pending[:room], self.pending[room:]
         assert {self.begun.get() for _ in beginning} == set(beginning)
@@ -407,7 +407,7 @@ class Calls(RuleBasedStateMachine):
     @invariant()
     def counts(self) -> None:
         unfinished = len(self.running) + len(self.pending)
-        # A call is taken off the count a moment after its caller was told.
+        # A call leaves the count a moment after its caller was told.
         self.pool._workers.wait_until(lambda: len(self.pool) == unfinished)
         assert len(self.running) <= self.pool.size <= max(self.pool.maxsize, len(self.running))
         assert self.begun.empty()
@@ -487,7 +487,7 @@ def test_shutdown_cancels_what_was_not_begun() -> None:
     greenpool.spawn(gate.open)
     executor.shutdown(cancel_futures=True)
     assert first.result() == "first"
-    # As wait() returns it, it was told so too.
+    # wait() returns it, so the future was told that it is cancelled.
     assert concurrent.futures.wait([second], timeout=0).done == {second}
     assert second.cancelled()
 

@@ -1,4 +1,4 @@
-"""``greenpool.time``: sleep parks, and refuses what the standard one refuses."""
+"""``greenpool.time``: sleep parks, and refuses the arguments that the standard sleep refuses."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def test_in_pool_and_plain_thread() -> None:
 
 
 def expire_while_woken(wait_twice: Callable[[Timeout], object]) -> object:
-    """Have a timeout strike a greenlet that something else has woken a moment before."""
+    """Let a timeout expire for a greenlet that something else woke a moment before."""
 
     def victim() -> object:
         timeout = Timeout.start_new(SOON + 0.001)
@@ -244,7 +244,7 @@ def test_close_takes_back_one_that_has_struck_but_was_not_raised() -> None:
 
 
 def test_one_that_was_never_closed_does_not_strike_the_next_task() -> None:
-    """Greenlets are recycled: the carrier of the one that started it runs others later."""
+    """Greenlets are recycled: the carrier of the one that started the timeout runs others later."""
 
     def forgetful() -> None:
         Timeout.start_new(SOON)

@@ -1,4 +1,4 @@
-"""Waiting for several at once, and giving way: wait, iwait, joinall, killall, idle, sleep."""
+"""Waiting for several objects at once, and giving way: wait, iwait, joinall, killall, idle, sleep."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def runtime() -> Iterator[Runtime]:
 
 @pytest.fixture(params=["main program", "other hub", "plain thread"])
 def call(request: pytest.FixtureRequest, runtime: Runtime) -> Callable[..., Any]:
-    """Calls a function in one of the places where greenlets may be waited for."""
+    """Call a function in one of the places where greenlets may be waited for."""
 
     def in_greenlet(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         greenlet = Greenlet(function, *args, **kwargs)
@@ -148,7 +148,7 @@ def test_iwait_in_a_with_block_takes_its_links_back() -> None:
         for each in completed:
             assert each is result
             break
-    # Whoever becomes ready later finds no link of it any more.
+    # An object that becomes ready later finds no link of the iteration.
     never_set.set(2)
     assert list(completed) == []
 
@@ -183,7 +183,7 @@ def test_wait_without_objects_and_with_a_timeout(runtime: Runtime) -> None:
     doubled=st.booleans(),
 )
 def test_wait_against_a_model(runtime: Runtime, order: list[int], count: int | None, doubled: bool) -> None:
-    """Ready in any order: the first *count* of that order come back, in that order."""
+    """The objects become ready in any order. The first *count* come back in that order."""
     results = [AsyncResult() for _ in order]
     waited_for = results * 2 if doubled else results
     waiter = runtime.spawn(wait, waited_for, None, count)

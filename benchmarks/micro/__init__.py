@@ -1,6 +1,5 @@
-"""What one operation costs: one file per subject, every peer that knows the operation in it.
+"""The cost of one operation: one file per subject, with every peer that knows the operation.
 
-``python -m benchmarks.micro SUBJECT PEER SECONDS`` measures one peer in this process and prints one
-JSON object. A peer is imported only by the function that measures it, so nothing of the others is
-in its process.
+``python -m benchmarks.micro SUBJECT PEER SECONDS`` measures one peer in this process and prints one JSON
+object. Only the function that measures a peer imports it, so the process holds nothing of the other peers.
 """

@@ -14,7 +14,7 @@ WARM_UP_SHARE = 10
 
 
 def measure(subject: Subject, run: Run, seconds: float) -> float:
-    """The median over as many runs as fit into ``seconds``, at least one."""
+    """Return the median of as many runs as fit into ``seconds``, but at least of one."""
     if subject.kind is Kind.SIZE:
         return run(subject.count)
     run(max(1, subject.count // WARM_UP_SHARE))
@@ -30,7 +30,7 @@ def main() -> None:
     _, name, peer, seconds = sys.argv
     subject: Subject = importlib.import_module(f"benchmarks.micro.{name}").SUBJECT
     value = measure(subject, subject.peers[peer], float(seconds))
-    is_gil_enabled = getattr(sys, "_is_gil_enabled", None)  # from Python 3.13 on
+    is_gil_enabled = getattr(sys, "_is_gil_enabled", None)  # Python 3.13 and newer have it
     if sysconfig.get_config_var("Py_GIL_DISABLED") and is_gil_enabled and is_gil_enabled():
         sys.exit("the GIL came back: an imported module needs it")
     print(json.dumps({"value": value}))

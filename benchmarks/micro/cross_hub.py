@@ -1,4 +1,4 @@
-"""A value passed between greenlets on two hubs and back, beside the same between two OS threads."""
+"""A value passed between greenlets on two hubs and back, compared with the same between two OS threads."""
 
 import queue
 from threading import Thread

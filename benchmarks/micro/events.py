@@ -1,6 +1,6 @@
-"""Many events, each with one greenlet parked on it: from the first ``set()`` to the last one's end.
+"""Many events, each with one greenlet parked on it: from the first ``set()`` to the last greenlet's end.
 
-The greenlets are parked before the clock starts: the waking is measured, and not the spawning.
+The greenlets are parked before the clock starts, so the figure has the wakes and not the spawns.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def gevent(count: int) -> float:
 
 
 def eventlet(count: int) -> float:
-    # eventlet's Event is sent once, and its greenlets have wait() for join().
+    # eventlet's Event is sent once, and wait() is how its greenlets are joined.
     import eventlet
     from eventlet.event import Event
 

@@ -1,10 +1,10 @@
 """Pairs of greenlets that pass 64 bytes to and fro over a socketpair, on 1, 2 and 4 hubs.
 
-Every hub has its own pairs and nothing in common with the others but the process: what does not
-scale here is lost to the GIL, or to a lock or a reference count in the library. gevent's
-counterpart of a hub is its one hub per thread.
+Every hub has its own pairs and shares only the process with the others. So the scaling that is missing here
+is lost to the GIL, or to a lock or a reference count in the library. gevent's counterpart of a hub is its one
+hub per thread.
 
-Two processes of one hub each share nothing at all: they tell how far the machine itself scales.
+Two processes of one hub each share nothing at all. They tell how far the machine itself scales.
 """
 
 import multiprocessing
@@ -24,7 +24,7 @@ SIZE = 64
 
 
 def ping(sock: Any, trips: int) -> None:
-    # Made here: without the GIL, hubs that share one object contend for its reference count.
+    # Make a message per greenlet: without the GIL, hubs contend for a shared object's reference count.
     message = bytes(SIZE)
     with sock:
         for _ in range(trips):
@@ -39,7 +39,7 @@ def pong(sock: Any) -> None:
 
 
 def play(spawn: Callable[..., Any], socketpair: Callable[[], tuple[Any, Any]], trips: int) -> None:
-    """One hub's pairs, each making ``trips`` round trips."""
+    """Run one hub's pairs, each of which makes ``trips`` round trips."""
     greenlets = []
     for _ in range(PAIRS):
         left, right = socketpair()

@@ -17,7 +17,7 @@ print(perf_counter() - started)
 
 def import_module(name: str, count: int) -> float:
     command = [sys.executable, "-W", "ignore", "-c", CODE.format(name)]
-    # With compiled files, as a user has them: the first, uncounted run writes those that there are not.
+    # A user has compiled files, so use them. The first run, which is not counted, writes missing ones.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     outputs = [subprocess.check_output(command, text=True, env=environment) for _ in range(count)]
     return sum(map(float, outputs))

@@ -1,4 +1,4 @@
-"""The resident memory of a greenlet that is parked on an event, and of its like."""
+"""The resident memory of a greenlet that is parked on an event, and of its counterparts in the peers."""
 
 import gc
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from benchmarks.memory import resident_bytes
 from benchmarks.micro.subject import Kind, Subject, on_asyncio, on_trio, on_uvloop
 
 FIRST = 100
-"""Started before the first reading: what is made once is not counted."""
+"""Started before the first reading, so that objects that are made once are not counted."""
 
 
 def park_all(

@@ -1,4 +1,4 @@
-"""Put and get on a queue that is never empty when it is asked: neither ever waits."""
+"""Put and get on a queue that never runs empty, so that neither ever waits."""
 
 from collections.abc import Callable
 from time import perf_counter

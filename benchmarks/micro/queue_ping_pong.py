@@ -1,4 +1,4 @@
-"""Two greenlets hand a value to and fro over two queues: each get has to wait."""
+"""Two greenlets hand a value to and fro over two queues, and each get has to wait."""
 
 from collections.abc import Callable
 from time import perf_counter

@@ -1,8 +1,7 @@
-"""A plain OS thread has a running hub do something: from the first request until the last has run.
+"""A plain OS thread has a running hub run functions: from the first request until the last function has run.
 
-What greenpool's ``Handle.spawn`` starts is a greenlet, which may wait. gevent's counterpart is to
-have its hub call ``gevent.spawn``; the bare callback, which may not wait, stands beside it, as
-trio's ``run_sync_soon`` does.
+greenpool's ``Handle.spawn`` starts a greenlet, which may wait. gevent's counterpart is to have its hub call
+``gevent.spawn``. The bare callback, which may not wait, is a row of its own, as is trio's ``run_sync_soon``.
 """
 
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from benchmarks.micro.subject import Kind, Subject, on_asyncio, on_trio, on_uvlo
 
 
 class Countdown:
-    """Counts what ran, on the hub's thread, and tells the plain thread when all has."""
+    """Counts finished functions on the hub's thread, and tells the plain thread when all have run."""
 
     def __init__(self, count: int) -> None:
         self.left = count
@@ -56,7 +55,7 @@ def on_gevent(request: Callable[[Any, Callable[[], None]], object], count: int) 
         loop.run_callback_threadsafe(ended.set)
 
     Thread(target=plain_thread).start()
-    # A hub with nothing to wait for would give up: this wait's timer keeps it.
+    # A hub with nothing to wait for would give up. The timer of this wait keeps it going.
     ended.wait(timeout=3600)
     return results[0]
 

@@ -1,4 +1,4 @@
-"""What a file in this folder declares."""
+"""The declaration that each file in this folder makes."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
@@ -9,14 +9,14 @@ from typing import Any
 Run = Callable[[int], float]
 """Does ``count`` operations and returns the seconds that they took.
 
-For ``Kind.SIZE`` it makes ``count`` of the thing and returns the bytes that each takes.
+For ``Kind.SIZE`` it makes ``count`` objects and returns the bytes that each takes.
 """
 
 Body = Callable[[int], Coroutine[Any, Any, float]]
 
 
 class Kind(Enum):
-    """What becomes of the figure that a ``Run`` returned."""
+    """The way in which the figure that a ``Run`` returned is reported."""
 
     RATE = "operations/s"
     LATENCY = "us"
@@ -25,18 +25,18 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Subject:
-    """``count`` operations at a time, by each of ``peers``; a name begins with its library's."""
+    """Each of ``peers`` does ``count`` operations at a time. A peer's name begins with its library's."""
 
     title: str
     kind: Kind
     count: int
     peers: Mapping[str, Run]
     one_core: bool = True
-    """Pinned to one core. Not where several threads are what is measured."""
+    """Whether the process is pinned to one core. Subjects that measure several threads are not."""
     over_hubs: bool = False
-    """The peers' names end in ", 1 hub", ", 2 hubs" ...: each is compared with its own first."""
+    """Whether peers' names end in ", 1 hub", ", 2 hubs" ... and each is compared with its first row."""
     free_threaded: tuple[str, ...] = ()
-    """The peers that are measured on a free-threaded interpreter too."""
+    """The peers that are measured on a free-threaded interpreter, too."""
 
 
 def on_asyncio(body: Body) -> Run:

@@ -1,4 +1,4 @@
-"""Ten greenlets that do nothing but ``sleep(0)``: what it costs to let the next one run."""
+"""Ten greenlets that do nothing but ``sleep(0)``: the cost of letting the next greenlet run."""
 
 from collections.abc import Callable
 from time import perf_counter

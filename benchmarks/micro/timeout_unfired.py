@@ -1,4 +1,4 @@
-"""A Timeout that is entered and left without firing, as around nearly every operation."""
+"""A Timeout that is entered and left without firing, as happens around nearly every operation."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

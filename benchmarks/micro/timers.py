@@ -1,4 +1,4 @@
-"""Many greenlets that sleep up to 10 ms each, in no order: from the first spawn to the last end."""
+"""Many greenlets that sleep up to 10 ms each, in random order: from the first spawn to the last end."""
 
 import random
 from collections.abc import Callable

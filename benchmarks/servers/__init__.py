@@ -1,6 +1,5 @@
-"""One small server per peer, each as that peer's own documentation would write it.
+"""One small server per peer, written as that peer's own documentation would write it.
 
-Every one prints its port as its first line and serves until it is terminated. They all take the
-same listening socket (``listening.listen``) and read up to 64 KiB at a time, so that they differ in
-nothing but the peer.
+Each server prints its port as its first line and serves until it is terminated. All of them take the same
+listening socket (``listening.listen``) and read up to 64 KiB at a time, so that they differ only in the peer.
 """

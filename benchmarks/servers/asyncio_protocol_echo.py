@@ -1,4 +1,4 @@
-"""asyncio, Protocol callbacks."""
+"""asyncio: echo with Protocol callbacks."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""asyncio, streams."""
+"""asyncio: echo on streams."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A bare ``epoll.poll()`` loop with callbacks: what Python itself allows, with no green threads."""
+"""A bare ``epoll.poll()`` loop with callbacks: the most that Python itself allows, without green threads."""
 
 import select
 import socket
@@ -11,7 +11,7 @@ callbacks: dict[int, Callable[[int], None]] = {}
 
 
 class Connection:
-    """Echoes what it reads; while something could not be sent, it reads nothing more."""
+    """Echoes the data that it reads. While some of it is unsent, it reads nothing more."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock

@@ -1,4 +1,4 @@
-"""gevent: HTTP hello world on its StreamServer, not on its WSGI server, to do as the others do."""
+"""gevent: HTTP hello world on StreamServer. The others use no WSGI server, so this does not either."""
 
 from gevent import socket
 from gevent.server import StreamServer

@@ -1,6 +1,6 @@
 """greenpool: a greenlet per connection.
 
-With a number as its argument, over a pool of that many hubs; without, on the thread's own hub.
+With a number as its argument, it serves over a pool of that many hubs, otherwise on the thread's own hub.
 """
 
 import sys

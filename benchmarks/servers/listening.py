@@ -4,16 +4,16 @@ import contextlib
 import socket
 
 READ_SIZE = 65536
-"""How much every server asks for in one read."""
+"""The size that every server asks for in one read."""
 
 
 def listen() -> socket.socket:
-    """A listening TCP socket on a free port of 127.0.0.1; its port is printed.
+    """Return a listening TCP socket on a free port of 127.0.0.1, and print the port.
 
-    Two options are set here because accepted sockets inherit them. TCP_NODELAY: some peers always
-    set it and some never, and 64 KiB is one full segment of the loopback device and a little more,
-    so Nagle's algorithm would decide the result. TCP_CONGESTION: where the system's default is BBR,
-    which paces, its timers would be measured too; reno is built into every kernel.
+    Two options are set here because accepted sockets inherit them. TCP_NODELAY: some peers always set it and
+    some never do. 64 KiB is slightly more than one full segment of the loopback device, so Nagle's algorithm
+    would decide the result. TCP_CONGESTION: if the system's default is BBR, which paces, the result would
+    include its timers. Every kernel has reno built in.
     """
     with contextlib.suppress(ImportError):
         import resource

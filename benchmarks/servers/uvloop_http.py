@@ -1,4 +1,4 @@
-"""uvloop: HTTP hello world, the asyncio server on uvloop's loop."""
+"""uvloop: HTTP hello world, with the asyncio server on uvloop's loop."""
 
 import uvloop
 

@@ -1,4 +1,4 @@
-"""uvloop, Protocol callbacks, on uvloop's loop."""
+"""uvloop: echo with Protocol callbacks on uvloop's loop."""
 
 import asyncio
 from typing import cast
@@ -10,7 +10,7 @@ from benchmarks.servers.listening import listen
 
 class Echo(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports do not derive from asyncio.WriteTransport: isinstance would fail.
+        # uvloop's transports do not derive from asyncio.WriteTransport, so isinstance would fail.
         self.transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:

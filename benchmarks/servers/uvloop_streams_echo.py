@@ -1,4 +1,4 @@
-"""uvloop, streams: the asyncio server on uvloop's loop."""
+"""uvloop: echo on streams, with the asyncio server on uvloop's loop."""
 
 import uvloop
 

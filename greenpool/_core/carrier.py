@@ -5,7 +5,7 @@ outlives its task: it takes the next new task from the ready queue itself, witho
 the hub's free list and waits to be given one.
 
 Between two tasks nothing of the first may remain on the carrier: its context, its pending interrupts, its
-credit, its placement, its local variables.  Its exception state ends with the ``except`` clauses of
+budget, its placement, its local variables.  Its exception state ends with the ``except`` clauses of
 ``Task._execute``, whose frame also held its locals.
 
 A carrier is always *started* by the hub's loop: one greenlet starting another would nest the interpreter's
@@ -14,36 +14,38 @@ recursion depth.  Resuming one that has started may be done from any greenlet of
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Any
-
 from greenlet import greenlet
 
-from .current import CREDIT
+from .current import BUDGET
+from .interrupts import Interrupts
 from .speedups import replace_twins, speedups
+from .state import HubState, Placement
 from .task import Task
+from .waiter import Waiter
 
-if TYPE_CHECKING:
-    from .hub import Hub
+# Free carriers that a hub keeps when it goes to sleep.  Each sleep lets at most RELEASED_PER_SLEEP of the
+# others go: so the list shrinks, and no sleep is put off by more than a fraction of a millisecond.
+KEPT_FREE_CARRIERS = 64
+RELEASED_PER_SLEEP = 32
 
 
 class Carrier(greenlet):
-    __slots__ = ("hub", "task", "waiter", "interrupts", "thrown", "credit", "placement", "ended")
+    __slots__ = ("hub", "task", "waiter", "interrupts", "budget", "placement", "ended")
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: HubState) -> None:
         greenlet.__init__(self, None, hub.loop)
         self.hub = hub
         self.task: Task | None = None
-        self.waiter: Any = None
-        self.interrupts: deque[BaseException] | tuple[()] = ()
-        self.thrown: BaseException | None = None
-        self.credit = CREDIT
-        self.placement: Any = None
+        self.waiter: Waiter | None = None
+        self.interrupts: Interrupts | tuple[()] = ()
+        self.budget = BUDGET
+        self.placement: Placement | None = None
         self.ended = False
 
     def run(self) -> None:
         """Run ``task`` and what follows until ``ended``; first switched to by the hub's loop."""
-        # Not an argument: a greenlet keeps those of its first switch alive as long as it lives.
+        # The hub is no argument, because a greenlet keeps those of its first switch alive as long as it
+        # lives.
         hub = self.hub
         ready = hub.ready
         free = hub.free_carriers
@@ -52,14 +54,14 @@ class Carrier(greenlet):
             if not task.done:
                 self.task = task
                 task.carrier = self
-                self.credit = CREDIT
+                self.budget = BUDGET
                 self.gr_context = task.context
                 task._execute()
                 self.interrupts = ()
                 if self.placement is not None:
                     self.placement = None
-            # Also of a task that was killed before its turn and never ran.  Before the next is taken, as its
-            # value may have a finalizer that waits.
+            # Let go of the task before the next is taken, because its value may have a finalizer that waits.
+            # This holds for a task that was killed before its turn and never ran, too.
             self.task = task = None
             following = ready.popleft()
             if isinstance(following, Task):
@@ -72,11 +74,23 @@ class Carrier(greenlet):
             free.append(self)
             following.switch()
             while self.task is None and not self.ended:
-                # A stray resume (see waiter.py): nobody has given us a task.
+                # A stray resume (see waiter.py) brings no task.
                 ready.popleft().switch()
             task = self.task
         self.gr_context = None
         hub.carriers.discard(self)
+
+
+def end_carrier(carrier: Carrier) -> None:
+    """End a free carrier.  It returns at once, with its parent, the loop, as the one to go on."""
+    carrier.ended = True
+    carrier.switch()
+
+
+def release_carriers(free: list[Carrier]) -> None:
+    """Let some *free* carriers end, while their hub has nothing else to do."""
+    for _ in range(min(RELEASED_PER_SLEEP, len(free) - KEPT_FREE_CARRIERS)):
+        end_carrier(free.pop())
 
 
 if speedups is not None:

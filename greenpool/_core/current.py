@@ -1,76 +1,63 @@
-"""Which greenlet, task and hub is this code running in.
+"""Which greenlet, task and hub this code runs in; and the one registry of hubs.
 
-Every greenlet that can wait carries the same few attributes: ``hub``, ``task``, ``waiter`` (what it is
-parked on), ``interrupts`` (exceptions to raise when it parks next), ``thrown`` (the one to raise now),
-``credit`` (socket operations left before it has to yield) and ``placement`` (where its spawns go; None is
-its own hub).  ``interrupts`` is asked for its truth each time the greenlet parks; cancel scopes rely on it.
-It is an empty tuple until there is one: an empty deque is 600 bytes, and most greenlets never have any.
-Carriers have them as slots.  A thread's main greenlet, and any raw ``greenlet.greenlet``
-that user code made, gets them when it first needs them: it is *adopted*.
+Every greenlet that can wait carries the attributes that ``state.GreenThread`` names.  Carriers have them as
+slots.  The main greenlet of a thread, and any raw ``greenlet.greenlet`` that user code made, gets them when
+it first needs them: it is *adopted*.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import greenlet as _greenlet
 
-from .native import get_ident
+from .native import Lock, get_ident
+from .state import GreenThread, HubState
 
-if TYPE_CHECKING:
-    from .hub import Hub
-
-# The attributes above are not part of greenlet's own type.
+# greenlet's own type does not have the attributes of a GreenThread.
 getcurrent = cast("Callable[[], Any]", _greenlet.getcurrent)
 
 # At the end of each thread that has used greenlets, greenlet 2.0 and newer has the garbage collector look
 # through all objects for references to that thread's main greenlet, while every other hub stands still: 53 ms
-# with a million objects, and 3 ms without.  What it would clean up, Hub.thread_ended leaves none of.  (And
-# where only the running frame of another thread has a reference, it takes that away: a crash.)
+# with a million objects, and 3 ms without.  thread_end.py leaves nothing for it to clean up.  (And where only
+# the running frame of another thread holds a reference, greenlet takes that away: a crash.)
 if hasattr(_greenlet._greenlet, "enable_optional_cleanup"):
     _greenlet._greenlet.enable_optional_cleanup(False)
 
-# The greenlet of the main program, if that is what imports this.
+# The greenlet of the main program, if the main program is what imports this.
 _main_greenlet: Any = getcurrent() if threading.current_thread() is threading.main_thread() else None
 while _main_greenlet is not None and _main_greenlet.parent is not None:
     _main_greenlet = _main_greenlet.parent
 
-
-def finalizing_greenlet(is_finalizing: Callable[[], bool] = sys.is_finalizing) -> Any:
-    """What stands for ``getcurrent()`` once that has raised RuntimeError.
-
-    greenlet does so while the interpreter is finalized.  Finalizers of the standard library still take and
-    release locks then, look at locals and wait for children, all on one thread, and need not be told that
-    they are late; only what would have to park fails.
-    """
-    if not is_finalizing():
-        raise  # noqa: PLE0704 - called where the RuntimeError is handled
-    return _main_greenlet
-
-
 # Socket operations that a greenlet may do in a row without parking, as tokio's coop budget.
-CREDIT = 128
+BUDGET = 128
 
 
-# The hub of each OS thread by the thread's identifier.  A thread reads and writes its own entry only.  Not in
-# a threading.local: at a thread's end, where its hub ends its greenlets, CPython without the GIL hangs at a
-# look at one, as it holds the lock of the dictionary that it lies in.
-_hubs: dict[int, Hub] = {}
+# The hub of each OS thread by the thread's identifier.  A thread reads and writes its own entry only.  A
+# threading.local cannot hold it: on free-threaded CPython, reading one while its thread's storage is
+# destroyed deadlocks, and a hub ends its greenlets at that moment.
+_hubs: dict[int, HubState] = {}
 
-# What ends the hub of a plain thread together with the thread.  Each thread has a local object of its own:
-# CPython without the GIL holds the lock of the dictionary behind it for as long as the hub ends.  If threads
+# Every hub that there is, for those that look at all of them.
+_every_hub: weakref.WeakSet[HubState] = weakref.WeakSet()
+_every_hub_lock = Lock()
+
+# What ends the hub of a plain thread together with the thread.  Each thread has a local object of its own,
+# because free-threaded CPython holds the lock of that object's dictionary while the hub ends.  If threads
 # waited for one such lock while the interpreter is finalized, the process would hang.
 _ends: dict[int, threading.local] = {}
 
 
 class Factories:
-    """Set by hub.py, which knows how; the core's modules import downwards only."""
+    """Set by hub.py and task.py, which know how, because the core's imports point down only."""
 
-    hub: Callable[[], Hub]
-    main_task: Callable[[Any, Hub], object]
+    hub: Callable[[], HubState]
+    main_task: Callable[[GreenThread, HubState], object]
+    thread_ended: Callable[[HubState], object]
 
 
 class _HubEnd:
@@ -78,7 +65,7 @@ class _HubEnd:
 
     __slots__ = ("hub",)
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: HubState) -> None:
         self.hub = hub
 
     def __del__(
@@ -87,22 +74,44 @@ class _HubEnd:
         get_ident: Callable[[], int] = get_ident,
     ) -> None:
         # At the interpreter's own end the modules may be gone already, and the process takes the rest.
-        # In the child of a fork CPython lets the other threads' storage go before any hook has run: the
-        # hub's lock may be held by one of them for ever.  Hub.abandon comes later and needs none.
+        # In the child of a fork CPython destroys the storage of the other threads before any hook has run.
+        # One of them may hold the hub's lock for ever, so fork.py, which needs no lock, ends those hubs.
         thread = get_ident()
         if not is_finalizing() and self.hub.thread_id == thread:
-            self.hub.thread_ended()
+            Factories.thread_ended(self.hub)
             if _hubs.get(thread) is self.hub:
                 del _hubs[thread]
                 del _ends[thread]
 
 
-def thread_hub() -> Hub | None:
+def finalizing_greenlet(is_finalizing: Callable[[], bool] = sys.is_finalizing) -> Any:
+    """What stands for ``getcurrent()`` once that has raised RuntimeError.
+
+    greenlet does so while the interpreter is finalized.  Finalizers of the standard library still take and
+    release locks then, look at locals and wait for children, all on one thread.  They need not be told that
+    they are late; only a call that would have to park fails.
+    """
+    if not is_finalizing():
+        raise  # noqa: PLE0704 - called where the RuntimeError is handled
+    return _main_greenlet
+
+
+# The registry.
+
+
+def thread_hub() -> HubState | None:
     """The hub of the calling thread, or None while it has none."""
     return _hubs.get(get_ident())
 
 
-def set_thread_hub(hub: Hub | None, close_with_thread: bool = False) -> None:
+def current_owner() -> object:
+    """The pool that the calling thread's hub belongs to; None if that hub, or the thread, has none."""
+    hub = thread_hub()
+    return None if hub is None else hub.owner
+
+
+def set_thread_hub(hub: HubState | None, close_with_thread: bool = False) -> None:
+    """Make *hub* the hub of the calling thread."""
     thread = get_ident()
     if hub is None:
         _hubs.pop(thread, None)
@@ -116,7 +125,7 @@ def set_thread_hub(hub: Hub | None, close_with_thread: bool = False) -> None:
         _ends.pop(thread, None)
 
 
-def current_hub() -> Hub:
+def current_hub() -> HubState:
     """The hub of the calling thread, made now if it has none yet."""
     hub = _hubs.get(get_ident())
     if hub is None:
@@ -125,12 +134,16 @@ def current_hub() -> Hub:
     return hub
 
 
-def cannot_park(is_finalizing: Callable[[], bool] = sys.is_finalizing) -> bool:
-    """Whether the caller has to block: a finalizer at the interpreter's end, or what runs in a hub's loop."""
-    if is_finalizing():
-        return True
-    hub = thread_hub()
-    return hub is not None and getcurrent() is hub.loop
+def remember(hub: HubState) -> None:
+    """Enter a new hub into the list of all hubs; any thread."""
+    with _every_hub_lock:
+        _every_hub.add(hub)
+
+
+def remembered() -> list[HubState]:
+    """Every hub that there is, closed ones too, as long as something refers to them; any thread."""
+    with _every_hub_lock:
+        return list(_every_hub)
 
 
 def forget_other_threads() -> None:
@@ -140,6 +153,23 @@ def forget_other_threads() -> None:
         if thread != own:
             del _hubs[thread]
             _ends.pop(thread, None)
+
+
+def renew_registry_lock() -> None:
+    """In the child of a fork, where a thread that is gone may hold it."""
+    global _every_hub_lock
+    _every_hub_lock = Lock()
+
+
+# The calling greenlet.
+
+
+def cannot_park(is_finalizing: Callable[[], bool] = sys.is_finalizing) -> bool:
+    """Whether the caller has to block: a finalizer at the interpreter's end, or code in a hub's loop."""
+    if is_finalizing():
+        return True
+    hub = thread_hub()
+    return hub is not None and getcurrent() is hub.loop
 
 
 def adopt(greenlet: Any) -> Any:
@@ -153,8 +183,7 @@ def adopt(greenlet: Any) -> Any:
     greenlet.hub = hub
     greenlet.waiter = None
     greenlet.interrupts = ()
-    greenlet.thrown = None
-    greenlet.credit = CREDIT
+    greenlet.budget = BUDGET
     greenlet.placement = None
     greenlet.task = Factories.main_task(greenlet, hub)
     return greenlet

@@ -1,8 +1,8 @@
 """Telling a deadlock from a long wait.
 
 A hub whose main program waits, with no timer, no descriptor and nothing ready, can only be woken by another
-thread or by a signal handler.  Where there is neither, it waits for ever; then the main program gets a
-LoopExit that says who waits for what.
+thread or by a signal handler.  If there is neither, it waits for ever.  Then the main program gets a LoopExit
+that lists the parked greenlets and what each of them waits for.
 
 *When nothing can wake it*: the process has no other Python thread, except hubs that are themselves asleep
 with no task, no timer and nobody waiting for I/O; and no Python signal handler is installed but those for
@@ -19,37 +19,33 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import weakref
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .native import Lock, get_ident
-
-if TYPE_CHECKING:
-    from .hub import Hub
+from .current import remembered
+from .errors import LoopExit
+from .native import get_ident
+from .state import HubState
+from .waiter import interrupt
 
 FIRST_LOOK = 0.25
 LONGEST_LOOK = 60.0
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
-_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
-_hubs_lock = Lock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_hubs_lock._at_fork_reinit)  # type: ignore[attr-defined]
+
+def look_for_deadlock(hub: HubState) -> None:
+    """Raise LoopExit in the main program of *hub*, if nothing can wake that any more; on the hub's thread.
+
+    Called after *hub* has slept for its ``patience``, with no timer and no event.
+    """
+    hub.patience = min(hub.patience * 2, LONGEST_LOOK)
+    if getattr(hub.main, "waiter", None) is not None and nothing_can_wake(hub):
+        message = f"this wait on {hub.name} can never end; parked there:\n{describe(hub)}"
+        interrupt(hub.main, LoopExit(message))
 
 
-def remember(hub: Hub) -> None:
-    with _hubs_lock:
-        _hubs.add(hub)
-
-
-def remembered() -> list[Hub]:
-    with _hubs_lock:
-        return list(_hubs)
-
-
-def nothing_can_wake(hub: Hub) -> bool:
+def nothing_can_wake(hub: HubState) -> bool:
     """True if *hub*, which is about to sleep on its own thread, would never wake."""
     if _waits_for_io(hub) or hub.timers.next_deadline() is not None or _has_signal_handlers():
         return False
@@ -71,7 +67,7 @@ def nothing_can_wake(hub: Hub) -> bool:
     )
 
 
-def _is_at_rest(hub: Hub) -> bool:
+def _is_at_rest(hub: HubState) -> bool:
     with hub.inbox.lock:
         return (
             hub.inbox.asleep
@@ -82,11 +78,8 @@ def _is_at_rest(hub: Hub) -> bool:
         )
 
 
-def _waits_for_io(hub: Hub) -> bool:
-    return any(
-        registration.reader or registration.writer or registration.crowd
-        for registration in list(hub.registrations.values())
-    )
+def _waits_for_io(hub: HubState) -> bool:
+    return any(registration.waiters() for registration in list(hub.registrations.values()))
 
 
 def _has_signal_handlers() -> bool:
@@ -100,10 +93,17 @@ def _has_signal_handlers() -> bool:
     return False
 
 
-def describe(hub: Hub) -> str:
+def parked(hub: HubState) -> list[tuple[Any, Any]]:
+    """Every parked greenlet of *hub* with its task, the main program's first."""
+    greenlets: list[Any] = [hub.main, *hub.carriers]
+    return [
+        (greenlet, greenlet.task) for greenlet in greenlets if getattr(greenlet, "waiter", None) is not None
+    ]
+
+
+def describe(hub: HubState) -> str:
     """One line for each parked greenlet of *hub*: its name, what it waits for, and where."""
-    lines = [f"  {task.name}: {_what(greenlet.gr_frame)}" for greenlet, task in hub.parked()]
-    return "\n".join(lines)
+    return "\n".join(f"  {task.name}: {_what(greenlet.gr_frame)}" for greenlet, task in parked(hub))
 
 
 def _what(frame: FrameType | None) -> str:

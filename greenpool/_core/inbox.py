@@ -20,17 +20,16 @@ next time.  While it looks it must not keep the GIL, or nobody could post.
 
 from __future__ import annotations
 
-import os
-from binascii import crc32
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from .native import HAS_GIL, RLock, close, pipe, read, write
-from .speedups import speedups
+from .native import RLock
+from .spin import await_post
+from .wakers import Waker
 
-# Seconds.  For how long a hub spins; and a sleep that a post has ended by then was short.
+# Seconds: how long a hub spins, and how long a sleep that a post has ended counts as short.
 SPIN = 50e-6
 SHORT_SLEEP = 100e-6
 
@@ -46,64 +45,6 @@ class Call:
     def __init__(self, callback: Callable[..., object], *args: Any) -> None:
         self.callback = callback
         self.args = args
-
-
-class EventWaker:
-    """An eventfd.  Edge-triggered pollers need no draining read: each write is a new edge."""
-
-    __slots__ = ("fd",)
-
-    def __init__(self) -> None:
-        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-
-    def wake(self) -> None:
-        os.eventfd_write(self.fd, 1)
-
-    def drain(self) -> None:
-        try:
-            os.eventfd_read(self.fd)
-        except BlockingIOError:
-            pass  # nobody has written since the last drain
-
-    def close(self) -> None:
-        close(self.fd)
-
-
-class PipeWaker:
-    """A pipe, where there is no eventfd."""
-
-    __slots__ = ("fd", "_write_fd")
-
-    def __init__(self) -> None:
-        self.fd, self._write_fd = pipe()
-        os.set_blocking(self.fd, False)
-        os.set_blocking(self._write_fd, False)
-
-    def wake(self) -> None:
-        try:
-            write(self._write_fd, b"\0")
-        except BlockingIOError:
-            # Full, as an edge-triggered poller never drains it; and only a write is an edge.
-            self.drain()
-            write(self._write_fd, b"\0")
-
-    def drain(self) -> None:
-        try:
-            while len(read(self.fd, 4096)) == 4096:
-                pass
-        except BlockingIOError:
-            pass  # empty
-
-    def close(self) -> None:
-        close(self.fd)
-        close(self._write_fd)
-
-
-Waker = EventWaker | PipeWaker
-
-
-def make_waker() -> Waker:
-    return EventWaker() if hasattr(os, "eventfd") else PipeWaker()
 
 
 class Inbox:
@@ -126,7 +67,8 @@ class Inbox:
         self.accepting = True
         self.closed = False
         self.waker = waker
-        # When the hub last lay down; how many of its sleeps up to now were short, and how many make it spin.
+        # When the hub last blocked in its poller; how many of its sleeps up to now were short, and how many
+        # make it spin.
         self._lay_down = 0.0
         self._short_sleeps = 0
         self._spin_after = 1
@@ -141,8 +83,8 @@ class Inbox:
                 return False
             self.queue.append(item)
             if self.asleep:
-                # In this order: the hub may have woken and lain down again meanwhile, so that the flag is
-                # that of its next sleep.
+                # In this order, because the hub may have woken and gone to sleep again meanwhile, so that the
+                # flag is that of its next sleep.
                 self.asleep = False
                 try:
                     self.waker.wake()
@@ -152,7 +94,7 @@ class Inbox:
                     raise
             return True
 
-    # From here on: the hub's own thread only.
+    # The hub's own thread only.
 
     def may_sleep(self) -> bool:
         """Say that the hub goes to sleep; False where something has come in meanwhile."""
@@ -170,8 +112,8 @@ class Inbox:
         return True
 
     def awake(self) -> None:
-        # Without the lock, which whoever has woken the hub may still hold.  At worst a post that comes at
-        # this moment writes to the waker in vain.
+        # The poster that has woken the hub may still hold the lock, so this does not take it.  At worst a
+        # post that comes at this moment writes to the waker in vain.
         self.asleep = False
         was_short = self.queue and monotonic() - self._lay_down < SHORT_SLEEP
         self._short_sleeps = self._short_sleeps + 1 if was_short else 0
@@ -202,21 +144,3 @@ class Inbox:
             # number may have been given out anew, for this.
             waker.wake()
         self.asleep = False
-
-
-# Some 20 us of work for crc32, which lets go of the GIL for it: all that can spin without it in Python.
-BUSY_WORK = bytes(32 * 1024)
-
-
-def _await_post(queue: deque[Any], seconds: float) -> bool:
-    """Spin, for some *seconds*, until *queue* has an item: whether it has one now."""
-    end = monotonic() + seconds
-    while monotonic() < end:
-        if HAS_GIL:
-            crc32(BUSY_WORK)
-        if queue:
-            return True
-    return False
-
-
-await_post: Callable[[deque[Any], float], bool] = _await_post if speedups is None else speedups.await_post

@@ -39,15 +39,12 @@ import threading
 from collections.abc import Callable
 from select import POLLIN
 from signal import SIG_BLOCK, pthread_sigmask, valid_signals
-from typing import TYPE_CHECKING
 
-from .deadlock import remembered
-from .inbox import Call
+from .current import remembered
+from .fork import at_fork
 from .native import HAS_GIL, get_ident, pipe, poll, write
 from .speedups import speedups
-
-if TYPE_CHECKING:
-    from .hub import Hub
+from .state import HubState
 
 # A pipe holds 16 pages, and a page is at most 64 KiB.
 MORE_THAN_A_PIPE_HOLDS = 4 << 20
@@ -64,7 +61,7 @@ class _End:
     # The thread and the process that end; None until the last act begins.
     thread: int | None = None
     process: int | None = None
-    # What each thread writes, and to which pipe.
+    # The bytes that each thread writes, and the pipe of each.
     text = b""
     pipes: dict[int, int] = {}
 
@@ -94,8 +91,8 @@ class _Rest(BaseException):
         rest()
 
 
-def _is_inside_greenlet(hub: Hub) -> bool:
-    """Whether the thread of *hub*, which has been struck, runs another greenlet than its main one."""
+def _is_inside_greenlet(hub: HubState) -> bool:
+    """Whether the thread of *hub* runs another greenlet than its main one."""
     root = hub.loop if hub.main is None else hub.main
     return root is not None and root.gr_frame is not None
 
@@ -105,7 +102,7 @@ class _LastAct:
 
     def __init__(self) -> None:
         # The hubs whose threads do not rest yet, by the descriptor at which one says that it does.
-        self._left: dict[int, list[Hub]] = {}
+        self._left: dict[int, list[HubState]] = {}
         self._poll = poll()
 
     def __del__(self) -> None:
@@ -137,12 +134,12 @@ class _LastAct:
             self._left.setdefault(reading, []).append(hub)
             self._poll.register(reading, POLLIN)
 
-    def _hubs(self) -> list[Hub]:
+    def _hubs(self) -> list[HubState]:
         return [hub for hubs in self._left.values() for hub in hubs]
 
     def _post(self) -> None:
         for hub in self._hubs():
-            hub.inbox.post(Call(rest))
+            hub.post(rest)
         self._wait()
 
     def _strike(self) -> None:
@@ -175,7 +172,7 @@ def _raiser() -> Callable[[int, type[BaseException]], int] | None:
     if speedups is not None:
         return speedups.raise_in_thread  # type: ignore[no-any-return]
     try:
-        # Not at the module's head, because it is heavy and most programs never need it.
+        # Imported here, because it is heavy and most programs never need it.
         import ctypes
     except ImportError:
         return None
@@ -198,7 +195,7 @@ def _after_fork_in_child() -> None:
 
 if sys.version_info < (3, 14):
     atexit.register(_atexit_has_come)
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    at_fork("exit", in_child=_after_fork_in_child)
     if not HAS_GIL:
         # While other threads compute, CPython without the GIL takes many seconds to import ctypes.
         _raiser()

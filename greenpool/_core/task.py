@@ -6,65 +6,90 @@ A task is a light object; it runs on a carrier (see carrier.py) of its hub, for 
 task; from any other thread these are posted to the hub's inbox, in order.  ``done`` is written last, so
 whoever sees it true, on any thread, sees the result.
 
-*Before the start* (``hub`` is None) it is nobody's, and any thread may link, join, kill or start it, under
-one of the locks below.  The hub is set together with the acceptance, under the lock that decides on it: so
-whoever finds it set, also without the lock, posts behind the start, and a start that was refused leaves no
-trace.  What makes and starts a task in one go needs no lock, because nobody else knows the task.
+*Before the start* (``hub`` is None) no hub has it, and any thread may link, join, kill or start it, under one
+of the locks below.  The hub is set together with the acceptance, under the lock that decides on it.  So a
+thread that finds it set, even without the lock, posts behind the start; and a start that was refused leaves
+no trace.  Code that makes and starts a task in one go needs no lock, because nobody else knows the task.
+
+*The verbs of a start*, each for one situation:
+
+- ``spawn``, ``spawn_later``, ``start`` and ``start_later`` are the public API.
+- ``start_once`` has a function start the task, unless somebody has.
+- ``start_unshared`` chooses the hub for a task that nobody else knows yet.
+- ``HubState.admit`` puts it into the ready queue of the calling thread's hub, ``HubState.accept`` into the
+  inbox of any hub.  Both follow or call ``accepted_by``.
+- ``enter`` puts a task that its hub has counted into that hub's ready queue.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from types import GenericAlias, TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple, overload
 
 from greenlet import GreenletExit
 
-from .current import current_greenlet, current_hub, getcurrent, thread_hub
+from .current import Factories, current_greenlet, current_hub, getcurrent, thread_hub
+from .error_report import call_reported, report_error
 from .errors import SpawnError
 from .inbox import Call
 from .native import HAS_GIL, RLock
-from .timeout import Timeout, check_seconds
+from .seconds import check_seconds
+from .state import GreenThread, HubState
+from .timeout import Timeout
+from .timers import Timer
 from .waiter import Waiter, interrupt
 
-if TYPE_CHECKING:
-    from .hub import Hub
-    from .timers import Timer
+P = ParamSpec("P")
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
-Link = Callable[["Task"], object]
+if TYPE_CHECKING:
+    from typing import Generic, Self
+
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    T_co = DefaultTypeVar("T_co", covariant=True, default=Any)
+else:
+    # Only type checkers see a generic class.  At run time a Task has no base: C code writes its slots.
+    T_co = TypeVar("T_co", covariant=True)
+    Generic = {T_co: object}
+
+Link = Callable[..., object]
+"""Is called with the task, when that has ended."""
 
 _names: Iterator[int] = itertools.count(1)
-# As itertools.count is not atomic without the GIL; reentrant, because a signal handler may ask for a name.
+# Without the GIL itertools.count is not atomic.  Reentrant, because a signal handler may ask for a name.
 _names_lock = RLock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_names_lock._at_fork_reinit)  # type: ignore[attr-defined]
 
-# For tasks that have not been started.  Not one in each task, which few would ever need, and not one for all,
-# for which hubs that start greenlets at the same time would wait.  Reentrant, because a signal handler or a
+# Locks for tasks that have not been started.  Few tasks would ever need a lock of their own, and hubs that
+# start greenlets at the same time would wait for a lock for all.  Reentrant, because a signal handler or a
 # finalizer may start another task between any two bytecodes.
-_start_locks: list[Any] = []
+_start_locks: list[AbstractContextManager[object]] = []
 
 
-def _make_start_locks() -> None:
+def renew_task_locks() -> None:
+    """At the start, and in the child of a fork, where a thread that is gone may hold one."""
+    global _names_lock
+    _names_lock = RLock()
     # A prime number, so that addresses, which are multiples of a size, go to all of them.
     _start_locks[:] = [RLock() for _ in range(61)]
 
 
-_make_start_locks()
-if hasattr(os, "register_at_fork"):
-    # One may be held by a thread that the child does not have.
-    os.register_at_fork(after_in_child=_make_start_locks)
+renew_task_locks()
 
 
-def _start_lock(task: Task) -> Any:
+def _start_lock(task: Task[object]) -> AbstractContextManager[object]:
     return _start_locks[(id(task) >> 4) % len(_start_locks)]
 
 
-class Task:
+class Task(Generic[T_co]):
     """A green thread (as ``gevent.Greenlet``); made by ``spawn``, or by hand and then started.
+
+    For type checkers it is generic in what its function returns: ``Greenlet[int]``.
 
     Every method may be called from any greenlet of any hub and from any plain thread.
     """
@@ -88,38 +113,63 @@ class Task:
         "__weakref__",
     )
 
+    if not TYPE_CHECKING:
+        __class_getitem__ = classmethod(GenericAlias)
+
+    # The first of these has no P, because nothing may stand between *args: P.args and **kwargs: P.kwargs.
+    @overload
+    def __init__(
+        self, run: Callable[..., T_co], *args: object, context: Context | None, **kwargs: object
+    ) -> None: ...
+    @overload
+    def __init__(self, run: Callable[P, T_co], *args: P.args, **kwargs: P.kwargs) -> None: ...
+    @overload
+    def __init__(
+        self, run: None = None, *args: object, context: Context | None = None, **kwargs: object
+    ) -> None: ...
     def __init__(
         self,
-        run: Callable[..., Any] | None = None,
+        run: Callable[..., T_co] | None = None,
         *args: Any,
-        context: Context | None = None,
+        context: Any = None,
         **kwargs: Any,
     ) -> None:
         if run is not None and not callable(run):
             raise TypeError(f"run must be callable, not {run!r}")
         if context is not None and not isinstance(context, Context):
             raise TypeError(f"context must be a contextvars.Context or None, not {context!r}")
-        self._function = run
-        self.args = args
-        self._kwargs = kwargs or None
+        self._function: Callable[..., T_co] | None = run
+        self.args: tuple[object, ...] = args
+        self._kwargs: dict[str, object] | None = kwargs or None
         self.context: Context | None = copy_context() if context is None else context
-        self.hub: Hub | None = None
-        self.carrier: Any = None
+        self.hub: HubState | None = None
+        self.carrier: GreenThread | None = None
         self.done = False
-        # Set by those who take care of the exception themselves; nothing is then reported on stderr.
+        # Set by code that takes care of the exception itself; nothing is then reported on stderr.
         self.quiet = False
         self.locals: Any = None
         self._value: Any = None
         self._exception: BaseException | None = None
-        self._links: list[Any] | None = None
+        self._links: list[Waiter | Link] | None = None
         # False: not started; True: handed to its hub; a Timer: to be started by it.
         self._start: bool | Timer = False
         self._name: str | None = None
 
     # Starting.
 
+    @overload
     @classmethod
-    def spawn(cls, *args: Any, **kwargs: Any) -> Any:
+    def spawn(
+        cls, function: Callable[..., T_co], *args: object, context: Context | None, **kwargs: object
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def spawn(cls, function: Callable[P, T_co], *args: P.args, **kwargs: P.kwargs) -> Self: ...
+    @overload
+    @classmethod
+    def spawn(cls: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @classmethod
+    def spawn(cls, *args: Any, **kwargs: Any) -> object:
         """Make a greenlet of this class and start it; returns it."""
         task = cls(*args, **kwargs)
         if cls.start is Task.start:
@@ -128,8 +178,26 @@ class Task:
             task.start()
         return task
 
+    @overload
     @classmethod
-    def spawn_later(cls, seconds: float, *args: Any, **kwargs: Any) -> Any:
+    def spawn_later(
+        cls,
+        seconds: float,
+        function: Callable[..., T_co],
+        *args: object,
+        context: Context | None,
+        **kwargs: object,
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def spawn_later(
+        cls, seconds: float, function: Callable[P, T_co], *args: P.args, **kwargs: P.kwargs
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def spawn_later(cls: Callable[P, T], seconds: float, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @classmethod
+    def spawn_later(cls, seconds: float, *args: Any, **kwargs: Any) -> object:
         """As ``spawn``, but the greenlet starts in *seconds*."""
         task = cls(*args, **kwargs)
         task.start_later(seconds)
@@ -143,79 +211,64 @@ class Task:
         """
         self.start_once(self.start_unshared)
 
-    def start_once(self, start: Callable[..., object], *args: Any) -> None:
+    def start_once(self, start: Callable[[*Ts], object], *args: *Ts) -> None:
         """Have *start(*args)* start the task, unless somebody has; with other threads, that is one step."""
         if self._start is False:
             with _start_lock(self):
                 if self._start is False:
                     start(*args)
 
-    def start_unshared(self) -> None:
-        """As ``start``, of a task that nobody else knows."""
+    def start_unshared(self, seconds: float | None = None) -> None:
+        """As ``start``, now or in *seconds*, of a task that nobody else knows."""
         greenlet = getcurrent()
         try:
             placement = greenlet.placement
             hub = greenlet.hub
         except AttributeError:
-            # A loop's own callback, a signal handler in its sleep, or a thread's first spawn.
+            # The caller is a loop's own callback, a signal handler in its sleep, or a thread's first spawn.
             placement = None
             hub = current_hub()
             hub.look_again()
         if placement is not None:
-            placement(self)
+            placement(self, seconds)
         elif hub.stopping:
             raise SpawnError(f"{hub!r} is shutting down")
         else:
-            self._start = True
             self.hub = hub
             hub.live += 1
-            hub.ready.append(self)
+            if seconds is None:
+                self._start = True
+                hub.ready.append(self)
+            else:
+                self._start = hub.timers.call_later(seconds, self.enter)
 
     def start_later(self, seconds: float) -> None:
         """As ``start``, but in *seconds*; ``kill`` before then cancels it."""
         if seconds is None:
             raise TypeError("seconds must be a number, not None")
         check_seconds("seconds", seconds)
-        self.start_once(self._start_later, seconds)
+        self.start_once(self.start_unshared, seconds)
 
-    def _start_later(self, seconds: float) -> None:
-        greenlet = getcurrent()
-        try:
-            placement = greenlet.placement
-            hub = greenlet.hub
-        except AttributeError:
-            placement = None
-            hub = current_hub()
-            hub.look_again()
-        if placement is not None:
-            placement(self, seconds)
-        else:
-            if hub.stopping:
-                raise SpawnError(f"{hub!r} is shutting down")
-            self.hub = hub
-            hub.live += 1
-            self._start = hub.timers.call_later(seconds, self.enter)
-
-    def accepted_by(self, hub: Hub) -> None:
-        """Mark the task as handed to *hub*; by whoever puts it into the queue there, in the same step."""
+    def accepted_by(self, hub: HubState) -> None:
+        """Mark the task as handed to *hub*; in the same step as it is put into a queue there."""
         self.hub = hub
         self._start = True
 
-    def enter(self) -> None:
-        """Join the ready queue of a hub that counts the task already; on its thread."""
-        self._start = True
-        self.hub.ready.append(self)  # type: ignore[union-attr]
+    def enter(self, seconds: float | None = None) -> None:
+        """Join the ready queue of the hub, which counts it already, now or in *seconds*; on its thread."""
+        hub: HubState = self.hub  # type: ignore[assignment]  # a started task has one
+        if seconds is None:
+            self._start = True
+            hub.ready.append(self)
+        else:
+            self._start = hub.timers.call_later(seconds, self.enter)
 
-    def enter_later(self, seconds: float) -> None:
-        """As ``enter``, in *seconds*; on the hub's thread."""
-        self._start = self.hub.timers.call_later(seconds, self.enter)  # type: ignore[union-attr]
-
-    def switch(self) -> Any:
+    def switch(self) -> object:
         """Called when the task's turn in the ready queue comes, in whichever greenlet parks or ends.
 
         A free carrier takes it at once; a new carrier is only ever started by the hub's loop.
         """
-        hub: Hub = self.hub  # type: ignore[assignment]
+        hub: HubState = self.hub  # type: ignore[assignment]
         free = hub.free_carriers
         if free:
             carrier = free.pop()
@@ -229,14 +282,15 @@ class Task:
 
     # Running, on the carrier.
 
-    def _run(self, *args: Any, **kwargs: Any) -> Any:
+    def _run(self, *args: Any, **kwargs: Any) -> T_co:
         """What a greenlet does that was given no function; for subclasses to override."""
-        return None
+        return None  # type: ignore[return-value]  # such a greenlet is one of None
 
     def _execute(self) -> None:
-        hub: Hub = self.hub  # type: ignore[assignment]
+        hub: HubState = self.hub  # type: ignore[assignment]
         if hub.stopping:
-            hub.interrupt_at_start(self)
+            # Accepted before the hub was told to stop: it runs, and ends when it first parks.
+            interrupt(self.carrier, GreenletExit())  # type: ignore[arg-type]  # a task that runs has one
         # A call through *args or **kwargs takes another C frame, which each parked greenlet would have
         # to save (about 0.6 KiB): so the usual calls are made plainly.
         function = self._function
@@ -255,23 +309,23 @@ class Task:
             else:
                 self._value = function(*args)
         except GreenletExit as exit:
-            # Without the GIL a traceback cannot be changed safely that other threads may be adding to: those
-            # of whoever was killed with the same instance.
+            # Without the GIL a traceback cannot be changed safely while other threads may be adding to it:
+            # tasks that were killed with the same instance.
             self._value = exit if hasattr(exit, "_given_to_kill") else exit.with_traceback(None)
         except BaseException as exception:
             self._exception = exception
             if not self.quiet:
-                hub.handle_error(self, exception)
+                report_error(hub, self.name, exception)
         self._finish()
 
     def _finish(self) -> None:
-        """Note that it has ended, and tell whoever waits for it; on its hub's thread."""
+        """Note that it has ended, and tell its waiters and links; on its hub's thread."""
         # First what may have finalizers: one that waits is killed with the task, which has not ended yet.
         self.locals = self._function = self._kwargs = None
         self.args = ()
         self.context = self.carrier = None
         self.done = True
-        hub: Hub = self.hub  # type: ignore[assignment]
+        hub: HubState = self.hub  # type: ignore[assignment]
         hub.live -= 1
         if self._links is not None:
             self._call_links()
@@ -286,7 +340,7 @@ class Task:
     def _call_links(self) -> None:
         links, self._links = self._links, None
         for link in links or ():
-            if type(link) is Waiter:
+            if isinstance(link, Waiter):
                 link.wake(self)
             else:
                 self.hub.call_soon(link, self)  # type: ignore[union-attr]
@@ -317,7 +371,7 @@ class Task:
         return self.started
 
     @property
-    def kwargs(self) -> dict[str, Any]:
+    def kwargs(self) -> dict[str, object]:
         """The keywords that the function is called with; empty once it has ended."""
         return self._kwargs or {}
 
@@ -326,7 +380,7 @@ class Task:
         return self.done and self._exception is None
 
     @property
-    def value(self) -> Any:
+    def value(self) -> T_co | None:
         """What the function returned, or None; the GreenletExit instance where one ended it."""
         return self._value if self.done else None
 
@@ -345,7 +399,7 @@ class Task:
             return None
         return type(exception), exception, exception.__traceback__
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+    def get(self, block: bool = True, timeout: float | None = None) -> T_co:
         """Wait for the end and return the function's value or raise its exception.
 
         Raises ``Timeout`` (or, with *block* false, at once) when it has not ended within *timeout*
@@ -360,7 +414,8 @@ class Task:
                 raise Timeout(timeout)
         if self._exception is not None:
             raise self._exception
-        return self._value
+        value: T_co = self._value
+        return value
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the end, at most *timeout* seconds; whatever way it ends, join returns None."""
@@ -377,8 +432,8 @@ class Task:
             waiter = Waiter()
             self._link(waiter)
         else:
-            # Also where it is not settled yet on which hub it will end.
-            # (Reentrant, because a signal handler may kill this greenlet while it is being woken.)
+            # It may not be settled yet on which hub the task will end.  (Reentrant, because a signal handler
+            # may kill this greenlet while it is being woken.)
             waiter = Waiter(RLock())
             self._post_link(waiter)
         try:
@@ -389,7 +444,7 @@ class Task:
 
     # Links.
 
-    def rawlink(self, callback: Link) -> None:
+    def rawlink(self, callback: Callable[[Self], object]) -> None:
         """Have the hub call *callback(greenlet)* when the greenlet has ended (at once if it has).
 
         It runs in the loop of the greenlet's hub and must not wait.  Where that is the hub of another plain
@@ -399,23 +454,23 @@ class Task:
             raise TypeError(f"callback must be callable, not {callback!r}")
         self._post_link(callback)
 
-    def link(self, callback: Link) -> None:
+    def link(self, callback: Callable[[Self], object]) -> None:
         """As ``rawlink``, but *callback(greenlet)* runs in a greenlet of its own and may wait."""
         self.rawlink(SpawnedLink(callback))
 
-    def link_value(self, callback: Link) -> None:
+    def link_value(self, callback: Callable[[Self], object]) -> None:
         """As ``link``, only if the greenlet succeeds."""
         self.rawlink(SpawnedLink(callback, on_failure=False))
 
-    def link_exception(self, callback: Link) -> None:
+    def link_exception(self, callback: Callable[[Self], object]) -> None:
         """As ``link``, only if an exception ends the greenlet."""
         self.rawlink(SpawnedLink(callback, on_success=False))
 
-    def unlink(self, callback: Link) -> None:
+    def unlink(self, callback: Callable[[Self], object]) -> None:
         """Take back what ``link``, ``link_value``, ``link_exception`` or ``rawlink`` did."""
         self._on_own_thread(self._unlink, callback)
 
-    def _on_own_thread(self, method: Callable[..., object], *args: Any) -> None:
+    def _on_own_thread(self, method: Callable[[*Ts], object], *args: *Ts) -> None:
         hub = self.hub
         if hub is None:
             with _start_lock(self):
@@ -427,11 +482,11 @@ class Task:
             # A closed hub has no running task left, so nothing of it can change any more.
             method(*args)
 
-    def _post_link(self, link: Any) -> None:
+    def _post_link(self, link: Waiter | Link) -> None:
         """As ``_on_own_thread(self._link, link)``, where that thread may never run its hub again.
 
-        Either ``_finish`` finds what is posted here, or ``done`` is seen here: both touch the same queue, the
-        one after it has set ``done`` and the other before it looks.  What is taken back is nobody else's.
+        We append, then read ``done``; ``_finish`` sets ``done``, then reads the queue.  At least one side
+        sees the other.  If we can still remove our entry, nobody ran it, so we call the link ourselves.
         """
         hub = self.hub
         if hub is None or hub.main is None or hub is thread_hub():
@@ -446,26 +501,27 @@ class Task:
                 return  # carried out already
             posted = False
         if not posted:
-            if type(link) is Waiter:
+            if isinstance(link, Waiter):
                 link.wake(self)
             else:
                 hub = current_hub()
                 hub.call_soon(link, self)
                 hub.look_again()
 
-    def _link(self, link: Any) -> None:
+    def _link(self, link: Waiter | Link) -> None:
         if self.done:
-            if type(link) is Waiter:
+            if isinstance(link, Waiter):
                 link.wake(self)
             else:
                 hub = self.hub
-                # Not at once where it has no hub: the start lock is held, and the link may take another lock.
+                # Without a hub the link is not called at once, because the start lock is held and the link
+                # may take another lock.
                 at_once = hub is not None
                 if hub is None or hub.inbox.closed:
                     # It never had a loop, or has none any more, so that of the calling thread makes the call.
                     hub = current_hub()
                 if at_once and getcurrent() is hub.loop:
-                    hub.call(link, (self,))
+                    call_reported(hub, link, (self,))
                 else:
                     hub.call_soon(link, self)
                     hub.look_again()
@@ -474,7 +530,7 @@ class Task:
         else:
             self._links.append(link)
 
-    def _unlink(self, link: Any) -> None:
+    def _unlink(self, link: Waiter | Link) -> None:
         if self._links is not None and link in self._links:
             self._links.remove(link)
 
@@ -505,7 +561,7 @@ class Task:
         else:
             instance = exception
             if not HAS_GIL and isinstance(instance, GreenletExit):
-                instance._given_to_kill = True  # type: ignore[attr-defined]
+                instance._given_to_kill = True  # type: ignore[attr-defined]  # a mark
         if self.carrier is not None and self.carrier is getcurrent():
             raise instance
         if self.hub is None and self._end_unstarted(instance):
@@ -530,7 +586,7 @@ class Task:
             self.done = True
             links, self._links = self._links, None
         if self._exception is not None and not self.quiet:
-            current_hub().handle_error(self, exception)
+            report_error(current_hub(), self.name, exception)
         # Without the lock, as what is let go may have finalizers.
         self.context = self._function = self._kwargs = None
         self.args = ()
@@ -552,7 +608,7 @@ class Task:
         else:
             self._exception = exception
             if not self.quiet:
-                self.hub.handle_error(self, exception)  # type: ignore[union-attr]
+                report_error(current_hub(), self.name, exception)
         # Before what it has is let go of, as a finalizer may wait, and its turn come meanwhile.
         self.done = True
         self._finish()
@@ -580,12 +636,12 @@ class Task:
         return f"<{type(self).__name__} {self.name}{what}{where}: {state}>"
 
 
-class MainTask(Task):
+class MainTask(Task[None]):
     """Stands for a thread's main program, or a raw greenlet, which no hub started and none will end."""
 
     __slots__ = ()
 
-    def __init__(self, greenlet: Any, hub: Hub) -> None:
+    def __init__(self, greenlet: GreenThread, hub: HubState) -> None:
         Task.__init__(self)
         self.hub = hub
         self.carrier = greenlet
@@ -606,14 +662,13 @@ class SpawnedLink:
         self.on_success = on_success
         self.on_failure = on_failure
 
-    def __call__(self, task: Task) -> None:
+    def __call__(self, task: Task[object]) -> None:
         if self.on_success if task.successful() else self.on_failure:
             # Accepted with the link: it runs even where the hub refuses spawns by now.
             hub = current_hub()
             linked = Task(self.callback, task)
             linked.accepted_by(hub)
-            hub.live += 1
-            hub.ready.append(linked)
+            hub.admit(linked)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, SpawnedLink):
@@ -622,3 +677,6 @@ class SpawnedLink:
 
     def __hash__(self) -> int:
         return hash(self.callback)
+
+
+Factories.main_task = MainTask

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from types import GenericAlias, TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from .current import current_greenlet
+from .seconds import check_seconds
+from .state import GreenThread
+from .timers import Timer
 from .waiter import interrupt
 
 if TYPE_CHECKING:
-    from .timers import Timer
+    from typing import Generic
+
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    S_co = DefaultTypeVar("S_co", covariant=True, default=Any)
+else:
+    # Only type checkers see a generic class.
+    S_co = TypeVar("S_co", covariant=True)
+    Generic = {S_co: object}
 
 
-def check_seconds(name: str, seconds: float | None) -> None:
-    """Refuse what is no number of seconds, or a negative one; None is for ever."""
-    if seconds is None:
-        return
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds or None, not {seconds!r}")
-    if not seconds >= 0:
-        raise ValueError(f"{name} must not be negative, not {seconds!r}")
-
-
-class Timeout(BaseException):
+class Timeout(BaseException, Generic[S_co]):
     """Raise itself in the greenlet that started it, after *seconds*, unless it is closed before.
 
     *exception* is raised in its stead: an exception class or instance.  With False, a ``with`` block
@@ -31,8 +32,24 @@ class Timeout(BaseException):
 
     It derives from BaseException, so that ``except Exception`` does not swallow it (as in gevent).
     A timeout is started, closed and raised in one greenlet.
+
+    For type checkers it is generic in what its ``__exit__`` returns: a ``Timeout[bool]`` may leave a block
+    silently, a ``Timeout[None]`` does not.
     """
 
+    if not TYPE_CHECKING:
+        __class_getitem__ = classmethod(GenericAlias)
+
+    @overload
+    def __init__(
+        self: Timeout[None],
+        seconds: float | None = None,
+        exception: BaseException | type[BaseException] | Literal[True] | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(self: Timeout[bool], seconds: float | None, exception: bool) -> None: ...
+    @overload
+    def __init__(self: Timeout[bool], seconds: float | None = None, *, exception: bool) -> None: ...
     def __init__(
         self,
         seconds: float | None = None,
@@ -48,7 +65,7 @@ class Timeout(BaseException):
         BaseException.__init__(self)
         self.seconds = seconds
         self.exception = exception
-        self.greenlet: Any = None
+        self.greenlet: GreenThread = None  # type: ignore[assignment]  # until it is started
         self._task: object = None
         self._timer: Timer | None = None
         self._thrown: BaseException | None = None
@@ -106,14 +123,14 @@ class Timeout(BaseException):
             self._timer.cancel()
             self._timer = None
         thrown, self._thrown = self._thrown, None
-        if thrown is not None:
-            interrupts = self.greenlet.interrupts
+        interrupts = () if thrown is None else self.greenlet.interrupts
+        if interrupts:
             for index, pending in enumerate(interrupts):
                 if pending is thrown:
                     del interrupts[index]
                     break
 
-    def __enter__(self) -> Timeout:
+    def __enter__(self) -> Self:
         if not self.pending:
             self.start()
         return self
@@ -123,9 +140,9 @@ class Timeout(BaseException):
         kind: type[BaseException] | None,
         value: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool:
+    ) -> S_co:
         self.close()
-        return value is self and self.exception is False
+        return value is self and self.exception is False  # type: ignore[return-value]  # see the class
 
     def __str__(self) -> str:
         if self.seconds is None:

@@ -146,7 +146,8 @@ class Timers:
         for _, _, entry in self.heap:
             if not wanted(entry):
                 entry.timers = None
-        # Another list, as a method that a signal handler has struck may be about to pop from this one.
+        # The list is a new one, because a method that a signal handler has interrupted may be about to pop
+        # from the old one.
         self.heap = [item for item in self.heap if item[2].timers is not None]
         heapify(self.heap)
         self._cancelled = sum(not entry.pending for _, _, entry in self.heap)

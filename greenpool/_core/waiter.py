@@ -2,13 +2,13 @@
 
 A greenlet makes a waiter, puts it where those who may wake it will find it, and parks.  Anyone may then
 wake it, exactly once, with a value or an exception; a second wake is a no-op that says so by returning
-False.
+False.  Locks, queues, timers, joins and descriptors all use it.
 
-*Who may claim it.*  A waiter is claimed once, by the wake that wins.  Its ``guard`` decides what makes the
-claim atomic:
+*The claim.*  A waiter is claimed once, by the wake that wins.  Its ``guard`` decides what makes the claim
+atomic:
 
 - With a guard (a lock, usually that of the event or queue it waits in), every claim is made while holding
-  the guard.  ``claim`` is for those who hold it already; ``wake``, ``fail``, a kill and a timeout take it.
+  the guard.  ``claim`` is for callers that hold it already; ``wake``, ``fail``, a kill and a timeout take it.
 - Without one, only the hub's own thread may wake it (timers, I/O, joins on the same hub).
 
 *What follows a claim.*  The claimer schedules the greenlet: directly into its hub's ready queue on that
@@ -17,26 +17,33 @@ one.  A primitive may therefore hand over an item with the claim: it cannot be l
 timeout that comes later finds the waiter claimed.  Such a kill stays pending and is delivered when the
 greenlet parks next.
 
-*Spurious resumes are harmless.*  In the main thread KeyboardInterrupt can strike between putting the
+*Spurious resumes are harmless.*  In the main thread KeyboardInterrupt can come between putting the
 waiter somewhere and parking, and leave a stray resume behind.  A park therefore goes on waiting until
 its own waiter is claimed.
+
+*Where greenlets switch away.*  ``Waiter.park`` is the one function that gives the hub to the next greenlet
+until a waiter is claimed.  Three copies of its loop exist, each for a measured figure: ``yield_now`` below,
+which needs no waiter, ``SimpleQueue.get``, and ``park`` in csrc/waiter.c for the socket calls in C.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import AbstractContextManager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .current import adopt, getcurrent
+from .current import BUDGET, adopt, current_greenlet, getcurrent
+from .interrupts import add_interrupt, put_back_interrupt, raise_interrupt, take_interrupt
 from .native import get_ident
+from .seconds import check_seconds
 from .sections import without_sections
+from .state import GreenThread, HubState
 
 if TYPE_CHECKING:
-    from .hub import Hub
-    from .timers import Timers
+    from .timers import Timer, Timers
 
+# Claimed as well: its greenlet exists only in the parent of a fork (see fork.py).  A park goes on for ever.
+ABANDONED = -1
 WAITING = 0
 WOKEN = 1
 FAILED = 2
@@ -54,14 +61,14 @@ class Waiter:
             hub = greenlet.hub
         except AttributeError:
             hub = adopt(greenlet).hub
-        self.greenlet = greenlet
-        self.hub: Hub = hub
+        self.greenlet: GreenThread = greenlet
+        self.hub: HubState = hub
         self.guard = guard
         self.state = WAITING
         self.value: Any = None
 
     def __repr__(self) -> str:
-        state = ("waiting", "woken", "failed", "expired")[self.state]
+        state = ("waiting", "woken", "failed", "expired", "abandoned")[self.state]
         return f"<Waiter of {self.greenlet.task!r}: {state}>"
 
     # Anyone, under the guard.
@@ -70,7 +77,7 @@ class Waiter:
         """Take the one right to wake; the caller holds the guard and calls ``resume`` afterwards."""
         if self.state:
             return False
-        # In this order: park reads the state without the guard.
+        # In this order, because park reads the state without the guard.
         self.value = value
         self.state = state
         return True
@@ -105,15 +112,15 @@ class Waiter:
 
     # The hub's own thread.
 
-    def throw(self, greenlet: object, exception: BaseException) -> bool:
-        """What a kill or a timeout does to a parked greenlet (see ``interrupt``)."""
+    def throw(self, exception: BaseException) -> bool:
+        """End the wait with a kill's or a timeout's *exception*; False if it has ended already."""
         return self._finish(exception, FAILED)
 
     def _expire(self) -> None:
         if self.guard is not None:
             self._finish(None, EXPIRED)
         elif not self.state:
-            # As claim and resume: the hub's own thread is here, and awake.
+            # Claim and resume without their calls: the hub's own thread is here, and awake.
             self.state = EXPIRED
             self.hub.ready.append(self.greenlet)
 
@@ -126,54 +133,41 @@ class Waiter:
         Raises what ``fail``, a kill or a ``Timeout`` brought.
         """
         greenlet = self.greenlet
-        hub = self.hub
-        if timeout is None and not greenlet.interrupts:
-            # The usual case, without the general one's timer.
-            ready = hub.ready
-            greenlet.waiter = self
-            try:
-                ready.popleft().switch()
-                while not self.state:
-                    ready.popleft().switch()
-            finally:
-                greenlet.waiter = None
-            return self.state == WOKEN or self.outcome()
-        if greenlet.interrupts:
-            # Nothing is lost if somebody has claimed us already: then we are resumed, and the
-            # interrupt waits for the next park.
-            if self.throw(greenlet, greenlet.interrupts[0]):
-                greenlet.interrupts.popleft()
-        elif timeout is not None and timeout <= 0:
-            self._expire()
-        timer = None
-        if timeout is not None and not self.state:
-            timer = hub.timers.call_later(timeout, self._expire)
+        timer = self._prepare(timeout) if timeout is not None or greenlet.interrupts else None
+        ready = self.hub.ready
         greenlet.waiter = self
         try:
-            hub.ready.popleft().switch()
-            while not self.state:
-                hub.ready.popleft().switch()
+            ready.popleft().switch()
+            while self.state < WOKEN:
+                ready.popleft().switch()
         finally:
             greenlet.waiter = None
             if timer is not None:
                 timer.cancel()
-        return self.outcome()
+        return self.state == WOKEN or self.outcome()
+
+    def _prepare(self, timeout: float | None) -> Timer | None:
+        """Before parking: raise what is pending, and set the timer."""
+        greenlet = self.greenlet
+        interrupt = take_interrupt(greenlet)
+        if interrupt is not None:
+            if not self.throw(interrupt):
+                # Claimed already, so this park ends soon; the interrupt waits for the next one.
+                put_back_interrupt(greenlet, interrupt)
+        elif timeout is not None and timeout <= 0:
+            self._expire()
+        if timeout is None or self.state:
+            return None
+        return self.hub.timers.call_later(timeout, self._expire)
 
     def outcome(self) -> bool:
         """What ``park`` returns or raises, once the waiter is claimed."""
         if self.state == FAILED:
-            if self.value is None:
-                self._stay_behind()
             try:
                 raise self.value
             finally:
                 self.value = None  # breaks the cycle through the traceback's frame
         return self.state == WOKEN
-
-    def _stay_behind(self) -> None:
-        """The child of a fork in a signal handler, which has struck whoever was to switch to the greenlet."""
-        while True:
-            self.hub.ready.popleft().switch()
 
 
 class Sleep(Waiter):
@@ -207,15 +201,50 @@ class Sleep(Waiter):
             self.cancel()
 
 
-def greenlet_of(turn: Any) -> Any:
-    """The greenlet that goes on when *turn* is taken from a ready queue, where it may stand for one."""
-    return turn.greenlet if isinstance(turn, Waiter) else turn
-
-
-def interrupt(greenlet: Any, exception: BaseException) -> None:
+def interrupt(greenlet: GreenThread, exception: BaseException) -> None:
     """Raise *exception* in *greenlet* where it is parked, else when it parks next; its hub's thread only."""
     waiter = greenlet.waiter
-    if waiter is None or not waiter.throw(greenlet, exception):
-        if greenlet.interrupts == ():
-            greenlet.interrupts = deque()
-        greenlet.interrupts.append(exception)
+    if waiter is None or not waiter.throw(exception):
+        add_interrupt(greenlet, exception)
+
+
+def abandon(greenlet: Any) -> None:
+    """In the child of a fork: *greenlet* does not exist here; no lock may hand anything to it."""
+    waiter = getattr(greenlet, "waiter", None)
+    if isinstance(waiter, Waiter):
+        waiter.state = ABANDONED
+
+
+@without_sections
+def yield_now() -> None:
+    """Let every other ready greenlet of this hub run before the calling one goes on."""
+    greenlet = current_greenlet()
+    if greenlet.interrupts:
+        raise_interrupt(greenlet)
+    greenlet.budget = BUDGET
+    ready = greenlet.hub.ready
+    ready.append(greenlet)
+    ready.popleft().switch()
+
+
+def spend() -> None:
+    """Count one operation, which may not have to wait, before it is carried out; raises what is pending."""
+    greenlet = getcurrent()
+    try:
+        greenlet.budget -= 1
+    except AttributeError:
+        # A thread that has never waited has nobody to yield to.
+        return
+    if greenlet.budget < 0:
+        yield_now()
+
+
+def sleep(seconds: float = 0) -> None:
+    """Park the calling greenlet for *seconds*; with 0, only let the others run first (as in gevent)."""
+    if seconds == 0:
+        yield_now()
+        return
+    if seconds is None:
+        raise TypeError("seconds must be a number, not None")
+    check_seconds("seconds", seconds)
+    Sleep().park_for(seconds)

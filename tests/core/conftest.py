@@ -1,4 +1,4 @@
-"""What the tests of the core share."""
+"""Fixtures that the tests of the core share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from documents import ROOT
 
 @pytest.fixture
 def run_script() -> Callable[[str], str]:
-    """Run a program in a process of its own; returns its stdout, fails on any other end than 0."""
+    """Run a program in a process of its own and return its stdout. Fail if its exit status is not 0."""
 
     def run(script: str) -> str:
         process = subprocess.run(

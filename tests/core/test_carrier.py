@@ -1,4 +1,4 @@
-"""Carriers: a greenlet that has served one task serves the next, and nothing of the first remains."""
+"""Carriers: a greenlet that has run one task runs the next, and nothing of the first task remains."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ import pytest
 
 import greenpool
 from greenpool import GreenletExit, Timeout
-from greenpool._core.current import CREDIT, current_hub, getcurrent
-from greenpool._core.hub import KEPT_FREE_CARRIERS, MAX_FREE_CARRIERS, Hub
+from greenpool._core.carrier import KEPT_FREE_CARRIERS, end_carrier
+from greenpool._core.current import BUDGET, current_hub, getcurrent
+from greenpool._core.hub import Hub
+from greenpool._core.state import MAX_FREE_CARRIERS
 from greenpool._core.task import Task
 from greenpool._core.waiter import Waiter, interrupt
 from greenpool.event import Event
@@ -27,7 +29,7 @@ variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", defau
 
 
 def in_the_loop(function: Callable[[], object]) -> None:
-    """Have the loop call *function*, as only it may end a carrier."""
+    """Have the loop call *function*, because only the loop may end a carrier."""
     hub = current_hub()
     waiter = Waiter()
     hub.call_soon(lambda: (function(), waiter.wake()))
@@ -37,7 +39,7 @@ def in_the_loop(function: Callable[[], object]) -> None:
 def end_free_carriers() -> None:
     hub = current_hub()
     while hub.free_carriers:
-        hub._end_carrier(hub.free_carriers.pop())
+        end_carrier(hub.free_carriers.pop())
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +66,7 @@ def one_after_the_other(first: Callable[[], Any], second: Callable[[], Any]) -> 
     return tasks[0], tasks[1]
 
 
-# What remains: nothing.
+# Nothing remains of the first task.
 
 
 def test_context_of_the_first_task() -> None:
@@ -127,7 +129,7 @@ def test_locals_and_arguments_of_the_first_task(outcome: str) -> None:
     task.kill()
     if outcome == "raises":
         assert task.exception is not None
-        task.exception.__traceback__ = None  # the traceback has the frames
+        task.exception.__traceback__ = None  # the traceback refers to the frames
     del argument
     gc.collect()
     assert [each() for each in dead] == [None, None]
@@ -157,7 +159,7 @@ def test_a_return_value_dies_with_its_task() -> None:
     task.join()
     value = weakref.ref(task.value)
     del task
-    greenpool.sleep(0.001)  # the loop, which started it, has forgotten it after its pass
+    greenpool.sleep(0.001)  # the loop started the task and forgets it after its pass
     gc.collect()
     assert value() is None
 
@@ -240,7 +242,7 @@ def test_a_timeout_that_fired_while_the_first_task_was_about_to_end() -> None:
 
 
 def test_placement_of_the_first_task() -> None:
-    """What a task spawns goes to the pool only within its own block_on."""
+    """A task spawns on the pool only while its own block_on runs."""
     with greenpool.Runtime(pool_size=2) as runtime:
 
         def spawned_on() -> Hub:
@@ -250,7 +252,7 @@ def test_placement_of_the_first_task() -> None:
         def first() -> Hub:
             carrier = getcurrent()
             hub = runtime.block_on(spawned_on)
-            carrier.placement = runtime._hubs.place  # as if block_on had been left without its finally
+            carrier.placement = runtime._hubs.place  # simulates a block_on that was left without its finally
             return hub
 
         one, two = one_after_the_other(first, spawned_on)
@@ -262,7 +264,7 @@ def test_placement_of_the_first_task() -> None:
 
 
 def test_ten_thousand_starts_nest_no_recursion() -> None:
-    """The tasks are all alive at the same time, and each has nearly the whole recursion limit."""
+    """All the tasks are alive at the same time, and each has nearly the whole recursion limit."""
     reached: list[Waiter] = []
 
     def descend(level: int) -> None:
@@ -270,7 +272,7 @@ def test_ten_thousand_starts_nest_no_recursion() -> None:
             descend(level - 1)
 
     def park_after_a_descent(number: int) -> None:
-        if number % 100 == 99:  # not all of them, for the memory's sake
+        if number % 100 == 99:  # every hundredth only, to save memory
             descend(sys.getrecursionlimit() - 150)
         reached.append(Waiter())
         reached[-1].park()
@@ -311,7 +313,7 @@ def test_a_chain_of_starts_nests_no_recursion() -> None:
 
 
 def test_starts_from_a_task_are_made_by_the_loop() -> None:
-    """The parent of each carrier is the loop, whoever spawned."""
+    """The loop is the parent of each carrier, even if a task spawned it."""
     carriers = []
 
     def spawn_others(level: int) -> None:
@@ -337,12 +339,12 @@ def test_tasks_that_do_not_wait_follow_each_other_on_one_carrier() -> None:
     assert len({task.get() for task in tasks}) == 1
 
 
-def test_credit_is_within_its_bounds_for_a_new_task() -> None:
-    assert 0 < greenpool.spawn(lambda: getcurrent().credit).get() <= CREDIT
+def test_budget_is_within_its_bounds_for_a_new_task() -> None:
+    assert 0 < greenpool.spawn(lambda: getcurrent().budget).get() <= BUDGET
 
 
 def burst(size: int) -> None:
-    """So many tasks that are parked at the same time."""
+    """Run *size* tasks that are parked at the same time."""
     waiters: list[Waiter] = []
 
     def park() -> None:
@@ -412,7 +414,7 @@ def test_a_stray_resume_of_a_dead_carrier_does_no_harm() -> None:
 
 
 def test_the_hub_of_a_thread_does_not_outlive_it(on_new_thread: Callable[..., Any]) -> None:
-    """Its free carriers have resumed each other, so each is on the stack of another one."""
+    """The hub's free carriers have resumed each other, so each carrier is on the stack of another one."""
 
     def run() -> weakref.ref[Hub]:
         burst(20)
@@ -420,12 +422,12 @@ def test_the_hub_of_a_thread_does_not_outlive_it(on_new_thread: Callable[..., An
 
     hubs = [on_new_thread(run) for _ in range(3)]
     gc.collect()
-    # greenlet lets the last one's main greenlet go when another thread ends.
+    # greenlet frees the last thread's main greenlet only when another thread ends.
     assert [hub() for hub in hubs[:-1]] == [None, None]
 
 
 def test_a_carrier_is_switched_by_its_own_thread_only() -> None:
-    """Ten thousand cross-hub spawns and joins; greenlet itself raises where a foreign thread switches."""
+    """Ten thousand spawns and joins across hubs. greenlet itself raises if a foreign thread switches."""
     with greenpool.Runtime(pool_size=3) as runtime:
 
         def ask_others(number: int) -> int:
@@ -443,7 +445,7 @@ def test_raw_greenlets_may_wait_too() -> None:
         order.append("raw")
 
     greenpool.spawn(order.append, "task")
-    # Its parent is the main greenlet, which goes on when it ends.
+    # The raw greenlet's parent is the main greenlet, which goes on when the raw one ends.
     greenlet.greenlet(wait).switch()
     assert order == ["task", "raw"]
 
@@ -452,7 +454,7 @@ def test_raw_greenlets_may_wait_too() -> None:
 
 
 class Waits:
-    """Its finalizer waits."""
+    """An object whose finalizer waits."""
 
     def __init__(self, event: Event, ended: list[str]) -> None:
         self.event = event
@@ -467,7 +469,7 @@ class Waits:
 
 
 def test_the_finalizer_of_a_value_that_nobody_took_may_wait() -> None:
-    """The carrier has not taken the next greenlet yet, which may be the one it waits for."""
+    """The carrier has not taken the next greenlet yet, and the finalizer may be waiting for that one."""
     event, ended = Event(), list[str]()
 
     def give() -> Waits:
@@ -481,7 +483,7 @@ def test_the_finalizer_of_a_value_that_nobody_took_may_wait() -> None:
 
 @pytest.mark.parametrize("where", ["a local", "an argument"])
 def test_a_finalizer_may_wait_at_the_end_of_a_greenlet_that_is_killed_meanwhile(where: str) -> None:
-    """The kill is the finalizer's, and the greenlet ends once."""
+    """The kill reaches the finalizer, and the greenlet ends once."""
     event, ended = Event(), list[str]()
     values = local()
     hub = current_hub()

@@ -1,7 +1,7 @@
-"""A greenlet that parks inside C code, without the GIL: it keeps no other one of its hub from that object.
+"""Without the GIL, a greenlet that parks inside C code keeps no other greenlet of its hub from that object.
 
-C code holds the lock of what it works on there, and a hub is one thread: who waited for it would wait for
-ever.
+The C code holds the lock of the object that it works on. All greenlets of a hub share one thread, so a
+greenlet that waited for that lock would wait for ever.
 """
 
 from __future__ import annotations
@@ -80,14 +80,14 @@ def test_a_list_that_is_sorted() -> None:
         return number
 
     sorting = parked_in(lambda: numbers.sort(key=key))
-    assert numbers == []  # as a list looks while it is sorted
+    assert numbers == []  # a list looks empty while it is sorted
     event.set()
     sorting.get()
     assert numbers == [1, 2, 3]
 
 
 def test_locks_within_locks() -> None:
-    """Each greenlet finds again what it held when it parked, and lets go of all of it at the end."""
+    """Each greenlet gets back the locks that it held when it parked, and releases all of them at the end."""
     turn = Semaphore(0)
     outer: list[int] = []
     inner: list[int] = []
@@ -106,7 +106,7 @@ def test_locks_within_locks() -> None:
     other = parked_in(lambda: [turn.acquire() for _ in range(4)])
     for _ in range(8):
         turn.release()
-        # Both lists can be asked in between.
+        # Both lists can be used in between.
         outer.append(7)
         inner.count(7)
         greenpool.sleep(0)
@@ -136,7 +136,7 @@ def test_a_socket_s_file_that_is_read() -> None:
 
 
 def test_one_that_yields_in_there() -> None:
-    """After many operations that did not have to wait a greenlet lets the others run."""
+    """After many operations that did not have to wait, a greenlet lets the others run."""
     near, far = socket.socketpair()
     numbers: list[int] = []
     seen: list[bool] = []

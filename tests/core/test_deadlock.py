@@ -1,6 +1,7 @@
-"""LoopExit: raised where nothing can wake the main program any more, and nowhere else.
+"""LoopExit is raised if nothing can wake the main program any more, and never otherwise.
 
-Each in a process of its own: the thread that watches over the test run could wake anybody.
+Each test runs in a process of its own, because the thread that watches over the test run could wake any
+greenlet.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def test_a_wait_that_nothing_can_end(run: Run, wait: str) -> None:
     assert run(f"print(is_deadlocked({wait}))") == "True\n"
 
 
+@pytest.mark.slow
 def test_the_program_goes_on_after_it(run: Run) -> None:
     output = run("""
 print(is_deadlocked(Event().wait))
@@ -99,6 +101,7 @@ print(is_deadlocked(greenpool.joinall, list(others.values())))
     assert output == "True\n"
 
 
+@pytest.mark.slow
 def test_pool_hubs_that_are_at_rest_wake_nobody(run: Run) -> None:
     output = run("""
 with greenpool.Runtime(pool_size=2) as runtime:
@@ -108,8 +111,9 @@ with greenpool.Runtime(pool_size=2) as runtime:
     assert output == "True\n"
 
 
+@pytest.mark.slow
 def test_daemon_threads_are_threads(run: Run) -> None:
-    """One might still set the event."""
+    """A daemon thread might still set the event."""
     output = run("""
 event = Event()
 thread = threading.Thread(target=lambda: (time.sleep(0.6), event.set()), daemon=True)
@@ -120,6 +124,7 @@ thread.join()
     assert output == "False\n"
 
 
+@pytest.mark.slow
 def test_a_pool_s_hub_that_will_wake_it(run: Run) -> None:
     output = run("""
 event = Event()
@@ -130,6 +135,7 @@ with greenpool.Runtime(pool_size=2) as runtime:
     assert output == "False\n"
 
 
+@pytest.mark.slow
 def test_a_pool_s_hub_that_waits_for_io(run: Run) -> None:
     output = run("""
 event = Event()
@@ -154,6 +160,7 @@ print(is_deadlocked(event.wait))
     assert output == "False\n"
 
 
+@pytest.mark.slow
 def test_a_greenlet_that_waits_for_io(run: Run) -> None:
     """Another process may still write."""
     output = run("""
@@ -171,6 +178,7 @@ os.waitpid(pid, 0)
     assert output == "False\n"
 
 
+@pytest.mark.slow
 def test_a_signal_handler(run: Run) -> None:
     output = run("""
 event = Event()
@@ -181,6 +189,7 @@ print(is_deadlocked(event.wait))
     assert output == "False\n"
 
 
+@pytest.mark.slow
 def test_the_handler_of_ctrl_c_is_no_reason_to_wait_for_ever(run: Run) -> None:
     output = run("""
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -190,8 +199,9 @@ print(is_deadlocked(greenpool.run, Event().wait))
     assert output == "True\nTrue\n"
 
 
+@pytest.mark.slow
 def test_each_look_comes_later_than_the_one_before(run: Run) -> None:
-    """A wait that may end costs less and less, and none at all once the hub has had something to do."""
+    """A wait that may end costs less and less, and nothing at all once the hub has had something to do."""
     output = run("""
 hub = greenpool.get_hub()
 event = Event()

@@ -1,4 +1,4 @@
-"""Registrations and descriptors: who is woken by what, and what is left behind."""
+"""Registrations and descriptors: which event wakes which greenlet, and what is left behind."""
 
 from __future__ import annotations
 
@@ -14,22 +14,11 @@ import pytest
 import greenpool
 from greenpool import GreenletExit, Timeout, socket
 from greenpool._core.current import current_greenlet, current_hub
-from greenpool._core.descriptor import (
-    ERR,
-    HUP,
-    IN,
-    OUT,
-    PRI,
-    RDHUP,
-    READ,
-    WRITE,
-    Descriptor,
-    Registration,
-    wait_any,
-    wait_descriptor,
-)
+from greenpool._core.descriptor import Descriptor, wait_any, wait_descriptor
 from greenpool._core.pollers import Poller, make_poller
+from greenpool._core.pollers.events import ERR, HUP, IN, OUT, PRI, RDHUP, READ, WRITE
 from greenpool._core.pollers.selector import SelectorPoller
+from greenpool._core.registration import Registration
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
@@ -76,7 +65,7 @@ def test_a_closed_descriptor_registers_nowhere(pipe: Pipe) -> None:
 
 
 def test_registering_races_with_close(fast_switching: None) -> None:
-    """Either it comes first and is taken back, or it is refused: no hub keeps a closed number."""
+    """The registration comes first and is taken back, or it is refused. No hub keeps a closed number."""
     with greenpool.Runtime(pool_size=2) as runtime:
         hubs = runtime._hubs.hubs
         for _ in range(150):
@@ -172,7 +161,7 @@ def test_a_kill(pipe: Pipe) -> None:
     waiting.kill()
     assert isinstance(waiting.value, GreenletExit)
     assert pipe[0] not in current_hub().registrations
-    # Nobody is resumed for it any more.
+    # This event resumes nobody: the greenlet that waited is dead.
     os.write(pipe[1], b"x")
     greenpool.sleep(0.001)
 
@@ -181,7 +170,7 @@ def test_a_kill_that_was_pending_before_the_wait(pipe: Pipe) -> None:
     ended: list[str] = []
 
     def wait() -> None:
-        # Killed while it runs: raised where it parks next.
+        # A kill of a greenlet that runs is raised where the greenlet parks next.
         greenpool.getcurrent()._kill(ValueError("pending"))
         try:
             wait_descriptor(pipe[0], IN, None)
@@ -193,7 +182,7 @@ def test_a_kill_that_was_pending_before_the_wait(pipe: Pipe) -> None:
 
 
 def test_an_event_and_a_kill_in_one_pass(pipe: Pipe) -> None:
-    """Whichever came first counts; the kill is not lost, it comes at the next park."""
+    """The event came first, so it ends the wait. The kill is not lost: it comes at the next park."""
     events: list[str] = []
     hub = current_hub()
 
@@ -221,7 +210,7 @@ def test_an_event_and_a_timeout_in_one_pass(pipe: Pipe) -> None:
     assert waiting.get() is True
     greenpool.sleep(0.002)
     assert len(registration.__repr__()) > 0
-    assert registration.reader is None
+    assert not registration.waiters()
     hub.poller.unregister(pipe[0])
     registration.close()
 
@@ -260,21 +249,21 @@ def test_a_bare_number_is_forgotten_when_its_last_wait_ends(pipe: Pipe) -> None:
 
 @pytest.fixture(params=["epoll or kqueue", "selector"])
 def runtime(request: pytest.FixtureRequest) -> Iterator[greenpool.Runtime]:
-    """A pool of one hub, edge- or level-triggered."""
+    """A pool of one hub with an edge-triggered or a level-triggered poller."""
     poller: Callable[[], Poller] = SelectorPoller if request.param == "selector" else make_poller
     with greenpool.Runtime(pool_size=1, poller=poller) as made:
         yield made
 
 
 def parked(wait: Callable[..., bool]) -> greenpool.Greenlet:
-    """A greenlet that waits, for 20 seconds at most."""
+    """Spawn a greenlet that waits for 20 seconds at most."""
     waiting = greenpool.spawn(lambda: wait(current_greenlet(), 20))
     greenpool.sleep(0)
     return waiting
 
 
 def test_a_reader_and_a_writer_share_what_the_hub_knows(runtime: greenpool.Runtime) -> None:
-    """One file object each, say, of one terminal or socket."""
+    """For example, two file objects of one terminal or socket, each with its own descriptor."""
 
     def both_wait() -> None:
         ours, theirs = socket.socketpair()
@@ -295,7 +284,7 @@ def test_a_reader_and_a_writer_share_what_the_hub_knows(runtime: greenpool.Runti
 
 
 def test_one_of_several_owners_is_closed(runtime: greenpool.Runtime) -> None:
-    """Who waits is woken, as the file may have been closed with it; and then waits for the same file."""
+    """The close wakes the reader, as the file may be closed too. The reader then waits for the same file."""
 
     def the_other_waits() -> None:
         ours, theirs = socket.socketpair()
@@ -327,7 +316,7 @@ def test_one_of_several_owners_is_closed_on_another_thread(
         registration = runtime.spawn(other.registration).get()
         for wake in (lambda: on_new_thread(one.close), lambda: theirs.send(b"x")):
             reader = runtime.spawn(lambda: registration.wait_read(current_greenlet(), 20))
-            while registration.reader is None:
+            while not registration.waiters():
                 greenpool.sleep(0)
             wake()
             assert reader.get() is True
@@ -335,7 +324,7 @@ def test_one_of_several_owners_is_closed_on_another_thread(
 
 
 def test_an_owner_that_was_dropped_is_none(runtime: greenpool.Runtime) -> None:
-    """It was never told that its number was closed, which another file has by now."""
+    """The dropped owner was not told of the close, and its number belongs to another file by now."""
 
     def replace() -> None:
         ours, theirs = socket.socketpair()
@@ -355,7 +344,7 @@ def test_an_owner_that_was_dropped_is_none(runtime: greenpool.Runtime) -> None:
 
 
 def test_a_number_used_anew_behind_its_owner_s_back(runtime: greenpool.Runtime) -> None:
-    """The owner lives; but the kernel knows nothing of the new file until it is told."""
+    """The owner lives, but the kernel does not know the new file until the owner registers it."""
 
     def replace() -> None:
         ours, theirs = socket.socketpair()
@@ -382,14 +371,14 @@ def test_a_number_used_anew_behind_its_owner_s_back(runtime: greenpool.Runtime) 
 
 
 def test_closed_by_a_signal_handler_while_a_crowd_is_woken(pipe: Pipe) -> None:
-    """Everyone is woken, once, and no event of the batch is lost."""
+    """Each greenlet is woken once, and no event of the batch is lost."""
     descriptor = Descriptor(pipe[0])
     registration = descriptor.registration()
     waiting = [greenpool.spawn(wait_in_crowd, registration) for _ in range(4)]
     greenpool.sleep(0)
 
     class ClosingMask(int):
-        """Closes the descriptor when it is first looked at."""
+        """A mask that closes the descriptor when it is first read."""
 
         def __rand__(self, bits: int) -> int:
             descriptor.close()
@@ -404,23 +393,23 @@ def wait_in_crowd(registration: Registration) -> int | None:
     try:
         registration.wait_read(current_greenlet())
     except OSError as error:
-        # Who is woken twice would come through here.
+        # A greenlet that is woken twice would come through this sleep.
         greenpool.sleep(0.001)
         return error.errno
     return None
 
 
 def test_the_last_look_at_a_wait_s_end(pipe: Pipe) -> None:
-    """What came while the hub was busy came in time."""
+    """An event that came while the hub was busy came in time."""
     waiting = greenpool.spawn(wait_descriptor, pipe[0], IN, 0.1)
     greenpool.sleep(0)
     os.write(pipe[1], b"x")
-    # Keeps the whole hub, timers and poller, until the time is over.
+    # Block the whole hub, its timers and its poller, until the time is over.
     time.sleep(0.11)
     assert waiting.get() is True
 
 
-# Several at once.
+# Waits for several descriptors at once.
 
 
 def test_wait_any_ends_with_the_first(pipe: Pipe) -> None:
@@ -448,9 +437,9 @@ def test_wait_any_times_out(pipe: Pipe) -> None:
 
 
 def test_many_descriptors_of_one_wait_become_ready_together(pipe: Pipe) -> None:
-    """As many turns of one waiter then stand in the ready queue; who parks next steps over all but one."""
+    """The ready queue then holds 1000 entries for one waiter. The next greenlet to park skips all but one."""
     pairs = [socket.socketpair() for _ in range(200)]
-    # Each of them five times.
+    # Wait for each descriptor five times.
     wanted = [(near.fileno(), READ) for near, _ in pairs] * 5
     waiting = greenpool.spawn(wait_any, wanted, None)
     greenpool.sleep(0)

@@ -12,13 +12,13 @@ pytestmark = [
     pytest.mark.usefixtures("leak_check"),
 ]
 
-# Each program forks; ``child(function)`` calls it in the child and checks that it came out well there.
+# Each program forks: ``child(function)`` calls the function in the child and checks that it ended well.
 PRELUDE = """
 import contextlib, os, signal, sys, threading, traceback, warnings
 import greenpool
 from greenpool import socket
 from greenpool.event import Event
-# From Python 3.12 on it warns of a fork with several threads.
+# Python 3.12 and newer warn of a fork with several threads.
 warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
 
 def say(*words):
@@ -62,7 +62,7 @@ def run(run_script: Run) -> Run:
 
 
 def test_from_the_main_greenlet(run: Run) -> None:
-    """The child sleeps, spawns, joins, uses sockets and starts a pool; the parked one stays behind."""
+    """The child sleeps, spawns, joins, uses sockets and starts a pool. The parked greenlet stays behind."""
     output = run("""
 other = greenpool.spawn(parked, "other")
 greenpool.sleep(0.001)
@@ -104,7 +104,7 @@ other.kill()
 
 
 def test_from_a_greenlet_that_ends_by_itself_in_the_child(run: Run) -> None:
-    """The main greenlet waits in the parent only: the child's process ends when nothing is left."""
+    """The main greenlet waits in the parent only. The child ends when it has nothing left to run."""
     output = run("""
 def main():
     pid = os.fork()
@@ -122,7 +122,7 @@ say("parent")
 
 
 def test_from_a_greenlet_on_a_pool_s_hub(run: Run) -> None:
-    """The other hubs' threads do not exist in the child."""
+    """The threads of the other hubs do not exist in the child."""
     output = run("""
 with greenpool.Runtime(pool_size=2) as runtime:
     others = [runtime.spawn(parked, "pool") for _ in range(4)]
@@ -146,7 +146,7 @@ with greenpool.Runtime(pool_size=2) as runtime:
 
 @pytest.mark.parametrize("daemon", [False, True])
 def test_beside_daemon_threads_on_a_pool_s_hub(run: Run, daemon: bool) -> None:
-    """What forked is all that the child is there for, whatever it was before."""
+    """The child lives for the greenlet that forked, even if that was a daemon thread before."""
     output = run(f"""
 from greenpool import threading
 
@@ -167,7 +167,7 @@ with greenpool.Runtime(pool_size=1) as runtime:
 
 
 def test_inside_block_on(run: Run) -> None:
-    """What the child spawns stays on its own hub: the pool is the parent's."""
+    """The child spawns on its own hub, because the pool is the parent's."""
     output = run("""
 def main():
     assert greenpool.spawn(threading.get_ident).get() != threading.get_ident()
@@ -185,7 +185,7 @@ greenpool.run(main)
 
 
 def test_with_timers_pending(run: Run) -> None:
-    """Only those of the greenlet that forked fire in the child."""
+    """In the child only the timers of the greenlet that forked fire."""
     output = run("""
 def ring(name):
     say(name, "in the", "parent" if os.getpid() == parent else "child")
@@ -219,7 +219,7 @@ with greenpool.Timeout(0.02, False) as timeout:
 
 
 def test_the_parent_s_registrations_remain(run: Run) -> None:
-    """The epoll is shared: what the child closes must not unregister what the parent waits for."""
+    """Both processes share the epoll. A close in the child must not unregister the parent's waits."""
     output = run("""
 ours, theirs = socket.socketpair()
 reader = greenpool.spawn(ours.recv, 10)
@@ -266,7 +266,7 @@ theirs.close()
 
 
 def test_events_of_the_child_do_not_reach_the_parent_s_hub(run: Run) -> None:
-    """Its epoll and its waker are its own: a wake in one process does not wake the other."""
+    """The child has its own epoll and its own waker, so a wake in one process does not wake the other."""
     output = run("""
 hub = greenpool.get_hub()
 waker, epoll = hub.inbox.waker, getattr(hub.poller, "_epoll", None)
@@ -290,7 +290,7 @@ assert epoll is None or hub.poller._epoll is epoll
 
 
 def test_while_others_wait_until_all_is_idle(run: Run) -> None:
-    """Also greenlets in idle() and wait() stay behind."""
+    """Greenlets in idle() and wait() stay behind, too."""
     output = run("""
 def in_idle():
     greenpool.idle()
@@ -354,7 +354,7 @@ child(work)
 
 
 def test_a_child_that_exits_like_a_program(run: Run) -> None:
-    """sys.exit in the main greenlet: the interpreter ends, and the parent's pool is not its business."""
+    """sys.exit in the main greenlet ends the child's interpreter and leaves the parent's pool alone."""
     output = run("""
 runtime = greenpool.Runtime(pool_size=2)
 others = [runtime.spawn(parked, "pool") for _ in range(2)]
@@ -370,9 +370,9 @@ runtime.shutdown()
 
 
 def test_every_lock_is_held_by_another_thread(run: Run) -> None:
-    """Nobody lets go of them in the child, and it waits for none."""
+    """No thread of the child releases these locks, and the child waits for none of them."""
     output = run("""
-from greenpool._core import deadlock, descriptor, task
+from greenpool._core import current, descriptor, task
 from greenpool import thread as green_thread, threadpool
 
 held = threading.Event()
@@ -385,7 +385,7 @@ with greenpool.Runtime(pool_size=2) as runtime:
         *task._start_locks,
         task._names_lock,
         threadpool._every_lock,
-        deadlock._hubs_lock,
+        current._every_hub_lock,
         *descriptor._locks,
         socket._descriptor_lock,
         green_thread._threads_lock,
@@ -438,12 +438,12 @@ with greenpool.Runtime(pool_size=2) as runtime:
 
 
 def test_forks_while_threads_hammer_the_hubs(run: Run) -> None:
-    """At whatever moment the child was made, it goes on.
+    """The child goes on, no matter at which moment it was made.
 
-    Without the GIL the moments are those between two calls of each thread.  At any other the child may wait
-    for ever, in whatever program, because of the interpreter: the lock that each object has is handed over
-    to a thread that has waited for it for 1 ms, also when that thread already stands still for the fork
-    (python/cpython#133130); in the child it is held by a thread that does not exist.  Two threads that
+    Without the GIL those moments are the ones between two calls of each thread. At any other moment the
+    interpreter itself may make any program's child wait for ever. The interpreter hands an object's lock over
+    to a thread that has waited for it for 1 ms, even if that thread already stands still for the fork
+    (python/cpython#133130). In the child a thread that does not exist then holds the lock. Two threads that
     reverse one long list while a third one forks are enough to see it.
     """
     output = run("""
@@ -475,14 +475,14 @@ say("done")
     assert output == "done\n"
 
 
-# In a signal handler.
+# Forks in a signal handler.
 
 HANDLER = """
 from greenpool import select
 from greenpool import signal as green_signal
 
 def fork_in_handler(then=lambda: None, number=signal.SIGALRM, seconds=0.03):
-    # The process gets a signal in some *seconds*; its handler forks, and calls *then* in the child.
+    # The process gets a signal after *seconds*. The handler forks, and calls *then* in the child.
     def handle(*arguments):
         global forked
         forked = os.fork()
@@ -507,18 +507,18 @@ def end(*words):
     assert status == 0, f"the child ended with {status}"
 """
 
-# Gives what both processes say, sorted.
+# Returns the sorted lines that both processes wrote.
 RunBoth = Callable[[str], list[str]]
 
 
 @pytest.fixture(params=["signal", "green_signal"])
 def run_both(run: Run, request: pytest.FixtureRequest) -> RunBoth:
-    """With a handler of the standard module and with one of greenpool's."""
+    """Run the test with a handler of the standard module and with one of greenpool's."""
     return lambda script: sorted(run(f"{HANDLER}module = {request.param}\n{script}").splitlines())
 
 
 def test_in_a_handler_while_the_main_greenlet_sleeps(run_both: RunBoth) -> None:
-    """It goes on in the child, as any main program would; the other one stays behind."""
+    """The main greenlet goes on in the child, as in any main program. The spawned greenlet stays behind."""
     output = run_both("""
 other = greenpool.spawn(lambda: (greenpool.sleep(0.05), tell("other")))
 fork_in_handler()
@@ -536,7 +536,7 @@ other.join()
 def test_in_a_handler_while_the_main_greenlet_reads(
     run_both: RunBoth, timeout: float | None, poller: str
 ) -> None:
-    """Two bytes come when both wait, one for each."""
+    """Two bytes come while both processes wait, one for each."""
     output = run_both(f"""
 from selectors import SelectSelector
 from greenpool._core import current, hub
@@ -570,7 +570,7 @@ for pair in pairs:
 
 
 def test_in_a_handler_while_the_main_greenlet_waits_for_an_event(run_both: RunBoth) -> None:
-    """A timeout of its own and one around it are still due; and the handler may set the event."""
+    """The wait's own timeout and one around it are still due, and the handler may set the event."""
     output = run_both("""
 event = Event()
 fork_in_handler()
@@ -591,7 +591,7 @@ end("set" if event.is_set() else "not set")
 
 
 def test_in_a_handler_while_the_main_greenlet_pauses(run_both: RunBoth) -> None:
-    """The pause is over in both; the next one in the child waits for the child's next signal."""
+    """The pause is over in both processes. The next pause in the child waits for the child's next signal."""
     output = run_both("""
 signal.signal(signal.SIGUSR1, lambda *arguments: say("SIGUSR1"))
 fork_in_handler()
@@ -606,12 +606,20 @@ end("pause has returned")
 
 
 def test_in_a_handler_while_the_main_greenlet_waits_for_the_pool_s_end(run_both: RunBoth) -> None:
-    """In the child there is no pool to wait for."""
+    """The child has no pool to wait for."""
     output = run_both("""
-def main():
-    greenpool.spawn(greenpool.sleep, 0.1)
+started = Event()
 
-fork_in_handler()
+def until_forked():
+    started.set()
+    while "forked" not in globals():
+        greenpool.sleep(0.001)
+
+def main():
+    greenpool.spawn(until_forked)
+
+# Not before the pool runs: a fork within its start is another matter.
+greenpool.spawn(lambda: started.wait() and fork_in_handler())
 greenpool.run(main)
 end("run has returned")
 with greenpool.Runtime(pool_size=1) as runtime:
@@ -621,7 +629,7 @@ with greenpool.Runtime(pool_size=1) as runtime:
 
 
 def test_what_the_handler_raises_in_the_child_comes_out_of_the_main_greenlet(run_both: RunBoth) -> None:
-    """Also where it is an error that the poller might have raised."""
+    """The error comes out even if it is one that the poller might have raised."""
     output = run_both("""
 def fail():
     raise OSError(9, "raised by the handler")
@@ -676,7 +684,7 @@ end("set" if event.is_set() else "not set")
 
 @pytest.mark.parametrize("wait", ["", "greenpool.sleep(0.01)"])
 def test_a_green_handler_that_strikes_a_green_thread(run: Run, wait: str) -> None:
-    """It runs as the main program, which goes on in the child; the green thread does not."""
+    """The handler runs as the main program, which goes on in the child. The green thread does not."""
     output = run(f"""{HANDLER}
 module = green_signal
 
@@ -757,7 +765,7 @@ end("main")
 
 
 def test_run_returns_in_the_child(run: Run) -> None:
-    """Of a fork in the function that it runs."""
+    """The function that run() runs forks."""
     output = run("""
 pid = greenpool.run(os.fork)
 if pid:
@@ -767,10 +775,11 @@ say("parent" if pid else "child")
     assert output == "child\nparent\n"
 
 
+@pytest.mark.slow
 def test_a_handler_forks_at_whatever_moment(run: Run) -> None:
-    """Of a main program that sleeps, waits for a green thread, and reads with a timeout, all in turns.
+    """The main program sleeps, waits for a green thread, and reads with a timeout, all in turns.
 
-    The handler is a green one: that of the standard module forks the greenlet that it has struck.
+    The handler is a green one, because the standard module's handler would fork the interrupted greenlet.
     """
     output = run("""
 import faulthandler, itertools, random
@@ -784,7 +793,7 @@ def handle(*arguments):
     if pid:
         children.append(pid)
     else:
-        # Not alarm(20): the main program may be just about to set that timer.
+        # alarm(20) would not do: the main program may be just about to set that timer.
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         faulthandler.dump_traceback_later(20, exit=True)
 
@@ -800,7 +809,7 @@ def nap():
     greenpool.sleep(random.random() * 0.001)
 
 def ask():
-    # In the child nobody answers.
+    # Nobody answers in the child.
     questions.put(1)
     try:
         answers.get(timeout=0.05)

@@ -1,6 +1,6 @@
-"""The Python frames of greenlets; with the C extension they begin in a small chunk and go on in CPython's.
+"""The Python frames of greenlets: with the C extension they begin in a small chunk and go on in CPython's.
 
-Run without the extension too: what a program sees is the same.
+The tests run without the extension too, because a program sees the same with and without it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from greenpool.event import Event
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
-# From the first call that does not fit into the small chunk to several of CPython's.
+# These depths go from the first call that does not fit into the small chunk to several of CPython's chunks.
 DEPTHS = [*range(1, 30), 100, 300]
 
 
 def nested(depth: int, at_the_bottom: Callable[[], Any]) -> Any:
-    """What *at_the_bottom* returns, called *depth* calls from here."""
+    """Return the result of *at_the_bottom*, called *depth* calls below this one."""
     local = object()
     result = nested(depth - 1, at_the_bottom) if depth else at_the_bottom()
     assert type(local) is object
@@ -33,7 +33,7 @@ def nested(depth: int, at_the_bottom: Callable[[], Any]) -> Any:
 
 
 def make_wide(locals_count: int) -> Callable[[], int]:
-    """A function with a frame of that many places."""
+    """Make a function whose frame has *locals_count* places."""
     names = [f"v{i}" for i in range(locals_count)]
     namespace: dict[str, Any] = {}
     exec(f"def wide():\n    {' = '.join(names)} = 7\n    return {' + '.join(names)}", namespace)
@@ -126,7 +126,7 @@ def test_one_that_its_thread_leaves_parked_for_ever(on_new_thread: Callable[...,
         try:
             nested(depth, Event().wait)
         finally:
-            # The thread has ended, so it never goes on from here; its greenlet is let go as it is.
+            # The thread has ended, so this wait never returns. The greenlet is freed as it is.
             Event().wait()
 
     def start() -> list[greenpool.Greenlet]:
@@ -140,7 +140,7 @@ def test_one_that_its_thread_leaves_parked_for_ever(on_new_thread: Callable[...,
 
 
 def test_hammered_by_threads_at_once(fast_switching: None) -> None:
-    """Each goes to and fro over the ends of its chunks, which are exchanged with the others'."""
+    """Each greenlet crosses the ends of its chunks again and again, and the chunks move between greenlets."""
     wides = [make_wide(places) for places in (10, 100, 1_000)]
     results: list[int] = []
 
@@ -164,10 +164,10 @@ def test_hammered_by_threads_at_once(fast_switching: None) -> None:
     assert results == [20 * 7 * (10 + 100 + 1_000)] * 80
 
 
-@pytest.mark.skipif(not config.speedups, reason="without the C extension CPython's chunks are all there are")
-@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the resident memory")
+@pytest.mark.skipif(not config.speedups, reason="without the C extension there are only CPython's chunks")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the resident memory from /proc")
 def test_a_parked_greenlet_touches_no_page_of_its_own(run_script: Callable[[str], str]) -> None:
-    """CPython's first chunk alone takes a page; here all that it has takes less than one and a half."""
+    """CPython's first chunk alone takes a page. Here the whole greenlet takes less than one and a half."""
     code = """
         import gc, os
         import greenpool

@@ -1,4 +1,4 @@
-"""The loop: bounded passes, errors that do not stop it, and its end."""
+"""The loop: passes of bounded length, errors that do not stop the loop, and its end."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 import greenpool
 from greenpool import config, socket
+from greenpool._core import gil
 from greenpool._core import hub as hub_module
 from greenpool._core.current import current_hub, thread_hub
 from greenpool._core.hub import Hub
@@ -23,7 +24,7 @@ from greenpool._core.waiter import Waiter
 pytestmark = pytest.mark.usefixtures("leak_check")
 
 
-# Bounded passes.
+# Passes of bounded length.
 
 
 def test_a_greenlet_that_always_queues_itself_does_not_starve_io() -> None:
@@ -45,7 +46,7 @@ def test_a_greenlet_that_always_queues_itself_does_not_starve_io() -> None:
         assert reader.get() == b"x"
         timer.join()
     spinning.kill()
-    # How many turns it took is bounded by the passes, not by time: the loop came round at once.
+    # The number of passes bounds the turns, not the time: the loop came round at once.
     assert turns < 1000
 
 
@@ -68,7 +69,7 @@ def test_spawns_that_spawn_do_not_starve_io() -> None:
 
 
 class PollerThatNotes:
-    """The hub's own poller, and with which timeouts it was asked."""
+    """Wraps the hub's own poller and notes the timeouts that the hub passes to it."""
 
     def __init__(self, poller: Any) -> None:
         self.poller = poller
@@ -95,7 +96,7 @@ def test_where_a_poll_keeps_the_gil_a_busy_hub_never_asks_in_another_way() -> No
     ours, theirs = socket.socketpair()
     with ours, theirs:
         answering = greenpool.spawn(pong, theirs)
-        ping(ours)  # now both are registered
+        ping(ours)  # after this, both sockets are registered
         hub = current_hub()
         hub.poller = noting = PollerThatNotes(hub.poller)  # type: ignore[assignment]
         try:
@@ -108,11 +109,11 @@ def test_where_a_poll_keeps_the_gil_a_busy_hub_never_asks_in_another_way() -> No
         assert {*noting.timeouts} == {0}
 
 
-@pytest.mark.skipif(not (config.speedups and sys.platform == "linux"), reason="hubs let go of the GIL anyway")
+@pytest.mark.skipif(not (config.speedups and sys.platform == "linux"), reason="hubs release the GIL anyway")
 @pytest.mark.skipif(not HAS_GIL, reason="there is no GIL")
 def test_a_busy_hub_offers_the_gil_once_in_each_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     offers: list[int] = []
-    monkeypatch.setattr(hub_module, "TURN", 0)
+    monkeypatch.setattr(gil, "TURN", 0)
     monkeypatch.setattr(os, "sched_yield", lambda: offers.append(1))
 
     def pong(theirs: socket.socket) -> None:
@@ -120,7 +121,7 @@ def test_a_busy_hub_offers_the_gil_once_in_each_turn(monkeypatch: pytest.MonkeyP
             theirs.sendall(data)
 
     def ping(ours: socket.socket) -> int:
-        """How often it was offered in many passes."""
+        """Count the offers of the GIL in many passes."""
         before = len(offers)
         for _ in range(100):
             ours.sendall(b"x")
@@ -133,8 +134,8 @@ def test_a_busy_hub_offers_the_gil_once_in_each_turn(monkeypatch: pytest.MonkeyP
         ping(ours)
         assert ping(ours) == 0
         for _ in range(3):
-            # As another hub does when it has run in between.
-            monkeypatch.setattr(hub_module, "_gil_keeper", 0)
+            # Pretend that another hub has run in between.
+            monkeypatch.setattr(gil, "_keeper", 0)
             assert ping(ours) == 1
         answering.kill()
 
@@ -159,7 +160,7 @@ def test_callbacks_that_call_again_do_not_starve_io() -> None:
 
 
 def test_a_flood_of_spawns_from_other_threads_does_not_starve_io() -> None:
-    """The loop takes what the inbox held when it looked, and polls before it looks again."""
+    """The loop takes the posts that the inbox held when it looked, and polls before it looks again."""
     stop = threading.Event()
     with greenpool.Runtime(pool_size=1) as runtime:
 
@@ -191,7 +192,7 @@ def test_a_flood_of_spawns_from_other_threads_does_not_starve_io() -> None:
 
 
 def test_a_flood_is_taken_in_whole_batches() -> None:
-    """What comes in while a batch is taken in waits for the next pass."""
+    """Posts that come in while a batch is taken in wait for the next pass."""
     hub = current_hub()
     passes = []
 
@@ -284,7 +285,7 @@ def test_an_error_of_a_callback_does_not_stop_the_loop(
 
 
 def test_what_the_poller_said_is_not_lost_when_a_signal_handler_raises() -> None:
-    """As a Ctrl-C that comes together with the data."""
+    """For example, a Ctrl-C that comes together with the data."""
     hub = current_hub()
 
     class Struck:
@@ -374,7 +375,7 @@ def test_a_thread_that_never_waits_has_none(on_new_thread: Callable[..., Any]) -
 
 
 def test_a_hub_that_cannot_be_made_leaves_nothing(on_new_thread: Callable[..., Any]) -> None:
-    """leak_check looks for its descriptors."""
+    """leak_check looks for the hub's descriptors."""
 
     class Broken:
         arm = None
@@ -431,7 +432,7 @@ def test_stop_ends_what_is_parked_and_runs_what_was_accepted() -> None:
 
 
 def test_a_hub_ends_also_those_that_were_claimed_and_never_resumed() -> None:
-    """As KeyboardInterrupt can leave them, in the midst of an ``Event.set``, say."""
+    """A KeyboardInterrupt can leave them so, for example in the middle of an ``Event.set``."""
     waiters: list[Waiter] = []
 
     def parked() -> None:
@@ -450,7 +451,7 @@ def test_a_hub_ends_also_those_that_were_claimed_and_never_resumed() -> None:
 
 
 def test_a_thread_that_ends_gives_its_descriptors_back(on_new_thread: Callable[..., Any]) -> None:
-    """leak_check counts them."""
+    """leak_check counts the descriptors."""
 
     def use() -> None:
         ours, theirs = socket.socketpair()

@@ -1,4 +1,4 @@
-"""The inbox: what was accepted arrives once and in order, and a sleeping hub is woken once."""
+"""The inbox: accepted posts arrive once and in order, and a hub that sleeps is woken once."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 import greenpool
 from greenpool import SpawnError
-from greenpool._core.inbox import EventWaker, Inbox, PipeWaker, Waker, _await_post, make_waker
+from greenpool._core.inbox import Inbox
+from greenpool._core.spin import await_post_in_python
+from greenpool._core.wakers import EventWaker, PipeWaker, Waker, make_waker
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
 
 class CountingWaker:
-    """Stands in for a descriptor: counts the writes."""
+    """Stands in for a waker that has a descriptor. Counts the writes."""
 
     def __init__(self) -> None:
         self.fd = -1
@@ -41,11 +43,13 @@ class CountingWaker:
 
 
 class InboxMachine(RuleBasedStateMachine):
-    """An inbox next to a model of it.
+    """An inbox beside a model of it.
 
-    The model says what a hub relies on: a post is refused only once the inbox is closed, a spawn from
-    the moment at which it does not accept any more; a sleep is allowed only with nothing to do, and the
-    first post after it writes to the waker, the next ones do not.
+    The model states what a hub relies on:
+
+    - A post is refused only after the inbox is closed, a spawn as soon as the inbox stops accepting.
+    - The hub may sleep only if it has nothing to do.
+    - The first post after that writes to the waker. The next posts do not.
     """
 
     def __init__(self) -> None:
@@ -117,12 +121,12 @@ class InboxMachine(RuleBasedStateMachine):
         assert self.waker.writes == self.writes
 
 
-TestInbox = InboxMachine.TestCase
+TestInbox = pytest.mark.slow(InboxMachine.TestCase)
 
 
 def test_ctrl_c_in_a_wake_leaves_no_hub_asleep() -> None:
     class Interrupted(CountingWaker):
-        """Ctrl-C comes when it is about to write for the first time."""
+        """A waker that gets a Ctrl-C just before its first write."""
 
         interrupted = False
 
@@ -141,17 +145,17 @@ def test_ctrl_c_in_a_wake_leaves_no_hub_asleep() -> None:
     assert list(inbox.queue) == ["first"]
 
 
-# With threads.
+# Several threads post.
 
 
 def test_eight_threads_post_to_a_hub_that_sleeps(fast_switching: None) -> None:
-    """Each item arrives once, each thread's in its order; at most one write each time the hub lies down."""
+    """Each item arrives once, each thread's items in order. Each sleep of the hub costs at most one write."""
 
     class Counting(EventWaker if hasattr(select, "epoll") else PipeWaker):  # type: ignore[misc]
         __slots__ = ("writes",)
 
         def wake(self) -> None:
-            self.writes += 1  # under the inbox's lock
+            self.writes += 1  # the poster holds the inbox's lock
             super().wake()
 
     waker = Counting()
@@ -191,7 +195,7 @@ def test_eight_threads_post_to_a_hub_that_sleeps(fast_switching: None) -> None:
 
 
 def test_no_lonely_post_finds_a_hub_that_sleeps_on(fast_switching: None) -> None:
-    """Each thread waits for its answer, so hubs fall asleep and are woken at every turn."""
+    """Each thread waits for its answer, so hubs fall asleep and are woken every time."""
 
     def ask() -> None:
         for number in range(500):
@@ -242,7 +246,7 @@ def test_one_write_for_a_burst_of_spawns(monkeypatch: pytest.MonkeyPatch) -> Non
         (hub,) = runtime._hubs.hubs
         asleep = threading.Event()
         go_on = threading.Event()
-        # The hub is held up in its own loop, so that it is awake during the whole burst.
+        # This call blocks the hub in its own loop, so the hub is awake during the whole burst.
         hub.inbox.post(greenpool._core.inbox.Call(lambda: (asleep.set(), go_on.wait())))
         asleep.wait()
         writes = []
@@ -269,7 +273,7 @@ def test_one_write_for_a_burst_of_spawns(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def sleep_until_a_post(inbox: Inbox, seconds: float) -> None:
-    """A sleep that a post ends after *seconds*, without the spinning before it."""
+    """Sleep until a post comes after *seconds*, without spinning first."""
     inbox._short_sleeps = min(inbox._short_sleeps, inbox._spin_after - 1)
     assert inbox.may_sleep()
     inbox.post("an answer")
@@ -279,7 +283,7 @@ def sleep_until_a_post(inbox: Inbox, seconds: float) -> None:
 
 
 def spins(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether the hub would spin before its next sleep."""
+    """Return whether the hub would spin before its next sleep."""
     spun: list[bool] = []
     with monkeypatch.context() as patch:
         patch.setattr(Inbox, "_comes_soon", lambda _self: spun.append(True))
@@ -317,7 +321,7 @@ Spin = Callable[[deque[Any], float], bool]
 @pytest.fixture(params=["twin", "extension"])
 def await_post(request: pytest.FixtureRequest) -> Spin:
     if request.param == "twin":
-        return _await_post
+        return await_post_in_python
     return pytest.importorskip("greenpool._speedups").await_post  # type: ignore[no-any-return]
 
 
@@ -328,7 +332,7 @@ def test_a_spin_in_vain_ends(await_post: Spin) -> None:
 
 
 def test_another_thread_posts_while_a_hub_spins(await_post: Spin) -> None:
-    """So it does not keep the GIL."""
+    """A hub that spins does not keep the GIL."""
     queue: deque[str] = deque()
     about_to_spin = threading.Event()
 
@@ -350,7 +354,7 @@ def test_only_a_deque_is_spun_at() -> None:
         speedups.await_post([1], 0)
 
 
-# From a signal handler.
+# Posts from a signal handler.
 
 
 @pytest.fixture
@@ -419,7 +423,7 @@ def test_each_wake_is_an_edge_without_any_draining(make: type[Waker]) -> None:
 
 
 def test_a_wake_through_a_full_pipe_writes_after_emptying_it() -> None:
-    """kqueue with EV_CLEAR reports a write only, so a wake that wrote nothing would be lost."""
+    """kqueue with EV_CLEAR reports only a write, so a wake that wrote nothing would be lost."""
     waker = PipeWaker()
     with pytest.raises(BlockingIOError):
         while True:

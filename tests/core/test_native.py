@@ -1,4 +1,4 @@
-"""The originals, and copies of standard modules made of them."""
+"""The originals of patched functions, and copies of standard modules made of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 def test_an_os_thread_that_makes_a_copy_of_threading_is_joined_as_ever(
     run_script: Callable[[str], str],
 ) -> None:
-    """The copy takes that thread for the main one, and up to Python 3.12 the lock at which it is joined."""
+    """The copy takes that thread for the main one and, up to Python 3.12, the lock that join waits for."""
     output = run_script("""
 import threading
 

@@ -1,4 +1,4 @@
-"""Every poller answers the same interface in the same way; selectors2 comes first where it imports."""
+"""Pollers: each one answers the same interface in the same way, and selectors2 comes first if it imports."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ import pytest
 import greenpool
 import greenpool.socket
 from greenpool._core import native
-from greenpool._core.descriptor import ERR, HUP, IN, OUT, RDHUP
-from greenpool._core.inbox import PipeWaker, make_waker
 from greenpool._core.pollers import Poller, kqueue, make_poller
 from greenpool._core.pollers import selector as selector_module
+from greenpool._core.pollers.events import ERR, HUP, IN, OUT, RDHUP
 from greenpool._core.pollers.selector import SelectorPoller
+from greenpool._core.wakers import PipeWaker, make_waker
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
@@ -45,7 +45,7 @@ def with_selector(name: str) -> Poller:
 
 
 def load_selector_module() -> types.ModuleType:
-    """A new instance of pollers/selector.py, which looks for selectors2 anew."""
+    """Load pollers/selector.py anew, so that it looks for selectors2 again."""
     spec = importlib.util.find_spec("greenpool._core.pollers.selector")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -54,7 +54,7 @@ def load_selector_module() -> types.ModuleType:
 
 
 def stand_in_for_selectors2() -> types.ModuleType:
-    """It has the names of the standard module, as selectors2 does."""
+    """Make a module that has the names of the standard one, as selectors2 has."""
     module = types.ModuleType("selectors2")
     vars(module).update(
         {name: value for name, value in vars(standard_selectors).items() if not name.startswith("_")}
@@ -104,7 +104,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def arm(poller: Poller, fd: int, bits: int) -> None:
-    """What a registration does before it parks."""
+    """Do what a registration does before it parks."""
     if poller.arm is not None:
         poller.arm(fd, bits)
 
@@ -175,7 +175,7 @@ def test_data_that_was_there_before_is_reported(
 def test_registering_again_reports_the_present_readiness_again(
     poller: Poller, pair: tuple[socket.socket, socket.socket]
 ) -> None:
-    """With epoll this is EPOLL_CTL_MOD with the same mask: the way to resync."""
+    """With epoll this is EPOLL_CTL_MOD with the same mask, which is the way to resync."""
     ours, theirs = pair
     theirs.send(b"x")
     for _ in range(3):
@@ -282,7 +282,7 @@ def test_a_closed_number_is_refused(poller: Poller) -> None:
 
 
 def test_a_reused_number_is_a_new_descriptor(poller: Poller) -> None:
-    """Closed while registered: the next descriptor with that number is registered like any other."""
+    """The number was closed while registered. The next descriptor with it is registered like any other."""
     ours, theirs = socket.socketpair()
     fd = ours.fileno()
     poller.register(fd)
@@ -301,7 +301,7 @@ def test_a_reused_number_is_a_new_descriptor(poller: Poller) -> None:
 
 
 def test_a_number_that_is_closed_while_armed_is_reported_and_forgotten(poller: Poller) -> None:
-    """Where the kernel says that it is closed: whoever waits tries its call again, and gets EBADF."""
+    """If the kernel reports the close, the greenlet that waits tries its call again and gets EBADF."""
     ours, theirs = socket.socketpair()
     fd = ours.fileno()
     poller.register(fd)
@@ -314,7 +314,7 @@ def test_a_number_that_is_closed_while_armed_is_reported_and_forgotten(poller: P
 
 
 def test_files_and_directories_are_always_ready(poller: Poller, tmp_path: Path) -> None:
-    """epoll's own answer to them, EPERM, is everybody's."""
+    """epoll answers EPERM for them, and so do all the other pollers."""
     (tmp_path / "file").write_bytes(b"x")
     for path in (tmp_path / "file", tmp_path):
         fd = os.open(path, os.O_RDONLY)
@@ -356,7 +356,7 @@ def test_a_pipe_as_the_waker(poller: Poller) -> None:
 def test_another_thread_unregisters_during_a_poll(
     poller: Poller, pair: tuple[socket.socket, socket.socket], fast_switching: None
 ) -> None:
-    """As when a socket is closed on a hub that is not the one that waits for it."""
+    """For example, one hub closes a socket while another hub waits for it."""
     waker = make_waker()
     poller.register_waker(waker)
     ours, theirs = pair
@@ -383,11 +383,11 @@ def test_another_thread_unregisters_during_a_poll(
     waker.close()
 
 
-# A pool on each of them.
+# A pool with each of the pollers.
 
 
 def test_a_pool_runs_on_it(make: Callable[[], Poller]) -> None:
-    """Servers and clients, big transfers, timers, wakes over hubs."""
+    """Servers and clients, big transfers, timers, wakes across hubs."""
     payload = bytes(range(256)) * 2000
 
     def serve(connection: greenpool.socket.socket) -> None:
@@ -440,7 +440,7 @@ def test_a_timeout_and_a_close_end_a_wait_on_it(make: Callable[[], Poller]) -> N
         runtime.spawn(run).get()
 
 
-# Which one is taken.
+# The choice of the poller.
 
 
 @needs_epoll
@@ -471,7 +471,7 @@ def test_selectors2_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_selectors2_that_does_not_import(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What 2.0.2 does on Python 3.10 and newer."""
+    """selectors2 2.0.2 fails to import on Python 3.10 and newer."""
     (tmp_path / "selectors2.py").write_text("from collections import Mapping\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "selectors2", raising=False)
@@ -481,10 +481,10 @@ def test_selectors2_that_does_not_import(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_no_selectors2(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "selectors2", None)  # its import raises ModuleNotFoundError
+    monkeypatch.setitem(sys.modules, "selectors2", None)  # importing it raises ModuleNotFoundError
     module = load_selector_module()
     assert module.selectors.__name__ == "selectors"
-    # A copy, which patching the standard module leaves alone.
+    # This is a copy, which patching the standard module leaves alone.
     assert module.selectors is not standard_selectors
 
 
@@ -514,7 +514,7 @@ class Kevent:
 
 
 class Kqueue:
-    """Records the changes; reports what the test says."""
+    """Records the changes and reports the events that the test gives."""
 
     def __init__(self) -> None:
         self.changes: list[tuple[int, int, int]] = []

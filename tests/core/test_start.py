@@ -1,4 +1,4 @@
-"""The start of a greenlet that several threads know: it starts once, and no link, join or kill is lost."""
+"""The start of a greenlet that several threads share: it starts once, and no link, join or kill is lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def runtime() -> Iterator[Runtime]:
 
 
 class Threads:
-    """OS threads that do something with one greenlet after the other, all at the same time."""
+    """OS threads that all act on one greenlet at the same time, then on the next one."""
 
     def __init__(self, *acts: Act) -> None:
         self.acts = acts
@@ -67,7 +67,7 @@ class Threads:
 
 
 def test_threads_that_start_it_at_once(runtime: Runtime) -> None:
-    """By place, which spreads; by start, on the thread's own hub."""
+    """``place`` starts it on any hub of the pool, ``start`` on the thread's own hub."""
     runs: list[int] = []
     acts: list[Act] = [runtime.handle().place] * 3
 
@@ -95,7 +95,8 @@ def test_joined_linked_and_killed_while_another_thread_starts_it(runtime: Runtim
     def join_briefly(greenlet: Greenlet) -> None:
         greenlet.join(0.0001)
 
-    # One that was killed before its start has no hub: that of the thread makes the calls, when it waits.
+    # A greenlet that was killed before its start has no hub. The linking thread's own hub makes the call once
+    # that thread waits.
 
     def link(greenlet: Greenlet) -> None:
         greenlet.rawlink(linked.append)
@@ -117,7 +118,7 @@ def test_joined_linked_and_killed_while_another_thread_starts_it(runtime: Runtim
     with Threads(join, join_briefly, link, link, maybe_kill, place) as threads:
         for number in range(ROUNDS):
             greenlet = Greenlet(greenpool.sleep, 0.001 * (number % 2))
-            # Already here, so that it waits for the start.
+            # Link here, before the start.
             greenlet.rawlink(linked.append)
             threads.use(greenlet)
             greenlet.join()
@@ -129,7 +130,7 @@ def test_joined_linked_and_killed_while_another_thread_starts_it(runtime: Runtim
 
 
 def test_a_refused_start_loses_no_link(runtime: Runtime) -> None:
-    """Each round, one thread tries a pool that is shut down, others link; then it is started here."""
+    """In each round one thread tries a closed pool while others link. Then this thread starts it."""
     closed = Runtime(pool_size=1)
     closed.shutdown()
     linked: list[object] = []
@@ -156,7 +157,7 @@ def test_a_refused_start_loses_no_link(runtime: Runtime) -> None:
 
 
 def test_a_hub_that_stops_while_greenlets_are_placed_on_it() -> None:
-    """What it refused can still be killed, joined, and started elsewhere."""
+    """The greenlets that the hub refused can still be killed, joined, and started elsewhere."""
     for _ in range(20):
         runtime = Runtime(pool_size=1)
         hub = runtime.spawn(current_hub).get()
@@ -191,7 +192,7 @@ def test_a_hub_that_stops_while_greenlets_are_placed_on_it() -> None:
 
 
 def test_a_join_that_times_out_while_another_thread_starts_it(runtime: Runtime) -> None:
-    """The wake comes from a thread that was not known when the wait began."""
+    """When the join begins, it is not known yet which thread will wake it."""
     woken = 0
     for _ in range(ROUNDS):
         greenlet = Greenlet(int)
@@ -202,7 +203,7 @@ def test_a_join_that_times_out_while_another_thread_starts_it(runtime: Runtime) 
         thread.join()
         greenlet.join()
         assert greenlet.value == 0
-    # None of these found a stray wake or lost one.
+    # None of these waits found a stray wake or lost one.
     assert greenpool.spawn(lambda: greenpool.sleep(0) or 5).get() == 5
 
 
@@ -220,7 +221,7 @@ def test_a_greenlet_that_was_killed_before_its_start_never_runs(runtime: Runtime
 
 
 def test_placed_while_its_kill_is_still_on_the_way(runtime: Runtime) -> None:
-    """Each ends on the hub that it was started on, wherever it was linked before."""
+    """Each greenlet ends on the hub that it was started on, no matter where it was linked before."""
     greenlet = Greenlet(greenpool.sleep, 60)
     ended: list[object] = []
     greenlet.rawlink(lambda _: ended.append(current_hub()))
@@ -237,11 +238,11 @@ def test_placed_while_its_kill_is_still_on_the_way(runtime: Runtime) -> None:
 
 @pytest.mark.parametrize("wait", [Greenlet.join, lambda greenlet: greenpool.joinall([greenlet])])
 def test_waited_for_from_another_thread_that_goes_on_without_its_hub(wait: Act) -> None:
-    """A plain thread's hub runs only while that thread waits: nobody may depend on its doing so again."""
+    """A plain thread's hub runs only while that thread waits. No wait may depend on it running again."""
     waited = [threading.Event() for _ in range(ROUNDS)]
 
     def run_and_go_on() -> None:
-        # Joined here, so that the hub is left as soon as it has ended.
+        # Join each greenlet here, so that the thread leaves its hub as soon as the greenlet has ended.
         for number in range(ROUNDS):
             greenlet = Greenlet(int)
             greenlets.put(greenlet)

@@ -1,4 +1,4 @@
-"""A plain thread that ends with greenlets on its hub: they end with it, and nobody waits for them on."""
+"""A plain thread ends with greenlets on its hub: they end with it, and no join of them waits for ever."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_finally_block_may_yield_but_not_wait(on_new_thread: OnNewThread) -> N
 
 
 def test_a_finally_block_finds_its_hub(on_new_thread: OnNewThread) -> None:
-    """Not by way of a threading.local: CPython without the GIL hangs at one then."""
+    """A lookup through a threading.local would not do: free-threaded CPython deadlocks there."""
     found = []
 
     def parked() -> None:
@@ -152,5 +152,5 @@ def test_nothing_of_them_is_left(on_new_thread: OnNewThread) -> None:
 
 
 def test_greenlet_does_not_look_for_leaks_at_the_end_of_each_thread() -> None:
-    """It would look at every object that there is."""
+    """That search would look at every object in the process."""
     assert greenlet._greenlet.get_clocks_used_doing_optional_cleanup() is None  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Timers against a sorted list; cancelled ones cost no memory; waits longer than any poller takes."""
+"""Timers beside a sorted list: cancelled ones cost no memory, and waits may exceed any poller's limit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("leak_check")
 
 
 class TimersMachine(RuleBasedStateMachine):
-    """Timers next to a list of (deadline, order of making) pairs."""
+    """Timers beside a list of (deadline, order of making) pairs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class TimersMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        """Also one that has fired or was cancelled before."""
+        """Cancel a timer, maybe one that has fired or was cancelled before."""
         if self.made:
             self._cancel(data.draw(st.sampled_from(self.made)))
 
@@ -65,7 +65,7 @@ class TimersMachine(RuleBasedStateMachine):
         def call(callback: Callable[..., object], args: tuple[Any, ...]) -> None:
             callback(*args)
             while cancelled:
-                # As when the callback of a timer cancels another one of the same batch.
+                # The callback of a timer can cancel another timer of the same batch.
                 cancelled.pop().cancel()
 
         self.timers.expire_due(now, call)
@@ -85,7 +85,7 @@ class TimersMachine(RuleBasedStateMachine):
         assert len(self.timers.heap) <= max(2 * len(self.pending) + 1, len(self.pending) + SWEEP_FLOOR)
 
 
-TestTimers = TimersMachine.TestCase
+TestTimers = pytest.mark.slow(TimersMachine.TestCase)
 
 
 def test_cancelled_timers_are_swept() -> None:
@@ -106,7 +106,7 @@ def test_a_cancelled_timer_lets_its_arguments_go() -> None:
 
 
 def test_an_exception_between_two_timers_keeps_the_rest_of_the_batch() -> None:
-    """What a signal handler raises there is KeyboardInterrupt, mostly, and the hub goes on after it."""
+    """A signal handler can raise there, mostly KeyboardInterrupt, and the hub goes on after it."""
     timers = Timers()
     fired: list[int] = []
 
@@ -131,7 +131,7 @@ def test_an_exception_between_two_timers_keeps_the_rest_of_the_batch() -> None:
 
 
 def test_a_timer_cancels_another_of_the_same_batch() -> None:
-    """The other does not fire, and the count stays right."""
+    """The cancelled timer does not fire, and the count stays right."""
     timers = current_hub().timers
     before = len(timers)
     fired = []
@@ -155,7 +155,7 @@ def test_a_sleeper_that_is_killed_leaves_no_timer() -> None:
 
 
 def test_a_timer_interrupts_a_sleeper_of_the_same_batch() -> None:
-    """The sleep ends with what was raised in it, and the count of timers stays right."""
+    """The sleep ends with the exception that was raised in it, and the count of timers stays right."""
     timers = current_hub().timers
     before = len(timers)
     sleeper = greenpool.spawn(greenpool.sleep, 1e-9)
@@ -202,7 +202,7 @@ def test_an_exception_of_one_timer_does_not_take_the_others_along(
     assert fired == ["second"]
 
 
-# Waits that are longer than a poller takes (epoll_wait and poll: 2**31 milliseconds).
+# Waits longer than a poller takes (epoll_wait and poll take at most 2**31 milliseconds).
 
 
 def pollers() -> list[Any]:
@@ -217,7 +217,7 @@ def pollers() -> list[Any]:
 @pytest.mark.parametrize("seconds", [2.0**31, threading.TIMEOUT_MAX, 1e300, math.inf])
 @pytest.mark.parametrize("poller", pollers())
 def test_a_wait_longer_than_the_poller_takes(poller: Callable[[], Poller], seconds: float) -> None:
-    """The hub goes to sleep for so long, with nothing else to do, and is woken."""
+    """The hub sleeps that long with nothing else to do, and is woken."""
     with greenpool.Runtime(pool_size=1, poller=poller) as runtime:
         (hub,) = runtime._hubs.hubs
         sleeper = runtime.spawn(greenpool.sleep, seconds)

@@ -1,4 +1,4 @@
-"""Waiters: exactly one wake, no matter who comes at the same time, and nothing lost."""
+"""Waiters: each is woken exactly once, no matter which wakes come at the same time, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_waiter_that_was_woken_before_it_parks_beats_a_timeout_of_zero() -> No
 
 
 def test_park_outlasts_a_stray_resume() -> None:
-    """KeyboardInterrupt can leave one behind."""
+    """KeyboardInterrupt can leave a stray resume behind."""
     waiter = Waiter()
     greenlet = waiter.greenlet
     hub = waiter.hub
@@ -74,12 +74,12 @@ def test_park_outlasts_a_stray_resume() -> None:
     greenpool.spawn(lambda: (ran.append(1), hub.ready.append(greenlet), waiter.wake("value")))
     assert waiter.park()
     assert (ran, waiter.value) == ([1], "value")
-    # One is left; a yield would return early with it, and this outlasts it.
+    # One stray resume is left. A yield would return early with it, but this sleep outlasts it.
     greenpool.sleep(0.001)
 
 
 def test_a_kill_after_the_wake_waits_for_the_next_park() -> None:
-    """What came with the wake is not lost: an item of a queue, say."""
+    """A value that came with the wake is not lost, for example an item of a queue."""
     received: list[object] = []
 
     def receive(waiters: list[Waiter]) -> None:
@@ -100,7 +100,7 @@ def test_a_kill_after_the_wake_waits_for_the_next_park() -> None:
 
 
 def test_a_wake_after_the_kill_is_refused() -> None:
-    """So whoever wanted to hand over an item gives it to the next one."""
+    """A producer whose wake is refused can give its item to the next waiter."""
     waiters: list[Waiter] = []
 
     def wait() -> None:
@@ -144,7 +144,7 @@ def test_repr_says_whose_it_is_and_its_state() -> None:
 
 
 def test_eight_threads_race_for_each_wake(fast_switching: None) -> None:
-    """Of eight wakes of one waiter, exactly one wins, and its value is the one that arrives."""
+    """Exactly one of eight wakes of a waiter wins, and its value is the one that arrives."""
     rounds, racers = 300, 8
     waiters: list[Waiter] = []
     begin = threading.Barrier(racers + 1)
@@ -174,7 +174,7 @@ def test_eight_threads_race_for_each_wake(fast_switching: None) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_wakes_race_with_kills_and_timeouts(seed: int, fast_switching: None) -> None:
-    """Each item goes to one waiter that lives to see it, or its wake is refused: none is lost or doubled."""
+    """Each item goes to one waiter that lives to see it, or its wake is refused. None is lost or doubled."""
     items, waiting = 600, 8
     lock = threading.Lock()
     line: list[Waiter] = []
@@ -235,7 +235,7 @@ def test_wakes_race_with_kills_and_timeouts(seed: int, fast_switching: None) -> 
 
 
 def test_joins_of_other_threads_race_with_the_end(fast_switching: None) -> None:
-    """A greenlet ends while threads begin to wait for it: each of them learns of it."""
+    """A greenlet ends while threads begin to wait for it, and each of them learns of the end."""
     with greenpool.Runtime(pool_size=2) as runtime:
         for _ in range(100):
             greenlet = runtime.spawn(int)
@@ -252,12 +252,12 @@ def test_joins_of_other_threads_race_with_the_end(fast_switching: None) -> None:
             assert values == [0, 0, 0]
 
 
-# Signal handlers, which run in the main thread, at any point of its program.
+# Signal handlers run in the main thread, at any point of its program.
 
 
 @pytest.fixture
 def on_alarm() -> Iterator[Callable[[Callable[[], object]], None]]:
-    """Install what SIGALRM does."""
+    """Install an action for SIGALRM."""
     before = signal.getsignal(signal.SIGALRM)
 
     def install(action: Callable[[], object]) -> None:
@@ -318,7 +318,7 @@ def test_a_signal_handler_kills_while_the_hub_sleeps(
 def test_a_signal_handler_closes_a_socket_while_the_hub_sleeps(
     on_alarm: Callable[[Callable[[], object]], None],
 ) -> None:
-    """As a server's SIGTERM handler closes its listener."""
+    """For example, a server's SIGTERM handler closes its listener."""
     listener = greenpool.socket.create_server(("127.0.0.1", 0))
     accepting = greenpool.spawn(listener.accept)
     accepting.quiet = True
@@ -331,12 +331,12 @@ def test_a_signal_handler_closes_a_socket_while_the_hub_sleeps(
 def test_a_signal_just_before_the_hub_goes_to_sleep(
     monkeypatch: pytest.MonkeyPatch, on_alarm: Callable[[Callable[[], object]], None]
 ) -> None:
-    """The handler runs after the loop found nothing ready, and before it says that it is asleep."""
+    """The handler runs after the loop has found nothing ready, and before the loop says that it is asleep."""
     hub: Hub = current_hub()
     waiter = Waiter()
     on_alarm(lambda: waiter.wake("signal"))
-    # What the loop calls in between.
-    monkeypatch.setattr(hub, "on_rest", lambda: signal.raise_signal(signal.SIGALRM))
+    # The loop calls on_rest in between.
+    monkeypatch.setattr(hub, "on_rest", lambda _received: signal.raise_signal(signal.SIGALRM))
     monkeypatch.setattr(hub, "received", 1)
     assert waiter.park()
     assert waiter.value == "signal"

@@ -1,19 +1,19 @@
-"""CPython's own tests under greenpool's monkey patching: how many hold that hold without it.
+"""CPython's own tests under greenpool's monkey patching: how many of those that hold without it hold with it.
 
-`python -m tests.cpython` runs the test modules that patching reaches, unpatched and patched, and
-prints for each how many of the tests that pass unpatched pass patched too, then every lost one.
+`python -m tests.cpython` runs the test modules that patching reaches, unpatched and patched. For each module
+it prints how many of the tests that pass unpatched pass patched, too. Then it prints every lost test.
 
-- *Unpatched* is the baseline: two runs; a test counts if it passes in both. It is cached for each
+- *Unpatched* is the baseline of two runs. A test counts if it passes in both. The baseline is cached for each
   interpreter under build/cpython/ (`--refresh` measures it anew).
-- Every module runs in a process of its own, in an empty temporary directory, with the resources
-  that `python -m test -u cpu,walltime` would allow (see worker.py).
-- A test that takes longer than 20 s (`--limit`) is hung: all stacks are dumped, its process is
-  killed, and a new process goes on with the next test. A crash likewise costs one test.
-- A test skipped unpatched does not count. One that is skipped only when patched is lost.
-- exceptions.txt lists the tests that cannot hold under green threads, with the reason. At most
-  0.5 % of all tests may stand there, and none that hangs.
-- `--reduced` leaves out the tests listed in slow.txt, those that took over a second unpatched on
-  some version of CPython; `--record-slow` adds to it what the baseline of this one has.
+- Every module runs in a process of its own, in an empty temporary directory. It gets the resources that
+  `python -m test -u cpu,walltime` would allow (see worker.py).
+- A test that takes longer than 20 s (`--limit`) is hung. All stacks are dumped, its process is killed, and a
+  new process goes on with the next test. A crash likewise costs one test.
+- A test that is skipped unpatched does not count. One that is skipped only when patched is lost.
+- exceptions.txt lists the tests that cannot hold under green threads, with the reason. At most 0.5 % of all
+  tests may be listed there, and none that hangs.
+- `--reduced` leaves out the tests listed in slow.txt, which took over a second unpatched on some version of
+  CPython. `--record-slow` adds the slow tests of this interpreter's baseline to the list.
 
 To work on one test: `python -m tests.cpython --modules test_queue --match PATTERN -v`.
 """

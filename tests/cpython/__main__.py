@@ -64,7 +64,7 @@ def main() -> int:
         results = [threads.submit(count, module, selection, setting, options.refresh) for module in modules]
         counts = list(print_table(result.result() for result in as_completed(results)))
     faults = [fault for one in counts for fault in one.faults()]
-    # The bound is on a part of all tests, so a few modules can neither keep nor break it.
+    # The bound applies to a part of all tests, so a few modules can neither keep nor break it.
     if len(options.modules) == len(MODULES) and not options.match:
         if too_many := too_many_exceptions(counts):
             faults.append(too_many)
@@ -76,7 +76,7 @@ def main() -> int:
 
 @contextmanager
 def watchers(jobs: int) -> Iterator[ThreadPoolExecutor]:
-    """A thread for each module at a time. No worker outlives an error, Ctrl-C or SIGTERM."""
+    """A pool of threads, each for one module at a time. No worker outlives an error, Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ThreadPoolExecutor(jobs) as threads:
         try:
@@ -88,7 +88,7 @@ def watchers(jobs: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def print_table(results: Iterator[Count]) -> Iterator[Count]:
-    """Pass the counts on, each printed as it comes, and the total last."""
+    """Pass the counts on, print each one as it comes, and print the total last."""
     counts = []
     print(ROW.format("module", "unpatched", "kept", "lost", "excepted", "hung", "seconds"))
     for one in results:
@@ -126,7 +126,7 @@ def print_details(counts: list[Count], faults: list[str], verbose: bool) -> None
 
 
 def print_baseline(modules: list[str], selection: Selection, options: argparse.Namespace) -> int:
-    """What the tests do unpatched: how many there are and pass, and how long one run takes."""
+    """Print what the tests do unpatched: how many there are, how many pass, and how long one run takes."""
 
     def measure(module: str) -> baseline.Baseline:
         return baseline.measure(module, selection, options.limit, options.refresh)

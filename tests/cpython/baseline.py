@@ -1,4 +1,4 @@
-"""What the tests do on the interpreter alone: two runs of each, cached, and the slow ones."""
+"""The tests on the interpreter alone: two cached runs of each, and the list of slow tests."""
 
 import hashlib
 import json
@@ -12,15 +12,15 @@ from typing import Any
 
 from . import watch
 
-# Increase it when a change here or in worker.py makes older files mean something else.
+# Increase this when a change here or in worker.py makes older files mean something else.
 FORMAT = 1
 CACHE = watch.ROOT / "build" / "cpython"
 SLOW = Path(__file__).with_name("slow.txt")
-# Seconds above which a test is slow.
+# A test that takes more seconds than this is slow.
 SLOW_ABOVE = 1.0
 RUNS = 2
 
-# From all tests of a module to those that are to be run.
+# Takes all tests of a module and returns those that are to run.
 Choose = Callable[[list[str]], list[str]]
 
 
@@ -35,12 +35,12 @@ class Baseline:
         return all(test in run.outcomes and run.outcomes[test].passed for run in self.runs)
 
     def seconds(self, test: str) -> float:
-        """How long the test took, in the quicker of its runs: the rest was the machine's load."""
+        """Return how long the test took in its quicker run. The machine's load slowed the other one."""
         return min(run.outcomes[test].seconds for run in self.runs if test in run.outcomes)
 
 
 def cache_file(module: str) -> Path:
-    """Where the baseline of a module is kept for this interpreter on this kind of machine."""
+    """Return the file that holds a module's baseline for this interpreter on this kind of machine."""
     told = (FORMAT, sys.version, sys.base_prefix, platform.platform(), os.geteuid())
     digest = hashlib.sha256(repr(told).encode()).hexdigest()[:8]
     name = f"{platform.python_version()}{sys.abiflags}-{digest}"
@@ -48,7 +48,7 @@ def cache_file(module: str) -> Path:
 
 
 def load(module: str) -> Baseline | None:
-    """The cached baseline of a module, as far as it was measured."""
+    """Return the cached baseline of a module, as far as it was measured."""
     try:
         data = json.loads(cache_file(module).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -68,14 +68,14 @@ def save(module: str, baseline: Baseline) -> None:
     file = cache_file(module)
     file.parent.mkdir(parents=True, exist_ok=True)
     (CACHE / ".gitignore").write_text("*\n", encoding="utf-8")
-    # By way of a second file, so that a run beside this one never reads half of it.
+    # Write a second file and rename it, so that a run beside this one never reads half a file.
     part = file.with_suffix(f".{os.getpid()}")
     part.write_text(json.dumps(asdict(baseline), indent=1), encoding="utf-8")
     part.replace(file)
 
 
 def measure(module: str, choose: Choose, limit: float, refresh: bool = False) -> Baseline:
-    """The baseline of a module for the chosen tests; only what the cache lacks is run."""
+    """Return the baseline of a module for the chosen tests. Only tests that the cache lacks are run."""
     setting = watch.Setting(limit=limit)
     baseline = None if refresh else load(module)
     if baseline is None:
@@ -89,18 +89,18 @@ def measure(module: str, choose: Choose, limit: float, refresh: bool = False) ->
             run.outcomes.update(new.outcomes)
             run.outside.update(new.outside)
             save(module, baseline)
-        # What failed once does not count, whatever it does the next time.
+        # A test that failed once does not count, no matter how it ends the next time.
         wanted = [test for test in wanted if run.outcomes[test].passed]
     return baseline
 
 
 def read_slow() -> frozenset[str]:
-    """The tests that the reduced run leaves out."""
+    """Return the tests that the reduced run leaves out."""
     return frozenset(SLOW.read_text(encoding="utf-8").split()) if SLOW.exists() else frozenset()
 
 
 def record_slow(baselines: Iterable[Baseline]) -> list[str]:
-    """Add the slow tests of these baselines to the list, and return the ones that are new."""
+    """Add the slow tests of these baselines to the list, and return the new ones."""
     slow = {
         test
         for baseline in baselines

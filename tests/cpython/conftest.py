@@ -1,4 +1,4 @@
-"""CPython's own tests take minutes: pytest collects them only with GREENPOOL_CPYTHON_TESTS=1."""
+"""CPython's own tests take minutes, so pytest collects them only with GREENPOOL_CPYTHON_TESTS=1."""
 
 import os
 

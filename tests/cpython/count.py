@@ -36,18 +36,18 @@ MODULES = (
     "test_logging",
 )
 EXCEPTIONS = Path(__file__).with_name("exceptions.txt")
-# The largest part of all tests that may stand in exceptions.txt.
+# The largest part of all tests that may be listed in exceptions.txt.
 EXCEPTED_AT_MOST = 0.005
 
 
 def is_present(module: str) -> bool:
-    """Whether this interpreter has the module; some distributions package no tests at all."""
+    """Return whether this interpreter has the module, because some distributions package no tests at all."""
     return importlib.util.find_spec(f"test.{module}") is not None
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The tests of a module that are to count, out of all that it has."""
+    """Chooses the tests of a module that are to count."""
 
     reduced: bool = False
     match: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Selection:
             test
             for test in tests
             if test not in slow
-            # Virtual machines' sockets: whether they work depends on the machine, not on Python.
+            # The sockets of virtual machines work or fail depending on the machine, not on Python.
             and "VSOCK" not in test
             and (not self.match or any(fnmatchcase(test, f"*{p}*") for p in self.match))
         ]
@@ -66,7 +66,7 @@ class Selection:
 
 @dataclass
 class Count:
-    """What became, patched, of the tests of one module that pass unpatched."""
+    """The patched outcomes of those tests of one module that pass unpatched."""
 
     module: str
     patched: watch.Run
@@ -74,7 +74,7 @@ class Count:
 
     @property
     def passes(self) -> int:
-        """How many tests pass unpatched."""
+        """The number of tests that pass unpatched."""
         return len(self.patched.outcomes)
 
     @property
@@ -83,23 +83,23 @@ class Count:
 
     @property
     def lost(self) -> dict[str, watch.Outcome]:
-        """Those that neither pass nor stand in exceptions.txt."""
+        """The tests that neither pass nor are listed in exceptions.txt."""
         return {t: o for t, o in self._not_kept().items() if t not in self.exceptions}
 
     @property
     def excepted(self) -> dict[str, watch.Outcome]:
-        """Those that do not pass, and stand in exceptions.txt."""
+        """The tests that do not pass and are listed in exceptions.txt."""
         return {t: o for t, o in self._not_kept().items() if t in self.exceptions}
 
     @property
     def hung(self) -> dict[str, watch.Outcome]:
-        """Every hang, wherever it was."""
+        """Every hang, in a test or outside."""
         everywhere = self.patched.outcomes | self.patched.outside
         return {t: o for t, o in everywhere.items() if o.outcome == "hung"}
 
     @property
     def needless(self) -> list[str]:
-        """Those that stand in exceptions.txt and pass."""
+        """The tests that are listed in exceptions.txt although they pass."""
         return [t for t, o in self.patched.outcomes.items() if t in self.exceptions and o.passed]
 
     @property
@@ -110,7 +110,7 @@ class Count:
         return {t: o for t, o in self.patched.outcomes.items() if not o.passed}
 
     def faults(self) -> list[str]:
-        """What keeps this module from being wholly kept, one line each; none is the goal."""
+        """Return one line for each thing that this module does not keep. The goal is an empty list."""
         return [
             *(f"lost ({outcome.outcome}): {test}" for test, outcome in self.lost.items()),
             *(f"{outcome.outcome}: {where}" for where, outcome in self.patched.outside.items()),
@@ -122,7 +122,7 @@ class Count:
         ]
 
     def details(self) -> str:
-        """The tracebacks and stacks of all that is not kept."""
+        """Return the tracebacks and stacks of all tests that are not kept."""
         return "".join(
             f"\n{'=' * 70}\n{name}: {one.outcome}, {one.seconds:.1f} s\n{'-' * 70}\n{one.detail}\n"
             for name, one in (self.lost | self.excepted | self.patched.outside).items()
@@ -130,7 +130,7 @@ class Count:
 
 
 def count(module: str, selection: Selection, setting: watch.Setting, refresh: bool = False) -> Count:
-    """Run a module unpatched, as far as that is not known yet, and patched."""
+    """Run a module patched, and unpatched as far as that is not known yet."""
     unpatched = baseline.measure(module, selection, setting.limit, refresh)
     tests = [test for test in selection(unpatched.tests) if unpatched.passes(test)]
     patched = watch.run(f"test.{module}", tests, setting)
@@ -141,7 +141,7 @@ def count(module: str, selection: Selection, setting: watch.Setting, refresh: bo
 
 
 def read_exceptions() -> dict[str, str]:
-    """The reasons in exceptions.txt, by test. Lines that start with # are comments."""
+    """Return the reasons in exceptions.txt, by test. Lines that start with # are comments."""
     reasons = {}
     for number, line in enumerate(EXCEPTIONS.read_text(encoding="utf-8").splitlines(), 1):
         if line.strip() and not line.startswith("#"):
@@ -155,7 +155,7 @@ def read_exceptions() -> dict[str, str]:
 
 
 def too_many_exceptions(counts: list[Count]) -> str | None:
-    """Says so when more of the tests counted are excepted than may be."""
+    """Return a message if more of the counted tests are excepted than may be."""
     excepted = sum(len(c.excepted) + len(c.needless) for c in counts)
     total = sum(c.passes for c in counts)
     if excepted <= EXCEPTED_AT_MOST * total:

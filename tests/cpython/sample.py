@@ -1,7 +1,7 @@
-"""Tests that behave in every way that the harness has to tell apart, some only when patched.
+"""Tests that behave in every way that the harness has to tell apart, some of them only when patched.
 
-The patch is `import sys; sys.patched = True`. test_harness.py runs this module in a worker; by its
-name neither pytest nor unittest finds it.
+The patch is `import sys; sys.patched = True`. test_harness.py runs this module in a worker. Neither pytest
+nor unittest finds the module by its name.
 """
 
 import os
@@ -45,7 +45,7 @@ class Plain(unittest.TestCase):
         pass
 
     def test_passes_in_a_forked_child(self) -> None:
-        # The child goes on as a copy of the runner; none of it may be counted.
+        # The child goes on as a copy of the runner, and none of its results may be counted.
         if pid := os.fork():
             os.waitpid(pid, 0)
 
@@ -124,6 +124,6 @@ class Exit(unittest.TestCase):
 def load_tests(
     loader: unittest.TestLoader, tests: unittest.TestSuite, pattern: str | None
 ) -> unittest.TestSuite:
-    # A second test of the same name, as test_threading_local has them.
+    # This is a second test of the same name, as in test_threading_local.
     tests.addTest(Plain("test_passes"))
     return tests

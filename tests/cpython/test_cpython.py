@@ -1,6 +1,6 @@
 """The reduced run, as tests: every test of CPython's that passes unpatched passes patched.
 
-Collected only with GREENPOOL_CPYTHON_TESTS=1 in the environment, or where this file is named.
+pytest collects it only with GREENPOOL_CPYTHON_TESTS=1 in the environment, or if this file is named.
 """
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from . import count, watch
 from .__main__ import PATCH
 
-# For one module: far more than it takes when every test is kept, enough for some hangs of 20 s.
+# This limit is for one module. A run that keeps every test takes far less, and some hangs of 20 s still fit.
 pytestmark = [pytest.mark.cpython, pytest.mark.time_limit(600)]
 
 PRESENT = [module for module in count.MODULES if count.is_present(module)]

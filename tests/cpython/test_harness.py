@@ -67,6 +67,7 @@ def test_a_crash_costs_one_test(names: list[str]) -> None:
     assert "last words" in detail
 
 
+@pytest.mark.slow
 def test_a_hang_costs_one_test_and_shows_its_stack(names: list[str]) -> None:
     setting = watch.Setting(PATCHED.patch, limit=5)
     run = watch.run(MODULE, of_class(names, "Hang"), setting)
@@ -78,6 +79,7 @@ def test_a_hang_costs_one_test_and_shows_its_stack(names: list[str]) -> None:
     assert "in wait_for_ever" in run.outcomes["sample.Hang.test_2_hang"].detail
 
 
+@pytest.mark.slow
 def test_a_hang_in_a_fixture_costs_the_tests_of_its_class(names: list[str]) -> None:
     setting = watch.Setting(PATCHED.patch, limit=5)
     tests = of_class(names, "HangInSetUpClass") + of_class(names, "Plain")[:1]
@@ -89,6 +91,7 @@ def test_a_hang_in_a_fixture_costs_the_tests_of_its_class(names: list[str]) -> N
     }
 
 
+@pytest.mark.slow
 def test_a_hang_at_exit_costs_no_test_and_is_told(names: list[str]) -> None:
     setting = watch.Setting(PATCHED.patch, limit=5)
     run = watch.run(MODULE, of_class(names, "Exit"), setting)

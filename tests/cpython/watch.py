@@ -1,9 +1,9 @@
-"""Runs tests of one module in worker processes, to the last one, whatever the tests do.
+"""Runs the tests of one module in worker processes, to the last one, no matter what the tests do.
 
-This side is never patched. It reads the worker's report as it grows. When nothing comes for longer
-than the limit, the test under way has hung: the worker is made to dump its stacks and is killed
-with its whole process group, and a new worker goes on with the tests that are left. A worker that
-dies costs the test under way in the same manner.
+This side is never patched. It reads the worker's report as it grows. If nothing new comes for longer than the
+limit, the running test has hung. The worker then has to dump its stacks, it is killed with its whole process
+group, and a new worker goes on with the remaining tests. A worker that dies costs the running test in the
+same way.
 """
 
 import json
@@ -21,17 +21,17 @@ from typing import Any
 WORKER = Path(__file__).with_name("worker.py")
 ROOT = Path(__file__).parents[2]
 
-# Outcomes with which unittest calls a run successful. A test that is expected to fail and does so
-# behaves as on the interpreter alone, which is what is counted here.
+# unittest calls a run with these outcomes successful. A test that fails as expected behaves as it does on the
+# interpreter alone, and that is what counts here.
 PASSED = ("passed", "expected failure")
 # Outcomes that end the worker process.
 FATAL = ("hung", "crashed")
 
-# Seconds to wait for new lines of a report, and for the stacks of a hung worker to be written.
+# Seconds to wait for new lines of a report, and for a hung worker to write its stacks.
 POLL = 0.02
 DUMP = 2.0
 
-# Set by whoever gives up: every worker is then killed, and its watch() raises Stopped.
+# Set to give up the run: every worker is then killed, and its watch() raises Stopped.
 STOP = threading.Event()
 
 
@@ -41,7 +41,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Setting:
-    """How the worker processes run: the code that patches, or the launcher that does it."""
+    """How the worker processes run: with the code that patches, or with the launcher that does it."""
 
     patch: str = ""
     launcher: str | None = None
@@ -54,7 +54,7 @@ class Setting:
 
 @dataclass
 class Outcome:
-    """What became of one test; `detail` holds the traceback, the stacks or the reason."""
+    """The outcome of one test. `detail` holds the traceback, the stacks or the reason."""
 
     outcome: str
     seconds: float = 0.0
@@ -67,14 +67,14 @@ class Outcome:
 
 @dataclass
 class Run:
-    """The outcomes of the tests of one module, and what went wrong outside any test."""
+    """The outcomes of the tests of one module, and the faults outside any test."""
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     outside: dict[str, Outcome] = field(default_factory=dict)
 
 
 def collect(module: str, setting: Setting) -> list[str]:
-    """The names of all tests of a module; empty if the module as a whole skips itself."""
+    """Return the names of all tests of a module, or nothing if the module as a whole skips itself."""
     with Worker(module, None, setting) as worker:
         worker.watch()
         bad = worker.fatal or worker.no_tests
@@ -93,7 +93,7 @@ def run(module: str, tests: list[str], setting: Setting) -> Run:
         done.outcomes.update(worker.outcomes)
         left = [test for test in left if test not in worker.outcomes]
         for where, outcome in worker.fixtures.items():
-            if not where.startswith("setUp"):  # else its tests say so
+            if not where.startswith("setUp"):  # a failed setUp shows in its tests
                 done.outside[where] = outcome
         if worker.ended:
             for test in left:
@@ -107,7 +107,7 @@ def run(module: str, tests: list[str], setting: Setting) -> Run:
         elif worker.phase.startswith("tearDown") and worker.outcomes:
             done.outside[f"{worker.phase} after {list(worker.outcomes)[-1]}"] = worker.fatal
         else:
-            # One hang or crash, charged to the first of the tests that it keeps from running.
+            # Charge one hang or crash to the first of the tests that it keeps from running.
             scope = left[0].rpartition(".")[0] + "." if worker.phase == "setUpClass" else ""
             why = Outcome("not run", 0.0, f"{worker.phase}: {worker.fatal.outcome}")
             done.outcomes.update({test: why for test in left if test.startswith(scope)})
@@ -117,7 +117,7 @@ def run(module: str, tests: list[str], setting: Setting) -> Run:
 
 
 class Worker:
-    """One worker process, from its start to its end, and what it reported."""
+    """One worker process, from its start to its end, and its report."""
 
     def __init__(self, module: str, tests: list[str] | None, setting: Setting) -> None:
         self.limit = setting.limit
@@ -126,8 +126,8 @@ class Worker:
         self.outcomes: dict[str, Outcome] = {}
         self.fixtures: dict[str, Outcome] = {}
         self.fatal: Outcome | None = None
-        self.test: str | None = None  # the one that is running
-        self.phase = "import"  # what is running while no test is
+        self.test: str | None = None  # the running test
+        self.phase = "import"  # the phase while no test runs
         self.ended = False  # every test was gone through
         self._log_start = 0
 
@@ -138,7 +138,7 @@ class Worker:
         self._stacks = directory / "stacks"
         for path in (self._report, self._stacks):
             path.touch()
-        # Short names: a test may bind a Unix socket in here, with its 108 bytes at most.
+        # The names are short, because a test may bind a Unix socket in here, with 108 bytes at most.
         cwd, tmp = directory / "cwd", directory / "tmp"
         cwd.mkdir()
         tmp.mkdir()
@@ -166,11 +166,11 @@ class Worker:
         self._directory.cleanup()
 
     def watch(self) -> None:
-        """Follow the report until the process has ended, or is killed for a hang."""
+        """Follow the report until the process has ended or is killed for a hang."""
         heard = time.monotonic()
         partial = ""
         while True:
-            running = self._process.poll() is None  # before reading, so that nothing is missed
+            running = self._process.poll() is None  # asked before reading, so that nothing is missed
             if text := self._lines.read():
                 heard = time.monotonic()
                 *lines, partial = (partial + text).split("\n")
@@ -229,7 +229,7 @@ class Worker:
         return text[-at_most:].decode(errors="replace")
 
     def _dump_stacks(self) -> str:
-        """The stacks of the worker's greenlets and threads, as far as it still writes them."""
+        """Return the stacks of the worker's greenlets and threads, as far as it still writes them."""
         for number, last in ((signal.SIGTTIN, "(end of greenlets)\n"), (signal.SIGTTOU, None)):
             before = self._stacks.stat().st_size
             self._process.send_signal(number)
@@ -238,7 +238,7 @@ class Worker:
                 time.sleep(POLL)
                 text = self._stacks.read_text(errors="replace")
                 if last is None and len(text) > before:
-                    time.sleep(0.2)  # it ends with no mark
+                    time.sleep(0.2)  # the dump has no end mark
                     break
                 if last is not None and text.endswith(last):
                     break
@@ -247,16 +247,16 @@ class Worker:
         return f"{stacks}\noutput of the test:\n{output}" if output else stacks
 
     def _kill(self) -> None:
-        """The process and all that its tests left behind in its process group."""
+        """Kill the process and all that its tests left behind in its process group."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
-            pass  # all gone already
+            pass  # all of them are gone already
         self._process.wait()
 
 
 def environment(tmp: Path) -> dict[str, str]:
-    """The environment of a worker: the caller's, without what would change how tests behave."""
+    """Return the caller's environment without the variables that would change how tests behave."""
     kept = ("PYTHON_GIL", "PYTHONHOME")
     dropped = ("PYTHON", "PYTEST", "COV_")
     env = {
@@ -265,5 +265,5 @@ def environment(tmp: Path) -> dict[str, str]:
         if name in kept or not (name.startswith(dropped) or name.lower().endswith("_proxy"))
     }
     env["TMPDIR"] = str(tmp)
-    env["PYTHONPATH"] = str(ROOT)  # where greenpool is; the worker takes it out again
+    env["PYTHONPATH"] = str(ROOT)  # for importing greenpool; the worker removes it again
     return env

@@ -1,14 +1,14 @@
 """One process that runs tests of one of CPython's own test modules and reports on each.
 
-Started by watch.py as `worker.py PATCH JOB`: PATCH is Python code, executed before anything else is
-imported, as the lines at the top of a user's program are; JOB is a JSON file (watch.py writes it).
+watch.py starts it as `worker.py PATCH JOB`. PATCH is Python code, which runs before anything else is
+imported, like the lines at the top of a user's program. JOB is a JSON file that watch.py writes.
 
 - Nothing above the patch may import a module that patching touches.
-- Every event is one line of JSON in the report file, opened, appended and closed each time: a
-  descriptor held open would be one that tests which count, close or inherit descriptors can see.
-- The stack dumps go by SIGTTIN and SIGTTOU, the two signals that no test uses: the worker has no
-  terminal. Greenlets are dumped by a Python handler, which runs only if the interpreter still runs;
-  threads by faulthandler, which always can.
+- Every event is one line of JSON in the report file, which is opened, appended to and closed each time. Tests
+  that count, close or inherit descriptors would see a descriptor that is held open.
+- SIGTTIN and SIGTTOU request the stack dumps. No test uses these two signals, because the worker has no
+  terminal. A Python handler dumps the greenlets, which works only if the interpreter still runs. faulthandler
+  dumps the threads, which always works.
 """
 
 # ruff: noqa: E402
@@ -32,16 +32,16 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
-# What `python -m test -u cpu,walltime` enables. Not "network": those tests need the internet.
+# The resources that `python -m test -u cpu,walltime` enables. Tests for "network" need the internet.
 RESOURCES = ["cpu", "walltime"]
-# It asks for "network" as a whole, and uses nothing but loopback.
+# This module asks for "network" as a whole, but uses only loopback.
 NEEDS_NETWORK = "test.test_socketserver"
 # The attribute of a test that holds its name.
 NAME = "_name_in_module"
 
 
 class Report:
-    """The events of this process, as lines of JSON in a file; a child that a test forks is mute."""
+    """The events of this process, as lines of JSON in a file. A child that a test forks writes none."""
 
     def __init__(self, path: str, log: str) -> None:
         self.path = path
@@ -92,7 +92,7 @@ class Result(unittest.TestResult):
 
     def _settle(self, test: Any, outcome: str, detail: str) -> None:
         if not isinstance(test, unittest.TestCase):
-            # unittest's stand-in for setUpClass, setUpModule and their counterparts.
+            # This is unittest's stand-in for setUpClass, setUpModule and their counterparts.
             self.report.write(event="fixture", where=test.id(), outcome=outcome, detail=detail)
             return
         # One test can fail several times: in its subtests, its body, its tearDown, its cleanups.
@@ -124,12 +124,12 @@ class Result(unittest.TestResult):
             self._settle(test, "failed", f"{subtest}\n{self._text(test, err)}")
 
     def _text(self, test: unittest.TestCase, err: Any) -> str:
-        # The traceback without unittest's own frames.
+        # Return the traceback without unittest's own frames.
         return str(self._exc_info_to_string(err, test))  # type: ignore[attr-defined]
 
 
 class Suite(unittest.TestSuite):
-    """Says when a fixture of a class or module begins, so that one that hangs can be named."""
+    """Reports when a fixture of a class or module begins, so that a hanging fixture can be named."""
 
     def __init__(self, tests: list[unittest.TestCase], report: Report) -> None:
         super().__init__(tests)
@@ -161,10 +161,10 @@ def flatten(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
 
 
 def load(module_name: str) -> list[unittest.TestCase]:
-    """The tests of a module in unittest's order, each with its name, `module.Class.test`.
+    """Return the tests of a module in unittest's order, each with its name, `module.Class.test`.
 
-    The name is kept on the test itself: unittest drops each test once it has run, and whatever
-    it holds with it, so nothing here may keep it alive.
+    The name is kept on the test itself. unittest drops each test once it has run, with everything that it
+    holds, so nothing here may keep the test alive.
     """
     module = importlib.import_module(module_name)
     loader = unittest.TestLoader()
@@ -177,7 +177,7 @@ def load(module_name: str) -> list[unittest.TestCase]:
     for test in tests:
         name = test.id().removeprefix(package + ".")
         if not name.startswith(short + "."):
-            name = f"{short}.{name}"  # doctests of another module, added by load_tests
+            name = f"{short}.{name}"  # a doctest of another module, added by load_tests
         base, count = name, 1
         while name in taken:
             count += 1
@@ -193,7 +193,7 @@ def dump_greenlets(path: str) -> None:
     if "greenlet" in sys.modules:
         greenlet = sys.modules["greenlet"].greenlet
         for thing in gc.get_objects():
-            # Not isinstance(), which asks a proxy or a mock for its __class__.
+            # isinstance() would ask a proxy or a mock for its __class__.
             if issubclass(type(thing), greenlet) and thing.gr_frame is not None:
                 lines += [f"{thing!r}\n", *traceback.format_stack(thing.gr_frame), "\n"]
     with _io.FileIO(path, "ab") as file:
@@ -201,7 +201,7 @@ def dump_greenlets(path: str) -> None:
 
 
 def prepare(job: dict[str, Any]) -> None:
-    """What regrtest sets for the tests that it runs, the same on all versions."""
+    """Set what regrtest sets for the tests that it runs, in the same way on all versions."""
     stacks = open(job["stacks"], "ab")  # noqa: SIM115 - faulthandler needs it for good
     faulthandler.enable()
     faulthandler.register(_signal.SIGTTOU, file=stacks, all_threads=True)
@@ -209,7 +209,7 @@ def prepare(job: dict[str, Any]) -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     os.umask(0o022)
     if sys.platform == "linux":
-        # PR_SET_PDEATHSIG: a hung worker must not outlive its parent, however that one ends.
+        # PR_SET_PDEATHSIG: a hung worker must not outlive its parent, no matter how that ends.
         ctypes.CDLL(None).prctl(1, int(_signal.SIGKILL))
     support: Any = importlib.import_module("test.support")
     support.verbose = 0
@@ -220,7 +220,7 @@ def prepare(job: dict[str, Any]) -> None:
 def main() -> None:
     with open(sys.argv[2], encoding="utf-8") as file:
         job = json.load(file)
-    # The tests must see neither this directory nor the job's way of being found.
+    # The tests must see neither this directory nor the variable by which the job found greenpool.
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if entry != here]
     os.environ.pop("PYTHONPATH", None)

@@ -15,16 +15,16 @@ from .workers import PENDING, Killed, Machine, Worker, cases, picks
 
 
 class ConditionMachine(Machine):
-    """The owner of the lock, those who wait for it (each with what it then returns), those to be notified."""
+    """The lock's owner, the queue for the lock (workers with later results), and the workers in wait."""
 
     def __init__(self) -> None:
         super().__init__()
         self.owner: Worker | None = None
         self.queue: list[tuple[Worker, Any]] = []
-        # Those of the queue that are in acquire, not in wait.
+        # The workers of the queue that are in acquire, not in wait.
         self.acquiring: list[Worker] = []
         self.waiting: list[Worker] = []
-        # Those that were notified, and will not say so: another one is notified when they have the lock.
+        # Workers killed after they were notified. Each passes its notification on when it has the lock.
         self.spoiled: list[Worker] = []
 
     @initialize(lock=st.sampled_from([Lock, RLock]))
@@ -99,9 +99,9 @@ class ConditionMachine(Machine):
         self.pass_on(dict.fromkeys(self.waiting[:n], True))
 
     def pass_on(self, outcomes: dict[Worker, Any]) -> None:
-        """Free the lock until all of these, and nobody else, have had it.
+        """Free the lock until all workers of *outcomes*, and no others, have had it.
 
-        In which order, depends on whose hub is quicker to ask for it.
+        The order depends on which hub asks for the lock first.
         """
         self.waiting = [worker for worker in self.waiting if worker not in outcomes]
         while self.owner is not None:
@@ -141,7 +141,7 @@ class ConditionMachine(Machine):
             self.acquiring.remove(worker)
             self.came_back(worker, Killed)
         else:
-            # In wait it goes on until it has the lock again, and then it raises what came first.
+            # A worker in wait goes on until it has the lock again. Then it raises whichever came first.
             self.queue.append((worker, Killed))
             if result is True:
                 self.spoiled.append(worker)
@@ -174,7 +174,7 @@ class ConditionMachine(Machine):
 
 
 class BarrierMachine(Machine):
-    """How many wait; those that come later than a full round wait for the next."""
+    """The number of waiting workers. Workers that come after a full round wait for the next round."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ class EventMachine(Machine):
     @rule(pick=picks)
     def wait(self, pick: int) -> None:
         if len(self.idle) == 1:
-            return  # one has to be left that can set it
+            return  # one worker has to be left to set it
         if self.flag:
             self.returns(self.worker(pick), self.event.wait, True)
         else:
@@ -92,7 +92,7 @@ class AsyncResultMachine(Machine):
     @rule(pick=picks)
     def get(self, pick: int) -> None:
         if len(self.idle) == 1:
-            return  # one has to be left that can set it
+            return  # one worker has to be left to set it
         if self.outcome is None:
             self.waits(self.worker(pick), self.result.get)
         else:

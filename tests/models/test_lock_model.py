@@ -13,13 +13,13 @@ from .workers import Killed, Machine, Worker, cases, picks
 
 
 class LockMachine(Machine):
-    """Permits that are free, and those who wait for one, in order."""
+    """The free permits, and the workers that wait for one, in order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.start_with(1)
 
-    # What release raises when all permits are free.
+    # The error that release raises if all permits are free.
     too_many: type[Exception] | None = RuntimeError
 
     def start_with(self, free: int) -> None:
@@ -38,7 +38,7 @@ class LockMachine(Machine):
     @rule(pick=picks)
     def acquire(self, pick: int) -> None:
         if len(self.idle) == 1:
-            return  # one has to be left that can release
+            return  # one worker has to be left to release
         worker = self.worker(pick)
         if self.free:
             self.free -= 1
@@ -140,7 +140,7 @@ class BoundedSemaphoreMachine(LockMachine):
 
 
 class RLockMachine(Machine):
-    """The owner, how often it has the lock, and those who wait for it."""
+    """The owner, how often it has the lock, and the workers that wait for it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -23,12 +23,12 @@ from .workers import Killed, Machine, Worker, cases, picks
 
 items = st.integers(min_value=0, max_value=99)
 bounds = st.sampled_from([0, 1, 2])
-# The time of a wait is made to be over, but only of one that has a timeout.
+# A wait never times out by itself. The machine expires it, but only if it has a timeout.
 timeouts = st.sampled_from([None, 3600.0])
 
 
 class QueueMachine(Machine):
-    """The items, who waits for one (and whether to take it), who waits for room (with its item)."""
+    """The items, the getters (each with whether it takes its item), and the putters (each with its item)."""
 
     kind: type[SimpleQueue[int]] = Queue
     over = False
@@ -80,7 +80,7 @@ class QueueMachine(Machine):
             self.joiners.clear()
 
     def gave_up(self, worker: Worker, kill: bool) -> None:
-        """It was killed, or its time is over."""
+        """The worker was killed, or its time is over."""
         outcome: Any = False
         if worker in dict(self.getters):
             outcome = Empty
@@ -220,7 +220,7 @@ class QueueMachine(Machine):
 
 
 class JoinableMachine(QueueMachine):
-    """With what only Queue has."""
+    """The queue machine with the methods that only Queue has."""
 
     @rule(pick=picks)
     def task_done(self, pick: int) -> None:

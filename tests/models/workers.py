@@ -1,8 +1,8 @@
 """Greenlets and threads that carry out one command at a time, for state machines to drive.
 
-A machine gives a command to a worker and then calls ``settle``, which returns when every worker has either
-finished its command or is parked in it, and all that follows from that has happened, too.  So what the
-machine then sees is determined, wherever the workers live.  Timeouts are not waited for, but made to happen.
+A machine gives a command to a worker and then calls ``settle``. That returns when every worker has finished
+its command or is parked in it, and all consequences have happened, too. So the state that the machine then
+sees is determined, no matter which hubs the workers are on. No timeout is waited for: the machine expires it.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ PLACEMENTS = ("one hub", "four hubs", "hubs and threads")
 
 FEW = settings(max_examples=20, stateful_step_count=25)
 
-# Which of several workers a step is about; taken modulo their number.
+# The worker that a step is about, as an index modulo the number of workers.
 picks = st.integers(min_value=0, max_value=11)
 
-# A worker can follow another only by so many switches from hub to hub.
+# The number of switches from hub to hub after which all consequences of a command have happened.
 ROUNDS = 3
 
 
 class Killed(BaseException):
-    """What a machine kills its workers with."""
+    """The exception that a machine kills its workers with."""
 
 
 class _Pending:
@@ -49,7 +49,7 @@ class Worker:
         self.number = number
         self.greenlet: Any = None
         self.outcome: Any = None
-        # Whether its time can be over in the command that it was given.
+        # Whether the command that it was given may time out.
         self.timed = True
         self._lock = threading.Lock()
         self._waiter: Waiter | None = None
@@ -59,7 +59,7 @@ class Worker:
         return f"worker {self.number}"
 
     def run(self) -> None:
-        """The worker itself, in a greenlet or as the main program of a thread."""
+        """The worker's own loop, in a greenlet or as the main program of a thread."""
         self.greenlet = current_greenlet()
         while (command := self._next()) is not None:
             try:
@@ -75,7 +75,7 @@ class Worker:
                 self._waiter.park()
                 return self._waiter.value
             except Killed:
-                pass  # it came too late for the command it was meant for
+                pass  # the kill came too late for its command
 
     # The machine's side.
 
@@ -87,7 +87,7 @@ class Worker:
         assert self._waiter is not None and self._waiter.wake(command)
 
     def end_of_wait(self, kill: bool) -> Callable[[], object]:
-        """What kills it in the wait that it is in now or, without *kill*, lets its time be over."""
+        """Return a function that kills the worker in its present wait or, without *kill*, expires it."""
         assert kill or self.timed
         hub = self.greenlet.hub
         if kill:
@@ -117,7 +117,7 @@ class Workers:
         for _ in range(ROUNDS):
             events = [threading.Event() for _ in self.hubs]
             for hub, event in zip(self.hubs, events, strict=True):
-                # One pass takes in what was posted before, the next one runs what that made ready.
+                # The first pass takes in earlier posts, the next one runs the greenlets made ready.
                 hub.inbox.post(Call(hub.inbox.post, Call(event.set)))
             for event in events:
                 event.wait()
@@ -131,7 +131,7 @@ class Workers:
 
 
 class Machine(RuleBasedStateMachine):
-    """What the machines share: workers, and for each of them what its command must have come to."""
+    """The base of the machines: workers, and for each of them the outcome that its command must have."""
 
     placement = "one hub"
     workers_count = 6
@@ -139,11 +139,11 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.workers = Workers(self.placement, self.workers_count)
-        # Those that wait, each with its command's result once it no longer has to.
+        # The workers that wait.
         self.blocked: list[Worker] = []
 
     def worker(self, pick: int, among: list[Worker] | None = None) -> Worker:
-        """One of those that do not wait, or of *among*."""
+        """Pick a worker of *among* or, without it, one that does not wait."""
         if among is None:
             among = self.idle
         return among[pick % len(among)]
@@ -157,7 +157,7 @@ class Machine(RuleBasedStateMachine):
         self.workers.settle()
 
     def returns(self, worker: Worker, command: Callable[[], object], expected: object) -> None:
-        """It does not wait, and gives *expected*, or raises where that is an exception's class."""
+        """Check that the command returns *expected* without waiting, or raises it if it is an exception."""
         self.run(worker, command)
         self.check(worker, expected)
 
@@ -167,7 +167,7 @@ class Machine(RuleBasedStateMachine):
         self.check_blocked()
 
     def came_back(self, worker: Worker, expected: object) -> None:
-        """Its wait is over."""
+        """Note that the worker's wait is over, and check its outcome."""
         self.blocked.remove(worker)
         self.check(worker, expected)
 
@@ -183,7 +183,7 @@ class Machine(RuleBasedStateMachine):
             assert worker.outcome is PENDING, (worker, worker.outcome)
 
     def kill_all(self) -> None:
-        """Also what every rule with a race ends with, as hypothesis wants to know what state it leaves."""
+        """Kill all waiting workers. A rule with a race ends with this, as hypothesis needs a known state."""
         for worker in self.blocked:
             worker.end_of_wait(kill=True)()
         self.workers.settle()
@@ -196,7 +196,7 @@ class Machine(RuleBasedStateMachine):
 
 
 def cases(machine: type[Machine]) -> dict[str, Any]:
-    """A test case of *machine* for each placement."""
+    """Make a test case of *machine* for each placement."""
     found = {}
     for placement in PLACEMENTS:
         name = f"Test{machine.__name__}{placement.title().replace(' ', '')}"

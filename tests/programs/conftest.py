@@ -19,7 +19,7 @@ def http_port() -> Iterator[int]:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that signs itself; its key is beside it, in key.pem."""
+    """A self-signed certificate for 127.0.0.1. Its key is beside it, in key.pem."""
     openssl = servers.executable("openssl")
     directory = tmp_path_factory.mktemp("certificate")
     command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]

@@ -1,8 +1,8 @@
 """Running a patched program in an interpreter of its own.
 
-Every program begins with ``PATCH``. ``fifty`` is there for all: it makes 50 requests at once, each
-of which takes the server 0.1 s. One after the other they take 5 s; so that they take less than half
-of that is the property itself, and the one place in these tests where a time is asserted.
+Every program begins with ``PATCH``. Every program can call ``fifty``, which makes 50 requests at once. Each
+request takes the server 0.1 s, so one after another they would take 5 s. That they take less than half of
+that is the property under test, and the one place in these tests where a time is asserted.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def fifty(request):
 
 
 def run_patched(code: str, *arguments: object, directory: Path) -> None:
-    """Runs *code* after ``PATCH``, with warnings as errors; it must write nothing on stderr and end well."""
+    """Run *code* after ``PATCH``, with warnings as errors. It must exit with 0 and leave stderr empty."""
     program = directory / "app.py"
     program.write_text(PATCH + dedent(code), encoding="utf-8")
     process = subprocess.Popen(
@@ -61,13 +61,13 @@ def run_patched(code: str, *arguments: object, directory: Path) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        # A group of its own, so that no child of a program that failed outlives it.
+        # The program gets a process group of its own, so that no child outlives it if it fails.
         start_new_session=True,
     )
     try:
         _, stderr = process.communicate(timeout=SECONDS_TO_END)
     except subprocess.TimeoutExpired:
-        # On SIGABRT faulthandler dumps the stacks of all threads, in each process of the group.
+        # SIGABRT makes faulthandler dump the stacks of all threads, in each process of the group.
         os.killpg(process.pid, signal.SIGABRT)
         _, stderr = process.communicate()
         pytest.fail(f"the program did not end:\n{stderr}")

@@ -1,4 +1,4 @@
-"""Real servers on loopback: each on a free port, in a temporary directory, ended with its ``with`` block."""
+"""Real servers on loopback: each has its own port and directory, and ends with its ``with`` block."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def free_port() -> int:
 
 
 def executable(name: str, *directories: Path) -> str:
-    """The path of a server's program; skips the test where it is not installed."""
+    """Return the path of a server's program, or skip the test if it is not installed."""
     places = os.pathsep.join(map(str, [*directories, os.environ["PATH"], "/usr/sbin"]))
     found = shutil.which(name, path=places)
     if found is None:
@@ -34,14 +34,14 @@ def executable(name: str, *directories: Path) -> str:
 
 
 def as_user(user: str, command: Sequence[object]) -> list[str]:
-    """The command as *user* where we are root, which some servers refuse."""
+    """Return the command as *user* if this runs as root, because some servers refuse to run as root."""
     words = [str(word) for word in command]
     return ["runuser", "-u", user, "--", *words] if os.geteuid() == 0 else words
 
 
 @contextmanager
 def directory_of(user: str) -> Iterator[Path]:
-    """A temporary directory that *user* may enter, which those of pytest are not."""
+    """A temporary directory that *user* may enter. The directories of pytest do not allow that."""
     with tempfile.TemporaryDirectory(prefix="greenpool-", ignore_cleanup_errors=True) as name:
         if os.geteuid() == 0:
             shutil.chown(name, user)
@@ -52,7 +52,7 @@ def directory_of(user: str) -> Iterator[Path]:
 def running(
     command: Sequence[object], ready: str, end: signal.Signals = signal.SIGTERM
 ) -> Iterator[list[str]]:
-    """The server that *command* starts, from the line with *ready* on; gives its output up to there."""
+    """Start a server, wait until it prints a line with *ready*, and yield its output up to there."""
     server = subprocess.Popen(
         [str(word) for word in command],
         stdin=subprocess.DEVNULL,
@@ -60,7 +60,7 @@ def running(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        # A group of its own, as runuser does not pass every signal on.
+        # The server gets a process group of its own, because runuser does not pass every signal on.
         start_new_session=True,
     )
     assert server.stdout is not None
@@ -73,7 +73,7 @@ def running(
                     break
             else:
                 pytest.fail(f"{command[0]} did not start:\n{''.join(lines)}")
-            # What it writes from now on must not fill the pipe.
+            # The server's later output must not fill the pipe.
             drain = threading.Thread(target=output.read, daemon=True)
             drain.start()
             yield lines
@@ -89,7 +89,7 @@ def running(
 
 @contextmanager
 def python_server(name: str, *arguments: object) -> Iterator[int]:
-    """A server of ``peers/``, which prints its port when it listens; gives the port."""
+    """Start a server of ``peers/``, which prints its port when it listens, and yield the port."""
     script = Path(__file__).parent / "peers" / name
     with running([sys.executable, script, *arguments], ready="port ") as lines:
         yield int(lines[-1].split()[1])
@@ -118,7 +118,7 @@ def memcached() -> Iterator[int]:
 
 @contextmanager
 def postgresql() -> Iterator[int]:
-    # Debian puts them beside each other by version.
+    # Debian installs the versions beside each other.
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     initdb, server = (executable(name, *versions) for name in ("initdb", "postgres"))
     port = free_port()
@@ -127,7 +127,7 @@ def postgresql() -> Iterator[int]:
         make = [initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         subprocess.run(as_user("postgres", make), check=True, capture_output=True, cwd=directory)
         command = [server, "-D", data, "-p", port, "-h", "127.0.0.1", "-k", directory, "-F"]
-        # SIGINT: at once, without waiting for its clients.
+        # SIGINT ends the server at once, without waiting for its clients.
         with running(as_user("postgres", command), "ready to accept connections", signal.SIGINT):
             yield port
 

@@ -1,4 +1,4 @@
-"""Flask as the patched program, served by the standard and by Werkzeug's threaded server."""
+"""Flask is the patched program, served by the standard library's and by Werkzeug's threaded server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ hubs = set()
 
 @app.get("/slow/<int:number>")
 def slow(number):
-    # Flask keeps the request in context variables: each has its own, also after a wait.
+    # Flask keeps the request in context variables. Each request has its own, even after a wait.
     hubs.add(greenpool.get_hub())
     time.sleep(0.1)
     assert flask.request.path == f"/slow/{number}"
@@ -81,7 +81,7 @@ with Server(("127.0.0.1", 0), Handler) as server:
 """
 )
 
-# Werkzeug's own is a ThreadingMixIn over http.server.HTTPServer.
+# Werkzeug's own server is a ThreadingMixIn over http.server.HTTPServer.
 WERKZEUG = (
     APP
     + """
@@ -100,7 +100,7 @@ PATCH = "from greenpool import monkey\nmonkey.patch_all()\n"
 
 @contextmanager
 def serving(code: str, arguments: Sequence[str], directory: Path) -> Iterator[int]:
-    """The port of the program that is run by python with the arguments and its path."""
+    """Run the program with python and the arguments, and yield its port."""
     program = directory / "app.py"
     program.write_text(code, encoding="utf-8")
     python = ["env", f"PYTHONPATH={Path(greenpool.__file__).parent.parent}", sys.executable]
@@ -120,7 +120,7 @@ def get(port: int, path: str) -> str:
 
 
 def check(port: int) -> None:
-    """Fifty requests of 0.1 s at once, as in program.py, but here the server is the patched program."""
+    """Make fifty requests of 0.1 s at once, as in program.py. Here the server is the patched program."""
     with ThreadPoolExecutor(50) as threads:
         began = time.monotonic()
         answers = list(threads.map(lambda number: get(port, f"/slow/{number}"), range(50)))

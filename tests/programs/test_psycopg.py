@@ -1,6 +1,6 @@
 """psycopg (version 3) against PostgreSQL, with its own pool.
 
-Its C speed-up waits in C; the pure Python implementation waits with ``selectors``, so it parks.
+Its C speed-up waits in C. The pure Python implementation waits with ``selectors``, so it parks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .program import run_patched
 @pytest.fixture(autouse=True)
 def python_implementation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PSYCOPG_IMPL", "python")
-    # In an interpreter of its own, as the variable is read at the import.
+    # A fresh interpreter imports it, because the import reads the variable.
     for module in ("psycopg", "psycopg_pool"):
         done = subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, text=True)
         if done.returncode:

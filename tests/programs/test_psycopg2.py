@@ -1,4 +1,4 @@
-"""psycopg2 against PostgreSQL: it waits in C, but asks a Python function to wait where one is set."""
+"""psycopg2 against PostgreSQL: it waits in C, or in a Python function if one is set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .program import run_patched
 
 pytest.importorskip("psycopg2")
 
-# What psycopg2 documents as its support for coroutine libraries.
+# The support for coroutine libraries that psycopg2 documents.
 GREEN = """
     import psycopg2, psycopg2.extensions, psycopg2.pool
     from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE

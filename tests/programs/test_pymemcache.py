@@ -1,4 +1,4 @@
-"""pymemcache against memcached, which a proxy makes slow."""
+"""pymemcache against memcached behind a proxy that delays requests."""
 
 from __future__ import annotations
 

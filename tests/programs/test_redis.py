@@ -62,7 +62,7 @@ def test_pipelines(port: int, tmp_path: Path) -> None:
             pipeline.set("watched", value + 1)
 
         def add_in_a_transaction():
-            # Tries again while others change the value.
+            # This tries again while others change the value.
             client.transaction(add_one, "watched")
 
         with redis.Redis(port=int(sys.argv[1])) as client:
@@ -109,7 +109,7 @@ def test_pub_sub(port: int, tmp_path: Path) -> None:
                 thread.join()
             assert received == {number: [b"to all", str(number).encode()] for number in range(20)}
 
-            # redis-py's own thread, which calls handlers.
+            # This is redis-py's own thread, which calls handlers.
             handled = queue.Queue()
             with client.pubsub() as channel:
                 channel.subscribe(news=handled.put)

@@ -1,6 +1,6 @@
-"""Programs over the standard library's other ways to run things side by side, patched.
+"""Patched programs that use the standard library's other ways to run things side by side.
 
-fork, multiprocessing, the pools of concurrent.futures, and asyncio.run() in a greenlet.
+These are fork, multiprocessing, the pools of concurrent.futures, and asyncio.run() in a greenlet.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ import pytest
 from .program import run_patched
 
 
-@pytest.fixture(params=["fork", "spawn", "forkserver"])
+@pytest.fixture(
+    params=[
+        "fork",
+        pytest.param("spawn", marks=pytest.mark.slow),
+        pytest.param("forkserver", marks=pytest.mark.slow),
+    ]
+)
 def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-# multiprocessing's children import the program, so what they are to call has to be in it.
+# multiprocessing's children import the program, so it has to contain the functions that they call.
 MULTIPROCESSING = """
     import concurrent.futures, multiprocessing, os
 
@@ -42,12 +48,19 @@ MULTIPROCESSING = """
             with lock:
                 counter.value += 1
 
+    def until_told():
+        while not os.path.exists("told"):
+            time.sleep(0.01)
+
     def progress_during(function):
-        # What greenlets of the parent do while it waits for its children.
+        # Count the beats of another greenlet while *function* waits. The children end once it has made
+        # progress.
         ended, beats = threading.Event(), []
         def beat():
             while not ended.wait(0.001):
                 beats.append(None)
+                if len(beats) == 6:
+                    open("told", "w").close()
         thread = threading.Thread(target=beat)
         thread.start()
         try:
@@ -66,7 +79,7 @@ def test_process(method: str, tmp_path: Path) -> None:
     program = (
         MULTIPROCESSING
         + """
-        child = context.Process(target=time.sleep, args=(0.1,))
+        child = context.Process(target=until_told)
         child.start()
         assert progress_during(child.join) > 5
         assert child.exitcode == 0
@@ -115,8 +128,11 @@ def test_locks(method: str, tmp_path: Path) -> None:
         with lock:
             for child in children:
                 child.start()
-            # Nobody gets it meanwhile, here or there, and to wait for it holds up no other greenlet.
-            assert progress_during(lambda: lock.acquire(timeout=0.1)) > 5
+            # No process gets the lock meanwhile, and waiting for it blocks no other greenlet.
+            def acquire_in_vain():
+                while not os.path.exists("told"):
+                    assert not lock.acquire(timeout=0.1)
+            assert progress_during(acquire_in_vain) > 5
             threads = [threading.Thread(target=count, args=(lock, counter)) for _ in range(3)]
             for thread in threads:
                 thread.start()
@@ -124,7 +140,7 @@ def test_locks(method: str, tmp_path: Path) -> None:
             runner.join()
         assert counter.value == 600
 
-        # A greenlet owns it, not the OS thread that greenlets share.
+        # A greenlet owns the lock, not the OS thread that greenlets share.
         lock = context.RLock()
         def try_it():
             got.append(lock.acquire(block=False))
@@ -145,7 +161,7 @@ def test_pool(method: str, tmp_path: Path) -> None:
         + """
         with context.Pool(2) as pool:
             assert pool.map(square, range(20)) == [number * number for number in range(20)]
-            result = pool.apply_async(time.sleep, (0.1,))
+            result = pool.apply_async(until_told)
             assert progress_during(result.get) > 5
         pool.join()
     """
@@ -180,7 +196,7 @@ def test_process_pool_executor(method: str, tmp_path: Path) -> None:
         + """
         with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
             assert list(executor.map(square, range(20))) == [number * number for number in range(20)]
-            future = executor.submit(time.sleep, 0.1)
+            future = executor.submit(until_told)
             assert progress_during(future.result) > 5
     """
     )
@@ -205,7 +221,7 @@ def test_fork(tmp_path: Path) -> None:
         import os
 
         def child(number):
-            # The forking greenlet goes on, alone; new threads, locks and pipes work.
+            # Only the greenlet that forked goes on. New threads, locks and pipes work.
             results = []
             thread = threading.Thread(target=lambda: (time.sleep(0.01), results.append(number)))
             thread.start()
@@ -246,6 +262,7 @@ def test_register_at_fork(tmp_path: Path) -> None:
     run_patched(program, directory=tmp_path)
 
 
+@pytest.mark.slow
 def test_subprocesses(tmp_path: Path) -> None:
     program = """
         import subprocess
@@ -261,6 +278,7 @@ def test_subprocesses(tmp_path: Path) -> None:
     run_patched(program, directory=tmp_path)
 
 
+@pytest.mark.slow
 def test_asyncio_lets_the_other_greenlets_run(tmp_path: Path) -> None:
     program = """
         import asyncio
@@ -308,7 +326,7 @@ def test_asyncio_lets_the_other_greenlets_run(tmp_path: Path) -> None:
         heart.join()
         assert results == ["done"]
         assert len(beats) > 10
-        # And in the main greenlet, after the first loop has ended.
+        # The main greenlet can run a loop, too, after the first one has ended.
         assert asyncio.run(asyncio.sleep(0.01, "again")) == "again"
     """
     run_patched(program, directory=tmp_path)

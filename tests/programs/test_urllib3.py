@@ -1,4 +1,4 @@
-"""urllib3: a PoolManager, over HTTP and HTTPS, and its time limits."""
+"""urllib3: a PoolManager over HTTP and HTTPS, and its time limits."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import select
 
 from .. import native
-from ..inbox import Waker
 from ..speedups import speedups
+from ..wakers import Waker
 
 WATCHED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET
 
@@ -24,7 +24,7 @@ class EpollPoller:
         self._open()
 
     def _open(self) -> None:
-        self._epoll = native.epoll()
+        self._epoll: select.epoll = native.epoll()
         self._fd: int = self._epoll.fileno()
 
     def register(self, fd: int) -> None:
@@ -54,8 +54,9 @@ class EpollPoller:
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         if timeout == 0 and speedups is not None:
             # Without letting go of the GIL.
-            return speedups.epoll_poll(self._fd, MAX_EVENTS)  # type: ignore[no-any-return]
-        return self._epoll.poll(timeout, MAX_EVENTS)  # type: ignore[no-any-return]
+            events: list[tuple[int, int]] = speedups.epoll_poll(self._fd, MAX_EVENTS)
+            return events
+        return self._epoll.poll(timeout, MAX_EVENTS)
 
     def reopen(self) -> None:
         # Shared with the parent, whose registrations an unregister here would remove.

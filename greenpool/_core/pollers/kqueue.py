@@ -11,14 +11,17 @@ Reading and writing are two filters of one descriptor, and end-of-file is a flag
     ==================  ================================
 """
 
+# typeshed has the names of kqueue for the systems that have it only.
+# mypy: disable-error-code="attr-defined"
+
 from __future__ import annotations
 
 import errno
 import select
 
 from .. import native
-from ..descriptor import ERR, HUP, IN, OUT, RDHUP
-from ..inbox import Waker
+from ..wakers import Waker
+from .events import ERR, HUP, IN, OUT, RDHUP
 
 MAX_EVENTS = 1024
 
@@ -34,31 +37,31 @@ class KqueuePoller:
 
     def _change(self, fd: int, flags: int, filters: tuple[int, ...]) -> None:
         self._kqueue.control(
-            [select.kevent(fd, which, flags) for which in filters],  # type: ignore[attr-defined,unused-ignore]
+            [select.kevent(fd, which, flags) for which in filters],
             0,
             0,
         )
 
     def register(self, fd: int) -> None:
-        add = select.KQ_EV_ADD | select.KQ_EV_CLEAR  # type: ignore[attr-defined,unused-ignore]
-        self._change(fd, add, (select.KQ_FILTER_READ,))  # type: ignore[attr-defined,unused-ignore]
+        add = select.KQ_EV_ADD | select.KQ_EV_CLEAR
+        self._change(fd, add, (select.KQ_FILTER_READ,))
         try:
-            self._change(fd, add, (select.KQ_FILTER_WRITE,))  # type: ignore[attr-defined,unused-ignore]
+            self._change(fd, add, (select.KQ_FILTER_WRITE,))
         except OSError as error:
             # A descriptor that can only be read (a pipe's reading end, a vnode).
             if error.errno not in (errno.EINVAL, errno.EPIPE):
                 raise
 
     def unregister(self, fd: int) -> None:
-        for which in (select.KQ_FILTER_READ, select.KQ_FILTER_WRITE):  # type: ignore[attr-defined,unused-ignore]
+        for which in (select.KQ_FILTER_READ, select.KQ_FILTER_WRITE):
             try:
-                self._change(fd, select.KQ_EV_DELETE, (which,))  # type: ignore[attr-defined,unused-ignore]
+                self._change(fd, select.KQ_EV_DELETE, (which,))
             except (OSError, ValueError):
                 pass  # never registered for this filter, or closed already
 
     def register_waker(self, waker: Waker) -> None:
-        add = select.KQ_EV_ADD | select.KQ_EV_CLEAR  # type: ignore[attr-defined,unused-ignore]
-        self._change(waker.fd, add, (select.KQ_FILTER_READ,))  # type: ignore[attr-defined,unused-ignore]
+        add = select.KQ_EV_ADD | select.KQ_EV_CLEAR
+        self._change(waker.fd, add, (select.KQ_FILTER_READ,))
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         return [
@@ -79,11 +82,11 @@ class KqueuePoller:
 
 def mask_of(which: int, flags: int) -> int:
     """The table at the head of this module."""
-    ended = flags & select.KQ_EV_EOF  # type: ignore[attr-defined,unused-ignore]
-    if which == select.KQ_FILTER_READ:  # type: ignore[attr-defined,unused-ignore]
+    ended = flags & select.KQ_EV_EOF
+    if which == select.KQ_FILTER_READ:
         mask = IN | RDHUP if ended else IN
     else:
         mask = OUT | HUP if ended else OUT
-    if flags & select.KQ_EV_ERROR:  # type: ignore[attr-defined,unused-ignore]
+    if flags & select.KQ_EV_ERROR:
         mask |= ERR
     return mask

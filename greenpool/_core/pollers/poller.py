@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ..inbox import Waker
+from ..wakers import Waker
 
 
 class Poller(Protocol):

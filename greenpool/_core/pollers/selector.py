@@ -15,9 +15,9 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from ..descriptor import ERR, IN, OUT
-from ..inbox import Waker
 from ..native import Lock, fresh_copy
+from ..wakers import Waker
+from .events import ERR, IN, OUT
 
 try:
     import selectors2 as selectors  # type: ignore[import-not-found,unused-ignore]
@@ -82,7 +82,7 @@ class SelectorPoller:
         try:
             selected = self._selector.select(timeout)
         except OSError as error:
-            # From select() alone: another thread has closed a descriptor since it was called.
+            # Only select() raises it: another thread has closed a descriptor since it was called.
             if error.errno != errno.EBADF:
                 raise
             return self._forget_closed()
@@ -121,7 +121,7 @@ class SelectorPoller:
 
 
 def _default_selector() -> Any:
-    # Not DefaultSelector: where epoll or kqueue exist they are used directly.
+    # DefaultSelector is passed over, because epoll and kqueue are used directly.
     for name in ("DevpollSelector", "PollSelector"):
         if hasattr(selectors, name):
             return getattr(selectors, name)()

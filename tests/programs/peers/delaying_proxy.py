@@ -1,4 +1,4 @@
-"""A proxy to the port that is given: it passes each request on after 0.1 s, and answers at once.
+"""A proxy to the given port. It passes each request on after 0.1 s, and each answer at once.
 
 Every request has to arrive in one piece, as small ones on loopback do.
 """

@@ -1,6 +1,6 @@
 """A standard HTTP/1.1 server, with TLS if a certificate and its key are given.
 
-/slow answers after 0.1 s, /connections with how many connections there have been so far.
+/slow answers after 0.1 s. /connections answers with the number of connections so far.
 """
 
 import ssl
@@ -13,7 +13,7 @@ connections = set()
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Head and body in one segment: else the delayed ACK of a kept connection costs 0.04 s.
+    # Send head and body in one segment. Otherwise the delayed ACK of a kept connection costs 0.04 s.
     wbufsize = -1
 
     def setup(self):
@@ -47,7 +47,7 @@ server = Server(("127.0.0.1", 0), Handler)
 if len(sys.argv) > 1:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*sys.argv[1:])
-    # The handshakes are made by the threads, so that one that is slow holds up no other.
+    # The threads make the handshakes, so a slow handshake does not hold up other connections.
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 print("port", server.server_port, flush=True)
 server.serve_forever()

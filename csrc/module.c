@@ -1,0 +1,55 @@
+/* No figure of its own: it makes the files one module.
+
+The module, and the names of what the other files offer. */
+
+#include "connect.h"
+#include "module.h"
+
+static PyMethodDef speedups_methods[] = {
+    {"accept", speedups_accept, METH_O, accept_doc},
+#ifdef __linux__
+    {"epoll_poll", FASTCALL(speedups_epoll_poll), METH_FASTCALL, epoll_poll_doc},
+#endif
+    {"await_post", speedups_await_post, METH_VARARGS, await_post_doc},
+    {"raise_in_thread", speedups_raise_in_thread, METH_VARARGS, raise_in_thread_doc},
+#ifdef Py_GIL_DISABLED
+    {"leave_sections", speedups_leave_sections, METH_NOARGS, leave_sections_doc},
+    {"return_to_sections", speedups_return_to_sections, METH_O, return_to_sections_doc},
+#endif
+    {"connect_carrier", FASTCALL(connect_carrier), METH_FASTCALL, connect_carrier_doc},
+    {"connect_waiter", FASTCALL(connect_waiter), METH_FASTCALL, connect_waiter_doc},
+    {"connect_hub", FASTCALL(connect_hub), METH_FASTCALL, connect_hub_doc},
+    {"connect_task", FASTCALL(connect_task), METH_FASTCALL, connect_task_doc},
+    {"connect_spawn", FASTCALL(connect_spawn), METH_FASTCALL, connect_spawn_doc},
+    {"connect_queue", FASTCALL(connect_queue), METH_FASTCALL, connect_queue_doc},
+    {"connect_socket", FASTCALL(connect_socket), METH_FASTCALL, connect_socket_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot speedups_slots[] = {
+#ifdef Py_mod_multiple_interpreters
+    /* greenlet does not support them either. */
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+PyDoc_STRVAR(speedups_doc, "Socket calls that never block and keep the GIL, and the methods that wait between them.");
+
+static struct PyModuleDef speedups_module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "greenpool._speedups",
+    .m_doc = speedups_doc,
+    .m_size = 0,
+    .m_methods = speedups_methods,
+    .m_slots = speedups_slots,
+};
+
+PyMODINIT_FUNC
+PyInit__speedups(void)
+{
+    return PyModuleDef_Init(&speedups_module);
+}

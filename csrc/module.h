@@ -1,0 +1,52 @@
+/* What each file adds to the module. */
+
+#ifndef GREENPOOL_MODULE_H
+#define GREENPOOL_MODULE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+/* carrier.c */
+PyObject *connect_carrier(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_carrier_doc[];
+
+/* hub.c */
+PyObject *connect_hub(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_hub_doc[];
+
+/* queue.c */
+PyObject *connect_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_queue_doc[];
+
+/* exit.c */
+PyObject *speedups_raise_in_thread(PyObject *module, PyObject *args);
+extern const char raise_in_thread_doc[];
+
+/* sections.c, without the GIL only */
+PyObject *speedups_leave_sections(PyObject *module, PyObject *no_argument);
+PyObject *speedups_return_to_sections(PyObject *module, PyObject *held);
+extern const char leave_sections_doc[], return_to_sections_doc[];
+
+/* socket.c */
+PyObject *connect_socket(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_socket_doc[];
+
+/* spin.c */
+PyObject *speedups_await_post(PyObject *module, PyObject *args);
+extern const char await_post_doc[];
+
+/* syscalls.c */
+PyObject *speedups_accept(PyObject *module, PyObject *argument);
+PyObject *speedups_epoll_poll(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char accept_doc[], epoll_poll_doc[];
+
+/* task.c */
+PyObject *connect_task(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *connect_spawn(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_task_doc[], connect_spawn_doc[];
+
+/* waiter.c */
+PyObject *connect_waiter(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_waiter_doc[];
+
+#endif

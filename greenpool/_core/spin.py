@@ -1,0 +1,34 @@
+"""Spinning: a hub looks at its queue for a moment, without the GIL, before it blocks in its poller.
+
+inbox.py says when this pays.  While the hub spins it must not hold the GIL, or nobody could post.
+"""
+
+from __future__ import annotations
+
+from binascii import crc32
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+
+from .native import HAS_GIL
+from .speedups import speedups
+
+# About 20 us of work for crc32, which releases the GIL for it.  Pure Python code has no other way to spin
+# without the GIL.
+BUSY_WORK = bytes(32 * 1024)
+
+
+def await_post_in_python(queue: deque[object], seconds: float) -> bool:
+    """Spin for about *seconds*, or until *queue* has an item; return whether it has one."""
+    end = monotonic() + seconds
+    while monotonic() < end:
+        if HAS_GIL:
+            crc32(BUSY_WORK)
+        if queue:
+            return True
+    return False
+
+
+await_post: Callable[[deque[object], float], bool] = (
+    await_post_in_python if speedups is None else speedups.await_post
+)

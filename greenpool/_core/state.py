@@ -1,0 +1,337 @@
+"""The state of one hub, and the few verbs by which the rest of the package uses it.
+
+``HubState`` is the lower half of a hub: its fields, and what other code may ask of them.  The loop, which is
+the upper half, is in hub.py.  Outside this package nobody touches a field; ``name`` and ``index`` are public.
+
+*Threads*: a field belongs to the hub's own thread.  The exceptions are the inbox, which has a lock of its
+own, and single reads of a value that are hints only.  Each verb says which thread may call it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .inbox import Call, Inbox
+from .interrupts import Interrupts
+from .mark import Mark
+from .native import get_ident
+from .pollers import Poller
+from .signal_waker import SignalWaker, in_main_thread
+from .timers import Timer, Timers
+from .wakers import Waker, make_waker
+
+if TYPE_CHECKING:
+    from greenlet import greenlet as Greenlet
+
+# Free carriers that are kept for the next tasks.  Each holds about 6 KiB.  Beyond this number, the carriers
+# of a burst end.
+MAX_FREE_CARRIERS = 16_384
+
+
+class Turn(Protocol):
+    """An entry of a ready queue: a greenlet to resume, a task to start, or the loop's mark."""
+
+    def switch(self) -> Any:
+        """Go on with it; called by the greenlet that parks or ends."""
+
+
+class Wait(Protocol):
+    """What a greenlet is parked on, as the hub sees it (see waiter.py)."""
+
+    @property
+    def greenlet(self) -> GreenThread: ...
+
+    def throw(self, exception: BaseException) -> bool:
+        """End the wait with *exception*; False if it has ended already.  The hub's own thread only."""
+
+    def wake(self) -> bool:
+        """End the wait; False if it has ended already."""
+
+
+class Startable(Protocol):
+    """A task, as the hub sees it (see task.py)."""
+
+    def accepted_by(self, hub: HubState) -> None:
+        """Note that the hub has taken the task; under the lock that decides on it."""
+
+    def enter(self, seconds: float | None = None) -> None:
+        """Join the hub's ready queue, now or in *seconds*; on the hub's thread."""
+
+    def switch(self) -> Any:
+        """Start; called by the greenlet that parks or ends."""
+
+
+Placement = Callable[..., None]
+"""Puts a new task on a hub of a pool: ``placement(task, seconds=None)``."""
+
+
+class GreenThread(Protocol):
+    """What every greenlet that can wait carries; current.py says when it gets these attributes."""
+
+    hub: HubState
+    task: Any
+    waiter: Any
+    """What it is parked on, or None."""
+    interrupts: Interrupts | tuple[()]
+    budget: int
+    """Socket operations that are left before it has to yield."""
+    placement: Placement | None
+    """Where its spawns go; None is its own hub."""
+    parent: Any
+
+    @property
+    def gr_frame(self) -> Any: ...
+
+    def switch(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def throw(self, *args: Any) -> Any: ...
+
+
+class HubState:
+    """The fields of a hub and the verbs on them."""
+
+    __slots__ = (
+        "name",
+        "index",
+        "thread_id",
+        "loop",
+        "main",
+        "mark",
+        "ready",
+        "starting",
+        "inbox",
+        "timers",
+        "poller",
+        "signals",
+        "registrations",
+        "carriers",
+        "free_carriers",
+        "max_free_carriers",
+        "live",
+        "daemons",
+        "stopping",
+        "ends_at_rest",
+        "received",
+        "on_rest",
+        "on_system_error",
+        "owner",
+        "idle_waiters",
+        "rest_waiters",
+        "passes",
+        "turn_end",
+        "patience",
+        "__weakref__",
+    )
+
+    mark: Mark
+
+    def __init__(
+        self,
+        name: str,
+        index: int | None,
+        make_poller: Callable[[], Poller],
+        main: Greenlet | None,
+        on_system_error: Callable[[BaseException], object],
+    ) -> None:
+        self.name = name
+        # The hub's number in its pool; None outside a pool.
+        self.index = index
+        self.thread_id = get_ident()
+        # The greenlet that the loop runs in.
+        self.loop: Any = None
+        # The main greenlet of a plain thread; None on a thread of a pool, whose main greenlet is the loop.
+        self.main: Any = main
+        self.ready: deque[Any] = deque()
+        # The task for which the loop is asked to start a carrier.
+        self.starting: Any = None
+        self.timers = Timers()
+        self.registrations: dict[int, Any] = {}
+        self.carriers: set[Any] = set()
+        self.free_carriers: list[Any] = []
+        self.max_free_carriers = MAX_FREE_CARRIERS
+        # Tasks that the hub has accepted and that have not ended; those of them that no shutdown waits for.
+        self.live = 0
+        self.daemons = 0
+        # Refuse spawns, and interrupt what starts all the same; end the loop when no task is left.
+        self.stopping = False
+        self.ends_at_rest = False
+        # Tasks that came in through the inbox since on_rest was last called.
+        self.received = 0
+        # Called with that number when only daemons are left, before the hub blocks in its poller.
+        self.on_rest: Callable[[int], object] | None = None
+        # Takes a KeyboardInterrupt or SystemExit that no greenlet has handled.
+        self.on_system_error = on_system_error
+        # The pool that the hub belongs to; the core never looks at it.
+        self.owner: Any = None
+        # Greenlets that wait until nothing is ready, and until no other greenlet is left.
+        self.idle_waiters: list[Wait] = []
+        self.rest_waiters: list[Wait] = []
+        self.passes = 0
+        # When the hub is to offer the GIL (see gil.py).
+        self.turn_end = 0.0
+        # Seconds to block before it looks for a deadlock (see deadlock.py).
+        self.patience = 0.0
+        self.poller = make_poller()
+        self.signals: SignalWaker | None = None
+        try:
+            self.inbox = Inbox(self.open_wakers())
+        except BaseException:
+            self.poller.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<Hub {self.name}: {self.live} live, {len(self.ready)} ready>"
+
+    def statistics(self) -> dict[str, int]:
+        """Counts for monitoring; exact on the hub's own thread, a snapshot on any other."""
+        return {
+            "live": self.live,
+            "ready": len(self.ready),
+            "inbox": len(self.inbox.queue),
+            "timers": len(self.timers),
+            "descriptors": len(self.registrations),
+            "carriers": len(self.carriers),
+            "free_carriers": len(self.free_carriers),
+            "passes": self.passes,
+        }
+
+    # Any thread.
+
+    def is_own_thread(self) -> bool:
+        """Whether the caller runs on the hub's thread."""
+        return get_ident() == self.thread_id
+
+    def post(self, callback: Callable[..., object], *args: Any) -> bool:
+        """Have the hub's loop call *callback*, which must not wait; False if the hub is closed."""
+        return self.inbox.post(Call(callback, *args))
+
+    def accept(self, task: Startable, seconds: float | None = None) -> bool:
+        """Take *task*, to start it now or in *seconds*.
+
+        False, and nothing is done, from the moment at which the hub was told to stop.
+        """
+        inbox = self.inbox
+        with inbox.lock:
+            if not inbox.accepting:
+                return False
+            task.accepted_by(self)
+            return inbox.post(task if seconds is None else Call(self._receive_later, task, seconds))
+
+    def refuse_spawns(self) -> None:
+        """From now on ``accept`` returns False."""
+        with self.inbox.lock:
+            self.inbox.accepting = False
+
+    def is_stopping(self) -> bool:
+        """Whether the hub was told to stop; on another thread a hint."""
+        return self.stopping
+
+    def is_edge_triggered(self) -> bool:
+        """Whether its poller knows all event bits; a level-triggered one knows reading and writing only."""
+        return self.poller.arm is None
+
+    # The hub's own thread.
+
+    def admit(self, task: Startable) -> None:
+        """Count *task*, which ``accepted_by`` has prepared, and put it into the ready queue."""
+        self.live += 1
+        self.ready.append(task)
+
+    def _receive_later(self, task: Startable, seconds: float) -> None:
+        """Take in a task of another thread that is to start in *seconds*."""
+        self.live += 1
+        self.received += 1
+        task.enter(None if self.stopping else seconds)
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        """Have the loop call *callback*, which must not wait; for code in a greenlet of this hub."""
+        self.inbox.queue.append(Call(callback, *args))
+
+    def call_at(self, deadline: float, callback: Callable[..., object], *args: Any) -> Timer:
+        """Have the loop call *callback*, which must not wait, at *deadline* on the monotonic clock."""
+        return self.timers.call_at(deadline, callback, *args)
+
+    def look_again(self) -> None:
+        """Keep the loop from blocking in its poller; for what a signal handler may do.
+
+        Python runs the handler inside the poll, which then goes on with the rest of its timeout.
+        """
+        if self.inbox.asleep:
+            self.inbox.post(Call(int))
+
+    def take_in_next(self) -> None:
+        """Have the loop take in what was posted before anything else runs on this hub."""
+        try:
+            self.ready.remove(self.mark)
+        except ValueError:
+            return  # the loop itself is running
+        self.ready.appendleft(self.mark)
+
+    def daemon_started(self) -> None:
+        """One of the live tasks is a daemon: no shutdown waits for it."""
+        self.daemons += 1
+
+    def daemon_ended(self) -> None:
+        """Undo ``daemon_started``."""
+        self.daemons -= 1
+
+    def wake_when_idle(self, waiter: Wait) -> None:
+        """Wake *waiter* when no other greenlet is ready."""
+        self.idle_waiters.append(waiter)
+
+    def wake_at_rest(self, waiter: Wait) -> None:
+        """Wake *waiter* when no task is left but those that wait for this."""
+        self.rest_waiters.append(waiter)
+
+    def forget_waiter(self, waiter: Wait) -> None:
+        """Undo ``wake_at_rest``, if that has not woken *waiter* yet."""
+        if waiter in self.rest_waiters:
+            self.rest_waiters.remove(waiter)
+
+    def belong_to(
+        self,
+        owner: object,
+        on_rest: Callable[[int], object],
+        on_system_error: Callable[[BaseException], object],
+    ) -> None:
+        """Make the hub one of *owner*, a pool.
+
+        *on_rest* is called with the number of tasks that came in through the inbox since its last call, each
+        time that only daemons are left.  *on_system_error* takes a KeyboardInterrupt or SystemExit that no
+        greenlet has handled.
+        """
+        self.owner = owner
+        self.on_rest = on_rest
+        self.on_system_error = on_system_error
+
+    # Descriptors.
+
+    def open_wakers(self) -> Waker:
+        """Open what ends the hub's sleep, have the poller watch it, and return the inbox's waker."""
+        waker = make_waker()
+        try:
+            self.poller.register_waker(waker)
+            if in_main_thread():
+                self.signals = SignalWaker()
+                self.poller.register_waker(self.signals)
+        except BaseException:
+            waker.close()
+            if self.signals is not None:
+                self.signals.close()
+            raise
+        return waker
+
+    def close_wakers(self) -> None:
+        self.inbox.waker.close()
+        if self.signals is not None:
+            self.signals.close()
+
+    def close_descriptors(self) -> None:
+        """Close the poller and the wakers, and forget what was registered."""
+        for registration in list(self.registrations.values()):
+            registration.forget()
+        self.registrations.clear()
+        self.poller.close()
+        self.close_wakers()

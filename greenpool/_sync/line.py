@@ -1,0 +1,141 @@
+"""Permits and the line of those who wait for one: the common part of Lock, RLock and Semaphore.
+
+**Lock, RLock and Semaphore** are one thing: *permits*, and a *line* of those who wait for one, served first
+come, first served.  A released permit goes to the head of the line, with the claim of its waiter (see
+_core/waiter.py); so nobody overtakes the line, and a waiter that a kill or a timeout has claimed is passed
+over and takes no permit with it.
+
+*The uncontended way takes no lock.*  A permit is an element of a list or a set (or a missing one of a dict),
+and taking it or putting it back is a single method call.  Each of these calls is one step for all other
+threads: with the GIL because it is C that never lets go of it, without the GIL because it holds the
+container's own mutex throughout.  All else, the line above all, is touched under ``_guard``.  The rules:
+
+    acquire:  if the line is empty, take a permit; else, or if there is none, under the guard:
+              get in line, *then* hand the permits there are to the line
+    release:  put the permit back, *then*, if the line is not empty, under the guard:
+              hand the permits there are to the line
+
+*No wake-up is lost.*  Let W get in line while R releases.  Both do a step of the kind above: W when it tries
+to take a permit for the line, R when it puts its permit back.  These two steps have an order.  If R's is
+first, W finds the permit.  If W's is first, then all that W did before it, getting in line included, happens
+before R's step, hence before R looks at the line and finds it not empty.  This holds on processors that
+reorder, too: R's look needs no barrier of its own, as the mutex that W let go of and R then took orders the
+two threads.  (If W only *looked* whether there is a permit, it would be wrong: such processors may let both
+looks miss the other's write.)
+
+*Nobody is overtaken.*  Who finds the line empty came before all who get in line after that look.  Who finds
+somebody in line gets in line behind.
+
+*The guard is reentrant*, because a signal handler or a finalizer may release something in the midst of any
+call below, on the same thread.  All of its call then comes between two steps, and each pair of steps is right
+then, too.  No foreign code runs under the guard.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from .._core.native import RLock as Guard
+from .._core.waiter import WOKEN, Waiter
+
+
+class Line:
+    """The permits' common part: the line of waiters."""
+
+    __slots__ = ("_guard", "_line", "__weakref__")
+
+    def __init__(self) -> None:
+        self._guard = Guard()
+        # FIFO of waiters; each maps to the argument for ``_take``.  None means that the waiter takes no
+        # permit, and only wants to know that one is free.  A dict once somebody has had to wait.
+        self._line: Any = ()
+
+    # The permits: each a single step (see above); ``_take`` under the guard only.
+
+    def _take(self, taker: object) -> bool:
+        raise NotImplementedError
+
+    def _give_back(self) -> None:
+        raise NotImplementedError
+
+    def _handed_to(self, taker: object) -> None:
+        """The permit that was taken without a name goes to *taker*."""
+
+    # The line.
+
+    def _serve(self) -> list[Any]:
+        """Hand out permits; the guard is held, and the caller resumes the waiters returned afterwards."""
+        line = self._line
+        woken: list[Any] = []
+        while line and self._take(None):
+            try:
+                while True:
+                    waiter, taker = line.popitem(last=False)
+                    if waiter.claim(True):
+                        woken.append(waiter)
+                        if taker is not None:
+                            self._handed_to(taker)
+                            break
+            except KeyError:
+                # No waiter was left that wants it.
+                self._give_back()
+        return woken
+
+    def _serve_and_resume(self) -> None:
+        with self._guard:
+            woken = self._serve()
+        for waiter in woken:
+            waiter.resume()
+
+    def _get_in_line(self, waiter: object, taker: object) -> None:
+        """The guard is held."""
+        if not isinstance(self._line, OrderedDict):
+            self._line = OrderedDict()
+        self._line[waiter] = taker
+
+    def _try_to_take(self, taker: object) -> bool:
+        with self._guard:
+            woken = self._serve()
+            taken = not self._line and self._take(taker)
+        for waiter in woken:
+            waiter.resume()
+        return taken
+
+    def _wait_in_line(self, taker: object, timeout: float | None) -> bool:
+        """Wait for a permit; False when *timeout* seconds passed before."""
+        waiter = Waiter(self._guard)
+        with self._guard:
+            self._get_in_line(waiter, taker)
+            woken = self._serve()
+        for other in woken:
+            other.resume()
+        try:
+            if waiter.park(timeout):
+                return True
+        except BaseException:
+            self._leave(waiter, taker)
+            raise
+        self._leave(waiter, taker)
+        return False
+
+    def _leave(self, waiter: Waiter, taker: object) -> None:
+        """Take *waiter* out of the line."""
+        with self._guard:
+            if self._line:
+                self._line.pop(waiter, None)
+            # KeyboardInterrupt can strike when a permit has been handed over but not yet taken up.
+            if waiter.state == WOKEN and taker is not None:
+                self._give_back()
+            woken = self._serve()
+        for other in woken:
+            other.resume()
+
+    def _at_fork_reinit(self) -> None:
+        """In the child of a fork: the waiters, and the holder of the guard, exist only in the parent."""
+        self._guard = Guard()
+        self._line = ()
+
+    def _described(self, locked: bool, details: str = "") -> str:
+        kind = f"{type(self).__module__}.{type(self).__qualname__}"
+        return f"<{'locked' if locked else 'unlocked'} {kind} object{details} at {id(self):#x}>"

@@ -1,0 +1,76 @@
+"""Lock: one permit, which any greenlet or thread may give back.  line.py says why it is right."""
+
+from __future__ import annotations
+
+from .arguments import lock_timeout
+from .line import Line
+
+
+class Lock(Line):
+    """A lock that any greenlet or thread may release (as ``threading.Lock``).
+
+    A context manager.  Every method may be called from any thread, and all that do not wait also from a
+    hub's callbacks and from signal handlers.
+    """
+
+    __slots__ = ("_free",)
+
+    def __init__(self) -> None:
+        Line.__init__(self)
+        # A set, because to put the permit back twice then still makes one.
+        self._free = {None}
+
+    def __repr__(self) -> str:
+        return self._described(self.locked())
+
+    def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+        """Take the lock, waiting at most *timeout* seconds for it (-1 or None: for ever); True if taken.
+
+        With *blocking* false it does not wait.  Raises ValueError for any other negative timeout, or for
+        a timeout when not blocking, OverflowError for one beyond ``threading.TIMEOUT_MAX``, and TypeError
+        for what is no number.
+        """
+        if timeout == -1:
+            if self._free and not self._line:
+                try:
+                    self._free.pop()
+                    return True
+                except KeyError:
+                    pass  # somebody else was quicker
+            if blocking:
+                return self._wait_in_line(True, None)
+        limit = lock_timeout(blocking, timeout)
+        return self._try_to_take(True) or (blocking and self._wait_in_line(True, limit))
+
+    def release(self) -> None:
+        """Free the lock, or hand it to the longest waiter; RuntimeError if it is not locked."""
+        if self._free:
+            raise RuntimeError("release unlocked lock")
+        self._free.add(None)
+        if self._line:
+            self._serve_and_resume()
+
+    def locked(self) -> bool:
+        """True while somebody holds it."""
+        return not self._free
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+    def _take(self, taker: object) -> bool:
+        try:
+            self._free.pop()
+        except KeyError:
+            return False
+        return True
+
+    def _give_back(self) -> None:
+        self._free.add(None)
+
+    def _at_fork_reinit(self) -> None:
+        """In the child of a fork: free it, as its owner may exist only in the parent."""
+        Line._at_fork_reinit(self)
+        self._free.add(None)

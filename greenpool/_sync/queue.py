@@ -1,0 +1,169 @@
+"""Queue and its kin: queues with tasks to be done, and those that order their items by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from heapq import heappop, heappush
+from typing import Any, TypeVar
+
+from .._core.waiter import WOKEN, Waiter
+from .arguments import seconds
+from .simple_queue import NOTHING, ShutDown, SimpleQueue, resume_all
+
+T = TypeVar("T")
+
+
+class Queue(SimpleQueue[T]):
+    """A SimpleQueue that knows which items are still being worked on, and that can be shut down.
+
+    As ``queue.Queue`` and ``gevent.queue.Queue``.  *unfinished_tasks* is the number of tasks at the
+    beginning, if it is another than that of *items*.
+    """
+
+    __slots__ = ("is_shutdown", "_joiners")
+
+    def __init__(
+        self,
+        maxsize: int | None = 0,
+        items: Iterable[T] = (),
+        unfinished_tasks: int | None = None,
+    ) -> None:
+        if unfinished_tasks is not None and not isinstance(unfinished_tasks, int):
+            raise TypeError(f"unfinished_tasks must be an int or None, not {unfinished_tasks!r}")
+        self.is_shutdown = False
+        SimpleQueue.__init__(self, maxsize, items)
+        self._counted = self._qsize() if unfinished_tasks is None else unfinished_tasks
+        self._uncounted = []
+        self._joiners: dict[Waiter, None] = {}
+
+    @property
+    def unfinished_tasks(self) -> int:
+        """The items that were put and for which ``task_done`` has not been called."""
+        with self._guard:
+            return self._counted - len(self._uncounted)
+
+    def copy(self) -> Queue[T]:
+        """Another queue with the same bound, items and number of unfinished tasks.
+
+        An item that another thread is just putting may be missing in it, and be counted all the same.
+        """
+        with self._guard:
+            # The gate is shut until both are read, or any number of items could come in between.
+            self._gate = True
+            try:
+                unfinished = self.unfinished_tasks
+                items = self._copy_items()
+            finally:
+                self._set_gate()
+            return type(self)(self._maxsize, items, max(unfinished, len(items)))
+
+    def _settle(self, item: T) -> None:
+        """Somebody has come to wait, or the queue was shut down, while *item* was put."""
+        woken: list[Waiter] = []
+        with self._guard:
+            recalled = self.is_shutdown and self._recall(item)
+            if recalled:
+                self._finish_one(woken)
+            else:
+                self._serve(woken)
+        resume_all(woken)
+        if recalled:
+            raise ShutDown
+
+    def _recall(self, item: T) -> bool:
+        """Take out an *item* that came too late; False if somebody has got it already."""
+        later = []
+        try:
+            while (last := self.queue.pop()) is not item:
+                later.append(last)
+            return True
+        except IndexError:
+            return False
+        finally:
+            self.queue.extend(reversed(later))
+
+    def task_done(self) -> None:
+        """Say that one item is worked off; ValueError if there were not so many."""
+        woken: list[Waiter] = []
+        with self._guard:
+            if self.unfinished_tasks <= 0:
+                raise ValueError("task_done() called too many times")
+            self._finish_one(woken)
+        resume_all(woken)
+
+    def _finish_one(self, woken: list[Waiter]) -> None:
+        """The guard is held."""
+        self._counted -= 1
+        if not self.unfinished_tasks:
+            joiners, self._joiners = self._joiners, {}
+            woken += [joiner for joiner in joiners if joiner.claim()]
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until every item is worked off; False when *timeout* seconds passed before."""
+        timeout = seconds(timeout)
+        if not self.unfinished_tasks:
+            return True
+        waiter = Waiter(self._guard)
+        with self._guard:
+            self._joiners[waiter] = None
+            # Once more: a signal handler may have worked off the last one meanwhile.
+            if not self.unfinished_tasks and waiter.claim():
+                self._joiners.pop(waiter, None)
+                return True
+        try:
+            return waiter.park(timeout)
+        finally:
+            if waiter.state != WOKEN:
+                with self._guard:
+                    self._joiners.pop(waiter, None)
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """Make put raise ShutDown, and get once there is no item left; those who wait get it, too.
+
+        With *immediate*, the items are dropped, as if each had been worked off (as in Python 3.13).
+        """
+        woken: list[Waiter] = []
+        with self._guard:
+            self.is_shutdown = True
+            self._set_gate()
+            if immediate:
+                while self._take(True) is not NOTHING:
+                    if self.unfinished_tasks > 0:
+                        self._finish_one(woken)
+            # An item may have come in without the guard.
+            self._serve_getters(woken)
+            self._shut_out(woken)
+        resume_all(woken)
+
+
+JoinableQueue = Queue
+
+
+class LifoQueue(Queue[T]):
+    """A Queue whose newest item comes out first."""
+
+    __slots__ = ()
+
+    def _init(self, maxsize: int | None) -> None:
+        self.queue: list[T] = []
+
+    def _get(self) -> T:
+        return self.queue.pop()
+
+    def _peek(self) -> T:
+        return self.queue[-1]
+
+
+class PriorityQueue(Queue[T]):
+    """A Queue whose least item comes out first."""
+
+    __slots__ = ()
+
+    def _init(self, maxsize: int | None) -> None:
+        self.queue: list[Any] = []
+
+    def _put(self, item: T) -> None:
+        heappush(self.queue, item)
+
+    def _get(self) -> T:
+        return heappop(self.queue)  # type: ignore[no-any-return]

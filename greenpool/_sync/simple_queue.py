@@ -1,0 +1,531 @@
+"""SimpleQueue: a queue, and the base of all others.
+
+*An unbounded queue takes no lock* where nobody has to wait: what lock.py says of permits holds for its items,
+as ``deque.append`` and ``deque.popleft`` are single steps for all other threads, with the GIL and without::
+
+    get:  if nobody waits, take an item; else, or if there is none, get in line, *then* touch the items
+          (``rotate(0)``), and if there are any, hand them to the line under the guard
+    put:  append the item, *then*, if somebody waits, hand the items there are to the line under the guard
+
+An item goes to whoever has waited longest, with the claim of the waiter, and a waiter that a kill or a
+timeout has claimed gets none.  lock.py's head says why no wake-up is lost and nobody is overtaken.  (Touching
+the items stands for taking one: both hold the deque's mutex.)
+
+*The gate* (``_gate``) is what ``put`` and ``get`` look at first.  It is the line of getters itself, so it is
+true while somebody waits; but it is True for good where the guard is needed for other reasons: the queue has
+a bound, is shut down, or orders its items by itself (a subclass).
+
+*Unfinished tasks* are counted without a lock, too.  ``_uncounted`` is a list of puts that have been counted
+in advance, and each put takes one off; so there are ``_counted - len(_uncounted)``.
+
+*The guard is reentrant*, because a signal handler or a finalizer may put something in the midst of any call
+below, on the same thread.
+"""
+
+from __future__ import annotations
+
+import queue as _queue
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from queue import Empty, Full
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from .._core.current import adopt, getcurrent
+from .._core.native import HAS_GIL
+from .._core.native import RLock as Guard
+from .._core.speedups import replace_twins, speedups
+from .._core.waiter import FAILED, WAITING, WOKEN, Waiter
+from .arguments import seconds
+from .waitable import WaitLine
+
+T = TypeVar("T")
+
+if TYPE_CHECKING or not hasattr(_queue, "ShutDown"):
+
+    class ShutDown(Exception):
+        """Raised by put and get of a queue that was shut down (new in Python 3.13's ``queue``)."""
+
+        __module__ = "greenpool.queue"
+
+else:
+    ShutDown = _queue.ShutDown
+
+# Puts that are counted at a time.
+COUNT = 256
+
+
+class _Nothing:
+    """Stands for the item that there is not."""
+
+
+NOTHING: Any = _Nothing()
+PEEK: Any = _Nothing()
+
+
+def _check_maxsize(maxsize: int | None) -> None:
+    if maxsize is not None and not isinstance(maxsize, int):
+        raise TypeError(f"maxsize must be an int or None, not {maxsize!r}")
+
+
+def check_timeout(block: bool, timeout: float | None) -> float | None:
+    if not block:
+        return None
+    timeout = seconds(timeout)
+    if timeout is not None and timeout < 0:
+        raise ValueError(f"timeout must be a non-negative number of seconds, not {timeout!r}")
+    return timeout
+
+
+def resume_all(waiters: list[Waiter]) -> None:
+    for waiter in waiters:
+        waiter.resume()
+
+
+class _Getter(Waiter):
+    """A Waiter that is made without a call of Python code."""
+
+    __slots__ = ()
+
+    __init__ = object.__init__
+
+
+class SimpleQueue(Generic[T]):
+    """First in, first out (as ``gevent.queue.SimpleQueue``; without a bound also as ``queue.SimpleQueue``).
+
+    *maxsize* is the number of items that it holds; None, 0 or less mean any number.  *items* are put in at
+    once.  Getters and putters that have to wait are served in the order in which they came.
+
+    A ``for`` loop over a queue takes its items, until it comes upon ``StopIteration`` (the class).
+
+    Every method may be called from any thread, and all that do not wait also from a hub's callbacks and,
+    as long as there is no bound, from signal handlers.
+    """
+
+    __slots__ = (
+        "queue",
+        "_maxsize",
+        "_guard",
+        "_getters",
+        "_putters",
+        "_gate",
+        "_counted",
+        "_uncounted",
+        "__dict__",
+        "__weakref__",
+    )
+
+    is_shutdown = False
+
+    # False for a subclass that keeps or orders its items by itself.
+    _plain: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._plain = all(
+            getattr(cls, name) is getattr(SimpleQueue, name)
+            for name in ("_init", "_qsize", "_put", "_get", "_peek")
+        )
+
+    def __init__(self, maxsize: int | None = 0, items: Iterable[T] = ()) -> None:
+        _check_maxsize(maxsize)
+        self._guard = Guard()
+        # FIFO of waiters for an item.  A waiter that only wants to see it has PEEK as its value.
+        self._getters = WaitLine()
+        # FIFO of waiters for room; each maps to its item.
+        self._putters: OrderedDict[Waiter, T] = OrderedDict()
+        self._maxsize = maxsize
+        self._set_gate()
+        self._init(maxsize)
+        for item in items:
+            self._put(item)
+        self._counted = 0
+        # None: nobody asks how many tasks are unfinished.
+        self._uncounted: Any = None
+
+    def __repr__(self) -> str:
+        bound = f" maxsize={self._maxsize}" if self._bounded() else ""
+        waiting = f" getters={len(self._getters)} putters={len(self._putters)}"
+        return f"<{type(self).__name__} at {id(self):#x}:{bound} qsize={self.qsize()}{waiting}>"
+
+    # A subclass may override these, as in ``queue``.  They are called under the guard if one is overridden.
+
+    def _init(self, maxsize: int | None) -> None:
+        self.queue: Any = deque()
+
+    def _qsize(self) -> int:
+        return len(self.queue)
+
+    def _put(self, item: T) -> None:
+        self.queue.append(item)
+
+    def _get(self) -> T:
+        return self.queue.popleft()  # type: ignore[no-any-return]
+
+    def _peek(self) -> T:
+        return self.queue[0]  # type: ignore[no-any-return]
+
+    # The state.
+
+    @property
+    def maxsize(self) -> int | None:
+        """The bound; None, 0 or less mean that there is none.
+
+        Assignable.  Where there was none, no other thread may be in a call of the queue meanwhile.
+        """
+        return self._maxsize
+
+    @maxsize.setter
+    def maxsize(self, maxsize: int | None) -> None:
+        _check_maxsize(maxsize)
+        woken: list[Waiter] = []
+        with self._guard:
+            self._maxsize = maxsize
+            self._set_gate()
+            self._serve(woken)
+        resume_all(woken)
+
+    def _bounded(self) -> bool:
+        return self._maxsize is not None and self._maxsize > 0
+
+    def _set_gate(self) -> None:
+        lockless = self._plain and not self._bounded() and not self.is_shutdown
+        self._gate: Any = self._getters if lockless else True
+
+    def _has_room(self) -> bool:
+        return self._maxsize is None or self._maxsize <= 0 or self._qsize() < self._maxsize
+
+    def qsize(self) -> int:
+        """The number of items."""
+        return self._qsize()
+
+    def __len__(self) -> int:
+        return self._qsize()
+
+    def __bool__(self) -> bool:
+        """True, also when it is empty (as in gevent)."""
+        return True
+
+    def empty(self) -> bool:
+        """True while there is no item."""
+        return not self._qsize()
+
+    def full(self) -> bool:
+        """True while there is no room."""
+        return not self._has_room()
+
+    def copy(self) -> SimpleQueue[T]:
+        """Another queue with the same bound and items."""
+        with self._guard:
+            return type(self)(self._maxsize, self._copy_items())
+
+    def _copy_items(self) -> Any:
+        """The guard is held."""
+        if not self._plain:
+            return self.queue.copy()
+        # Without the GIL a deque cannot be copied while it changes.  Behind the shut gate only callers that
+        # have passed it already change it, once each.
+        self._gate = True
+        try:
+            while True:
+                try:
+                    return self.queue.copy()
+                except RuntimeError:
+                    continue
+        finally:
+            self._set_gate()
+
+    # Handing over; the guard is held.
+
+    def _take(self, remove: bool) -> Any:
+        """The next item, or NOTHING."""
+        if self._plain:
+            # No look at the length comes before this: see "No wake-up is lost" in line.py.
+            try:
+                return self.queue.popleft() if remove else self.queue[0]
+            except IndexError:
+                return NOTHING
+        if not self._qsize():
+            return NOTHING
+        return self._get() if remove else self._peek()
+
+    def _take_back(self, item: Any) -> None:
+        if self._plain:
+            self.queue.appendleft(item)
+        else:
+            self._put(item)
+
+    def _admit(self, item: T) -> None:
+        self._put(item)
+        self._counted += 1
+
+    def _serve(self, woken: list[Waiter]) -> None:
+        """Hand items to those who wait, and let in those who wait for room; adds to *woken* whom to resume.
+
+        What a subclass's ``_get`` or ``_put`` raises goes to the one it was called for.
+        """
+        self._serve_getters(woken)
+        putters = self._putters
+        while putters and self._has_room():
+            putter, item = putters.popitem(last=False)
+            if putter.claim():
+                woken.append(putter)
+                try:
+                    self._admit(item)
+                except BaseException as exception:
+                    putter.state, putter.value = FAILED, exception
+                self._serve_getters(woken)
+
+    def _serve_getters(self, woken: list[Waiter]) -> None:
+        getters = self._getters
+        while getters:
+            getter = getters[0]
+            if not getter.state:
+                remove = getter.value is not PEEK
+                try:
+                    item = self._take(remove)
+                except BaseException as exception:
+                    if getter.claim(exception, FAILED):
+                        woken.append(getter)
+                else:
+                    if item is NOTHING:
+                        return
+                    if getter.claim(item):
+                        woken.append(getter)
+                    elif remove:
+                        # A signal handler has just killed it.
+                        self._take_back(item)
+            if getters and getters[0] is getter:
+                getters.popleft()
+
+    def _serve_and_resume(self) -> None:
+        woken: list[Waiter] = []
+        with self._guard:
+            self._serve(woken)
+            if self.is_shutdown:
+                self._shut_out(woken)
+        resume_all(woken)
+
+    def _shut_out(self, woken: list[Waiter]) -> None:
+        """The queue is shut down: nobody will get an item or room any more."""
+        getters = self._getters
+        getters.rotate(0)
+        waiting = list(self._putters)
+        self._putters.clear()
+        while getters:
+            waiting.append(getters.popleft())
+        woken += [waiter for waiter in waiting if waiter.claim(ShutDown(), FAILED)]
+
+    # Putting.
+
+    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+        """Append *item*, waiting at most *timeout* seconds for room (None: for ever).
+
+        Raises Full when there is none after that or, with *block* false, at once.
+        """
+        gate = self._gate
+        if not gate and timeout is None:
+            uncounted = self._uncounted
+            if uncounted is not None:
+                try:
+                    uncounted.pop()
+                except IndexError:
+                    self._count()
+            self.queue.append(item)
+            if self._gate:
+                self._settle(item)
+            return
+        if gate is not True and timeout is None:
+            getter = None
+            with self._guard:
+                # No call between the look at the first getter and its leaving the line: see WaitLine.
+                if self._gate is gate and not self.queue and gate and gate[0].value is not PEEK:
+                    getter = gate.popleft()
+                    # Claim without its call, in the path that every hand-over takes.
+                    if getter.state:
+                        getter = None
+                    else:
+                        getter.value = item
+                        getter.state = WOKEN
+                        self._counted += 1
+            if getter is not None:
+                getter.resume()
+                return
+        self._put_guarded(item, block, timeout)
+
+    def put_nowait(self, item: T) -> None:
+        """As ``put(item, block=False)``."""
+        self.put(item, False)
+
+    def _count(self) -> None:
+        """Count one put, and some more in advance."""
+        with self._guard:
+            # In this order, so that a signal handler in between finds too many unfinished tasks, never too
+            # few.
+            self._counted += COUNT
+            self._uncounted.extend([None] * (COUNT - 1))
+
+    def _settle(self, item: T) -> None:
+        """Somebody has come to wait while *item* was put."""
+        self._serve_and_resume()
+
+    def _put_guarded(self, item: T, block: bool, timeout: float | None) -> None:
+        timeout = check_timeout(block, timeout)
+        waiter = None
+        woken: list[Waiter] = []
+        try:
+            with self._guard:
+                if self.is_shutdown:
+                    raise ShutDown
+                if self._has_room():
+                    self._admit(item)
+                elif block:
+                    waiter = Waiter(self._guard)
+                    self._putters[waiter] = item
+                else:
+                    raise Full
+                self._serve(woken)
+        finally:
+            resume_all(woken)
+        if waiter is None:
+            return
+        try:
+            if waiter.park(timeout):
+                return
+        finally:
+            if waiter.state != WOKEN:
+                with self._guard:
+                    self._putters.pop(waiter, None)
+        raise Full
+
+    # Getting.
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """Take the next item, waiting at most *timeout* seconds for one (None: for ever).
+
+        Raises Empty when there is none after that or, with *block* false, at once.
+        """
+        if timeout is None:
+            gate = self._gate
+            if not gate and self.queue:
+                try:
+                    return self.queue.popleft()  # type: ignore[no-any-return]
+                except IndexError:
+                    pass  # somebody else was quicker
+            if block and gate is not True:
+                # _wait_for_item and Waiter.park without their calls, which every hand-over would pay for:
+                # with the call of park alone, queue ping-pong takes 5 % more instructions.
+                greenlet: Any = getcurrent()
+                waiter = _Getter()
+                waiter.greenlet = greenlet
+                try:
+                    hub = waiter.hub = greenlet.hub
+                except AttributeError:
+                    hub = waiter.hub = adopt(greenlet).hub
+                waiter.guard = self._guard
+                waiter.state = WAITING
+                waiter.value = None
+                try:
+                    gate.append(waiter)
+                    if not HAS_GIL:
+                        # Orders the append before the look at the items; with a GIL nothing has to.
+                        self.queue.rotate(0)
+                    if self._gate is not gate or self.queue:
+                        self._serve_and_resume()
+                    if greenlet.interrupts or not HAS_GIL:
+                        # Without the GIL, park also leaves the critical sections.
+                        waiter.park()
+                    else:
+                        ready = hub.ready
+                        greenlet.waiter = waiter
+                        try:
+                            ready.popleft().switch()
+                            while waiter.state < WOKEN:
+                                ready.popleft().switch()
+                        finally:
+                            greenlet.waiter = None
+                        if waiter.state != WOKEN:
+                            waiter.outcome()
+                    return waiter.value  # type: ignore[no-any-return]
+                except BaseException:
+                    self._leave(waiter, True)
+                    raise
+        return self._get_guarded(block, timeout, True)
+
+    def get_nowait(self) -> T:
+        """As ``get(block=False)``."""
+        return self.get(False)
+
+    def peek(self, block: bool = True, timeout: float | None = None) -> T:
+        """As ``get``, but leave the item in the queue."""
+        return self._get_guarded(block, timeout, False)
+
+    def peek_nowait(self) -> T:
+        """As ``peek(block=False)``."""
+        return self.peek(False)
+
+    def _get_guarded(self, block: bool, timeout: float | None, remove: bool) -> T:
+        timeout = check_timeout(block, timeout)
+        woken: list[Waiter] = []
+        try:
+            with self._guard:
+                if self._getters:
+                    # They come first; those that were killed go.
+                    self._serve(woken)
+                item = NOTHING if self._getters else self._take(remove)
+                if item is not NOTHING:
+                    self._serve(woken)
+                elif self.is_shutdown:
+                    raise ShutDown
+                elif not block:
+                    raise Empty
+        finally:
+            resume_all(woken)
+        return self._wait_for_item(timeout, remove) if item is NOTHING else item
+
+    def _wait_for_item(self, timeout: float | None, remove: bool) -> T:
+        getters = self._getters
+        waiter = Waiter(self._guard)
+        if not remove:
+            waiter.value = PEEK
+        try:
+            getters.append(waiter)
+            if self._gate is getters:
+                self.queue.rotate(0)
+                if self.queue:
+                    self._serve_and_resume()
+            else:
+                self._serve_and_resume()
+            if waiter.park(timeout):
+                return waiter.value  # type: ignore[no-any-return]
+        except BaseException:
+            self._leave(waiter, remove)
+            raise
+        self._leave(waiter, remove)
+        raise Empty
+
+    def _leave(self, waiter: Waiter, remove: bool) -> None:
+        woken: list[Waiter] = []
+        with self._guard:
+            if waiter.state == WOKEN and remove:
+                # KeyboardInterrupt can strike when an item was handed over but not yet taken up.
+                self._take_back(waiter.value)
+                self._serve(woken)
+            else:
+                self._getters.leave(waiter)
+        resume_all(woken)
+
+    # Iterating.
+
+    def __iter__(self) -> SimpleQueue[T]:
+        return self
+
+    def __next__(self) -> T:
+        item = self.get()
+        if item is StopIteration:
+            raise StopIteration
+        return item
+
+
+if speedups is not None:
+    # Twins of the methods of the same names.
+    replace_twins(SimpleQueue, speedups.connect_queue(SimpleQueue, deque))
