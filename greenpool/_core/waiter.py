@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .current import BUDGET, adopt, current_greenlet, getcurrent
 from .interrupts import add_interrupt, put_back_interrupt, raise_interrupt, take_interrupt
@@ -51,6 +51,16 @@ FAILED = 2
 EXPIRED = 3
 
 Guard = AbstractContextManager[object]
+
+
+class Claimable(Protocol):
+    """What stands in a line of waiters: a Waiter, or something that is called in the place of one."""
+
+    state: int
+
+    def claim(self, value: object = None, state: int = 1) -> bool: ...
+
+    def resume(self) -> None: ...
 
 
 class Waiter:
