@@ -90,8 +90,8 @@ class Channel(Generic[T]):
             return item  # type: ignore[no-any-return]  # the items are T
         if not self._meet(self._getters, waiter, timeout):
             raise Empty
-        item: T = waiter.value
-        return item
+        value: T = waiter.value
+        return value
 
     def get_nowait(self) -> T:
         """As ``get(block=False)``."""
