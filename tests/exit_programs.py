@@ -6,7 +6,6 @@ Each must end with status 0 and print nothing.  ``tests/core/test_interpreter_ex
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -368,7 +367,7 @@ _QUIET = ("-W", "ignore::DeprecationWarning", "-W", "ignore::ResourceWarning")
 def start(program: str, python: str = sys.executable, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [python, *_QUIET, *options, "-c", _SLOW_END + program],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,  # which comes first in the path of the program
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -46,8 +46,10 @@ _hubs: dict[int, HubState] = {}
 _every_hub: weakref.WeakSet[HubState] = weakref.WeakSet()
 _every_hub_lock = Lock()
 
-# Ends the hub of a plain thread together with the thread.
-_end = threading.local()
+# What ends the hub of a plain thread together with the thread.  Each thread has a local object of its own,
+# because free-threaded CPython holds the lock of that object's dictionary while the hub ends.  If threads
+# waited for one such lock while the interpreter is finalized, the process would hang.
+_ends: dict[int, threading.local] = {}
 
 
 class Factories:
@@ -79,6 +81,7 @@ class _HubEnd:
             Factories.thread_ended(self.hub)
             if _hubs.get(thread) is self.hub:
                 del _hubs[thread]
+                del _ends[thread]
 
 
 def finalizing_greenlet(is_finalizing: Callable[[], bool] = sys.is_finalizing) -> GreenThread:
@@ -110,11 +113,17 @@ def current_owner() -> object:
 
 def set_thread_hub(hub: HubState | None, close_with_thread: bool = False) -> None:
     """Make *hub* the hub of the calling thread."""
+    thread = get_ident()
     if hub is None:
-        _hubs.pop(get_ident(), None)
+        _hubs.pop(thread, None)
     else:
-        _hubs[get_ident()] = hub
-    _end.hub_end = _HubEnd(hub) if hub is not None and close_with_thread else None
+        _hubs[thread] = hub
+    if hub is not None and close_with_thread:
+        end = threading.local()
+        end.hub_end = _HubEnd(hub)
+        _ends[thread] = end
+    else:
+        _ends.pop(thread, None)
 
 
 def current_hub() -> HubState:
@@ -144,6 +153,7 @@ def forget_other_threads() -> None:
     for thread in list(_hubs):
         if thread != own:
             del _hubs[thread]
+            _ends.pop(thread, None)
 
 
 def renew_registry_lock() -> None:

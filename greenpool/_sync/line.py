@@ -36,8 +36,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from .._core.native import RLock as Guard
-from .._core.waiter import WOKEN, Waiter
-from .waitable import Claimable
+from .._core.waiter import WOKEN, Claimable, Waiter
 
 
 class Line:

@@ -130,7 +130,7 @@ class SimpleQueue(Generic[T]):
         _check_maxsize(maxsize)
         self._guard = Guard()
         # FIFO of waiters for an item.  A waiter that only wants to see it has PEEK as its value.
-        self._getters: WaitLine[Waiter] = WaitLine()
+        self._getters = WaitLine()
         # FIFO of waiters for room; each maps to its item.
         self._putters: OrderedDict[Waiter, T] = OrderedDict()
         self._maxsize = maxsize
@@ -159,10 +159,12 @@ class SimpleQueue(Generic[T]):
         self.queue.append(item)
 
     def _get(self) -> T:
-        return self.queue.popleft()  # type: ignore[no-any-return]
+        item: T = self.queue.popleft()
+        return item
 
     def _peek(self) -> T:
-        return self.queue[0]  # type: ignore[no-any-return]
+        item: T = self.queue[0]
+        return item
 
     # The state.
 
@@ -408,7 +410,7 @@ class SimpleQueue(Generic[T]):
             gate = self._gate
             if not gate and self.queue:
                 try:
-                    return self.queue.popleft()  # type: ignore[no-any-return]
+                    return self.queue.popleft()  # type: ignore[no-any-return]  # the items are T
                 except IndexError:
                     pass  # somebody else was quicker
             if block and gate is not True:
@@ -445,7 +447,7 @@ class SimpleQueue(Generic[T]):
                             greenlet.waiter = None
                         if waiter.state != WOKEN:
                             waiter.outcome()
-                    return waiter.value  # type: ignore[no-any-return]
+                    return waiter.value  # type: ignore[no-any-return]  # the items are T
                 except BaseException:
                     self._leave(waiter, True)
                     raise
@@ -496,7 +498,7 @@ class SimpleQueue(Generic[T]):
             else:
                 self._serve_and_resume()
             if waiter.park(timeout):
-                return waiter.value  # type: ignore[no-any-return]
+                return waiter.value  # type: ignore[no-any-return]  # the items are T
         except BaseException:
             self._leave(waiter, remove)
             raise

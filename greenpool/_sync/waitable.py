@@ -23,24 +23,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, Self, TypeVar
+from typing import Any
 
 from .._core.current import current_hub
 from .._core.native import RLock
-from .._core.waiter import EXPIRED, WOKEN, Waiter
+from .._core.waiter import EXPIRED, WOKEN, Claimable, Waiter
 from .arguments import seconds
-
-
-class Claimable(Protocol):
-    """An entry of a line: a waiter or a link."""
-
-    state: int
-
-    def claim(self, value: object = None, state: int = WOKEN) -> bool:
-        """Take the one right to wake it; the guard is held."""
-
-    def resume(self) -> None:
-        """Wake it, once claimed."""
 
 
 class Link:
@@ -69,7 +57,7 @@ class Link:
         self.hub.post(self.callback, self.source)
 
 
-def find_link(waiting: Iterable[object], callback: Callable[..., object]) -> Link | None:
+def find_link(waiting: Iterable[Claimable], callback: Callable[..., object]) -> Link | None:
     """The link of *callback* among *waiting*, other than those that have left."""
     for entry in waiting:
         if type(entry) is Link and not entry.state and entry.callback == callback:
@@ -77,10 +65,7 @@ def find_link(waiting: Iterable[object], callback: Callable[..., object]) -> Lin
     return None
 
 
-E = TypeVar("E", bound=Claimable)
-
-
-class WaitLine(deque[E]):
+class WaitLine(deque[Any]):
     """The waiters, in order of arrival.  Any thread appends; all else is done under the guard of its owner.
 
     To take a waiter out of the middle would take time in proportion to the length.  So those that were killed
@@ -93,7 +78,7 @@ class WaitLine(deque[E]):
     # How many have left since the last clearing; some of them may be out of the line already.
     left = 0
 
-    def entries(self) -> Iterator[E]:
+    def entries(self) -> Iterator[Claimable]:
         """All of them.  By index: an iterator, or a copy, fails when somebody comes meanwhile."""
         for index in range(len(self)):
             try:
@@ -102,7 +87,7 @@ class WaitLine(deque[E]):
                 return  # a signal handler has served the line
             yield entry
 
-    def leave(self, waiter: E) -> None:
+    def leave(self, waiter: Claimable) -> None:
         """*waiter* gives up; nobody will claim it any more."""
         waiter.claim(None, EXPIRED)
         while self and self[0].state:
@@ -135,7 +120,7 @@ class Waitable:
     def __init__(self) -> None:
         self._guard = RLock()
         # None until somebody waits.
-        self._waiting: WaitLine[Claimable] | None = None
+        self._waiting: WaitLine | None = None
 
     def ready(self) -> bool:
         raise NotImplementedError
@@ -153,7 +138,7 @@ class Waitable:
                 woken.append(waiter)
         return woken
 
-    def _line(self) -> WaitLine[Claimable]:
+    def _line(self) -> WaitLine:
         with self._guard:
             if self._waiting is None:
                 self._waiting = WaitLine()
@@ -178,7 +163,7 @@ class Waitable:
                 with self._guard:
                     waiting.leave(waiter)
 
-    def rawlink(self, callback: Callable[[Self], object]) -> None:
+    def rawlink(self, callback: Callable[..., object]) -> None:
         """Have the calling thread's hub call *callback(self)*, once, when this is ready (at once if it is).
 
         It runs in the hub's loop and must not wait.
@@ -193,7 +178,7 @@ class Waitable:
             if claimed:
                 link.resume()
 
-    def unlink(self, callback: Callable[[Self], object]) -> None:
+    def unlink(self, callback: Callable[..., object]) -> None:
         """Take back a ``rawlink`` whose callback has not been called yet."""
         waiting = self._line()
         with self._guard:
