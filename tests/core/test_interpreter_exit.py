@@ -35,11 +35,13 @@ def ends(program: str) -> list[str]:
     return [outcome(process) for process in [start(program) for _ in range(EXITS)]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_ends_well(program: str) -> None:
     assert ends(program) == [""] * EXITS
 
 
+@pytest.mark.slow
 def test_exit_status_is_the_programs_own() -> None:
     assert ends(DAEMON_THREAD + "sys.exit(7)") == ["7"] * EXITS
 
@@ -112,6 +114,7 @@ os._exit(0)
     assert run_script(script) == "True\n"
 
 
+@pytest.mark.slow
 @needs_last_act
 @pytest.mark.parametrize("part", ["_find", "_post", "_strike"])
 def test_signal_handler_that_raises_in_the_last_act_does_not_end_it(part: str) -> None:
@@ -128,12 +131,14 @@ _LastAct.{part} = interrupted
     assert ends(DAEMON_THREAD + program) == [""] * EXITS
 
 
+@pytest.mark.slow
 @needs_last_act
 def test_loops_come_to_rest_without_ctypes() -> None:
     program = "sys.modules['ctypes'] = None"
     assert ends(DAEMON_THREAD + program) == [""] * EXITS
 
 
+@pytest.mark.slow
 def test_greenlet_that_blocks_its_thread_delays_the_exit_for_a_moment_only() -> None:
     program = """
 import greenpool, threading, time
