@@ -1,4 +1,4 @@
-"""Builds the optional C extension; the metadata is in setup.cfg.
+"""Build the optional C extension; the metadata is in setup.cfg.
 
 Without a C compiler, or with ``GREENPOOL_PUREPYTHON=1`` in the environment, greenpool installs
 without the extension and does everything in Python.
@@ -13,7 +13,7 @@ extension = Extension(
     "greenpool._speedups",
     sorted(glob("csrc/*.c")),
     depends=sorted(glob("csrc/*.h")),
-    # The files share short names such as `park`, and no other library of the process may replace them.
+    # The C files share short names such as `park`. No other library of the process may replace them.
     extra_compile_args=["-fvisibility=hidden"],
     optional=True,
 )

@@ -2,7 +2,7 @@
 
 SimpleQueue.put and get, while no greenlet waits.
 
-Their twins in queue.py define what they do, and the head of queue.py says why that takes no lock. In all other cases
+Their twins in _sync/simple_queue.py define what they do, and its head says why that takes no lock. In all other cases
 (keywords, a bound, a queue that orders its items, an empty queue) the method calls its twin before anything has
 happened.
 

@@ -23,7 +23,7 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-# What a cooperative subclass inherits from the standard library is documented there.
+# The standard library documents the methods that a cooperative subclass inherits from it.
 autodoc_inherit_docstrings = False
 
 MODULE = """
@@ -38,10 +38,10 @@ MODULE = """
 
 
 def list_modules(app: Sphinx, document: str, source: list[str]) -> None:
-    """Adds a section for each public module to the reference.
+    """Add a section for each public module to the reference.
 
-    Most repeat the names of a standard module, and only what they define themselves is shown. The
-    names of the runtime are those of greenpool itself.
+    Most of these modules repeat the names of a standard module, so a section shows only the names that
+    the module defines itself. The names of ``runtime`` are in the section of greenpool itself.
     """
     if document == "api":
         for module in pkgutil.iter_modules(greenpool.__path__):
@@ -52,7 +52,7 @@ def list_modules(app: Sphinx, document: str, source: list[str]) -> None:
 def skip_standard(
     app: Sphinx, what: str, name: str, member: object, skip: bool, options: object
 ) -> bool | None:
-    """Leaves out what has the docstring of its namesake in the standard module of the same name."""
+    """Leave out a member that has the docstring of its namesake in the standard module."""
     package, _, module = (getattr(member, "__module__", None) or "").partition(".")
     if package == "greenpool" and module in sys.stdlib_module_names:
         standard = getattr(importlib.import_module(module), name, None)

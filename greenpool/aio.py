@@ -44,10 +44,10 @@ __all__ = ["run_coroutine", "to_asyncio"]
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# What an ``async def`` function returns.
+# An ``async def`` function returns one.
 Coro = Coroutine[Any, Any, T]
 
-# What a task may take to end at the interpreter's exit.
+# At the interpreter's exit the asyncio tasks have so many seconds to end.
 EXIT_SECONDS = 5.0
 
 

@@ -38,7 +38,7 @@ from contextlib import contextmanager
 from math import inf, isnan
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from greenlet import GreenletExit
 
@@ -71,7 +71,7 @@ class Cancelled(GreenletExit):
 
     def __init__(self, scopes: tuple[CancelScope, ...] = ()) -> None:
         GreenletExit.__init__(self)
-        # What it unwinds: from the scope in which it was raised to the one that catches it.
+        # It unwinds these: from the scope in which it was raised to the one that catches it.
         self._scopes = scopes
 
     def __str__(self) -> str:
@@ -259,7 +259,7 @@ class CancelScope:
 
     # The greenlet itself.
 
-    def __enter__(self) -> CancelScope:
+    def __enter__(self) -> Self:
         greenlet = current_greenlet()
         with self._lock:
             if self._entered:
@@ -456,7 +456,7 @@ def move_on_after(seconds: float, *, shield: bool = False) -> CancelScope:
 
 @contextmanager
 def fail_at(deadline: float, *, shield: bool = False) -> Iterator[CancelScope]:
-    """As ``move_on_at``, but raise TooSlowError where the deadline has ended the block."""
+    """Do what ``move_on_at`` does, but raise TooSlowError if the deadline has ended the block."""
     with move_on_at(deadline, shield=shield) as scope:
         yield scope
     if scope.cancelled_caught:
@@ -465,7 +465,7 @@ def fail_at(deadline: float, *, shield: bool = False) -> Iterator[CancelScope]:
 
 @contextmanager
 def fail_after(seconds: float, *, shield: bool = False) -> Iterator[CancelScope]:
-    """As ``move_on_after``, but raise TooSlowError where the block took longer than *seconds*."""
+    """Do what ``move_on_after`` does, but raise TooSlowError if the block took longer than *seconds*."""
     with move_on_after(seconds, shield=shield) as scope:
         yield scope
     if scope.cancelled_caught:

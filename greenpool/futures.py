@@ -37,11 +37,17 @@ class Future(concurrent.futures.Future[T]):
         self._condition = original_threading().Condition(RLock())
 
     def result(self, timeout: float | None = None) -> T:
-        """As the standard one: at most *timeout* seconds, then TimeoutError; CancelledError if cancelled."""
+        """Wait for the result and return it, or raise the exception (as the standard Future).
+
+        Raises TimeoutError when *timeout* seconds have passed, and CancelledError if it was cancelled.
+        """
         return super().result(_rest(self, timeout))
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """As the standard one: the exception, or None, at most *timeout* seconds later."""
+        """Wait for the end and return the exception, or None (as the standard Future).
+
+        Raises TimeoutError when *timeout* seconds have passed, and CancelledError if it was cancelled.
+        """
         return super().exception(_rest(self, timeout))
 
 

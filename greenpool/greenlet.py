@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import Context
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, overload
 
 from greenlet import GreenletExit
 
@@ -63,13 +63,15 @@ def spawn(
 ) -> Greenlet[T]: ...
 @overload
 def spawn(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]: ...
-def spawn(function: Callable[..., T], *args: Any, **kwargs: Any) -> Greenlet[T]:
-    """Run *function* in a new greenlet; any thread.
+def spawn(function: Callable[..., T], *args: object, **kwargs: object) -> Greenlet[T]:
+    """Run *function* in a new greenlet and return the greenlet (as in gevent).  Any thread may call this.
 
-    Directly in the function that ``run`` or ``block_on`` is running, the pool's round-robin picks the
-    hub; in a greenlet, the child stays on the same hub; elsewhere it runs on the calling thread's own
-    hub, while that thread waits.  ``context=`` gives a ``contextvars.Context`` instead of a copy of the
-    current one.  Raises TypeError where *function* is not callable, SpawnError after a shutdown.
+    The caller decides on the hub.  The function that ``run`` or ``block_on`` is running spawns over the
+    pool's hubs in turn.  A greenlet spawns on its own hub.  Any other code spawns on the calling thread's
+    own hub, which runs while that thread waits.
+
+    ``context=`` gives a ``contextvars.Context`` instead of a copy of the current one.  Raises TypeError if
+    *function* is not callable, and SpawnError after a shutdown.
     """
     if not callable(function):
         raise TypeError(f"function must be callable, not {function!r}")
@@ -90,8 +92,8 @@ def spawn_later(
 def spawn_later(
     seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> Greenlet[T]: ...
-def spawn_later(seconds: float, function: Callable[..., T], *args: Any, **kwargs: Any) -> Greenlet[T]:
-    """As ``spawn``, but the greenlet starts in *seconds*."""
+def spawn_later(seconds: float, function: Callable[..., T], *args: object, **kwargs: object) -> Greenlet[T]:
+    """Do what ``spawn`` does, but start the greenlet in *seconds* (as in gevent).  Any thread."""
     if not callable(function):
         raise TypeError(f"function must be callable, not {function!r}")
     greenlet = Greenlet(function, *args, **kwargs)
@@ -107,14 +109,14 @@ def getcurrent() -> Greenlet:
     """
     greenlet = _getcurrent()
     try:
-        task: Greenlet = greenlet.task
+        task = greenlet.task
     except AttributeError:
         task = current_greenlet().task
-    return task
+    return task  # type: ignore[return-value]  # the stand-in is nearly one
 
 
 class Linkable(Protocol):
-    """What calls its links when it is ready: a greenlet, an event and the like."""
+    """An object that calls its links when it is ready: a greenlet, an event and the like."""
 
     def rawlink(self, callback: Callable[[object], object], /) -> object: ...
 
@@ -126,10 +128,10 @@ G = TypeVar("G", bound=Task[object])
 
 
 class _Completions:
-    """What has become ready of several objects, in order; their hubs' threads call it as a rawlink."""
+    """Those of several objects that are ready, in order; their hubs' threads call it as a rawlink."""
 
     def __init__(self) -> None:
-        # Reentrant, because a signal handler may kill one of them between any two bytecodes.
+        # Reentrant, because a signal handler may kill a greenlet between any two bytecodes.
         self._lock = RLock()
         self._done: deque[Any] = deque()
         self._waiter: Waiter | None = None
@@ -138,12 +140,13 @@ class _Completions:
         with self._lock:
             self._done.append(completed)
             waiter = self._waiter
-            claimed = waiter is not None and waiter.claim()
-        if claimed:
-            waiter.resume()  # type: ignore[union-attr]
+            if waiter is not None and not waiter.claim():
+                waiter = None
+        if waiter is not None:
+            waiter.resume()
 
     def next(self, timeout: float | None) -> Any:
-        """The next one; raises IndexError when *timeout* seconds have passed without one."""
+        """Wait for the next one; raises IndexError when *timeout* seconds have passed without one."""
         waiter = Waiter(self._lock)
         with self._lock:
             if self._done:
@@ -158,7 +161,7 @@ class _Completions:
 
 
 class _Completed(Iterator[T]):
-    """What ``iwait`` returns: an iterator that a ``with`` block closes."""
+    """The iterator that ``iwait`` returns; a ``with`` block closes it."""
 
     def __init__(self, items: Generator[T]) -> None:
         self._items = items
@@ -166,7 +169,7 @@ class _Completed(Iterator[T]):
     def __next__(self) -> T:
         return next(self._items)
 
-    def __enter__(self) -> _Completed[T]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -177,7 +180,7 @@ class _Completed(Iterator[T]):
         self._items.close()
 
 
-# For objects of several kinds mypy finds L by the second overload only.
+# If the objects are of several kinds, mypy finds L by the second overload only.
 @overload
 def iwait(objects: Iterable[L], timeout: float | None = None, count: int | None = None) -> _Completed[L]: ...
 @overload

@@ -108,7 +108,7 @@ class local:  # noqa: N801 - its name in threading and in gevent
         if name not in type(self)._local__data_descriptors:
             # _values without its call, which would cost half as much again.
             try:
-                return getcurrent().task.locals[id(self)]()[name]
+                return getcurrent().task.locals[id(self)]()[name]  # type: ignore[union-attr]  # caught
             except (AttributeError, KeyError, TypeError, RuntimeError):
                 values = _values(self)
                 if name in values:
@@ -124,7 +124,7 @@ class local:  # noqa: N801 - its name in threading and in gevent
             plain = False  # no name at all; refused below
         if plain:
             try:
-                getcurrent().task.locals[id(self)]()[name] = value
+                getcurrent().task.locals[id(self)]()[name] = value  # type: ignore[union-attr]  # caught
             except (AttributeError, KeyError, TypeError, RuntimeError):
                 _values(self)[name] = value
         elif name == "__dict__":
@@ -186,7 +186,7 @@ def _add_values(self: local) -> dict[str, Any]:
 def _owner() -> Any:
     """The object whose ``locals`` are the calling greenlet's."""
     try:
-        greenlet = getcurrent()
+        greenlet: Any = getcurrent()
     except RuntimeError:
         greenlet = finalizing_greenlet()
     if type(greenlet) is Carrier:

@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import Context
 from functools import partial
 from time import monotonic
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from ._core.current import current_greenlet, getcurrent
 from ._core.native import RLock
 from ._core.seconds import check_seconds
 from ._core.task import Task
-from ._core.waiter import Waiter
+from ._sync.outcomes import OutcomeIterator, Outcomes
 from .event import Event
 from .greenlet import Greenlet, GreenletExit
 from .lock import DummySemaphore, Semaphore
@@ -35,7 +35,6 @@ __all__ = ["Group", "Pool", "PoolFull"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
@@ -47,14 +46,14 @@ class Group:
     ``len(group)``, ``greenlet in group`` and iteration tell which; an empty group is false.
     """
 
-    # What ``spawn`` makes; may be set in a subclass or an instance.
+    # ``spawn`` makes an instance of this class; a subclass or an instance may set another one.
     greenlet_class: type[Greenlet[Any]] = Greenlet
 
     def __init__(self, greenlets: Iterable[Task[object]] = (), *, spread: bool = False) -> None:
         if not isinstance(spread, bool):
             raise TypeError(f"spread must be a bool, not {spread!r}")
         self.spread = spread
-        # For plain threads, which belong to no runtime.
+        # Plain threads, which belong to no runtime, use this one.
         self._handle = current_handle() if spread else None
         # Reentrant, because a signal handler may spawn between any two bytecodes.
         self._lock = RLock()
@@ -272,7 +271,10 @@ class Group:
         kwds: Mapping[str, object] | None = None,
         callback: Callable[[T], object] | None = None,
     ) -> T:
-        """As ``apply``; if that raises nothing, *callback* gets the value, in a greenlet of its own."""
+        """Do what ``apply`` does, and call *callback* with the value in a greenlet of its own.
+
+        If the call raises an exception, *callback* is not called.
+        """
         value = self.apply(function, args, kwds)
         if callback is not None:
             Greenlet.spawn(callback, value)
@@ -285,9 +287,9 @@ class Group:
         kwds: Mapping[str, object] | None = None,
         callback: Callable[[T], object] | None = None,
     ) -> Greenlet[T]:
-        """As ``apply_cb``, but do not wait: returns a greenlet that will have the value.
+        """Begin what ``apply_cb`` does, and return at once a greenlet that will have the value.
 
-        Where there is no room, that greenlet is no member, but waits for the room.
+        If there is no room, that greenlet is no member, but waits for the room.
         """
         greenlet = self.greenlet_class(function, *(args or ()), **(kwds or {}))
         if callback is not None:
@@ -324,7 +326,7 @@ class Group:
         iterable: Iterable[A],
         callback: Callable[[list[T]], object] | None = None,
     ) -> list[T]:
-        """As ``map``; if that raises nothing, call *callback* with the list."""
+        """Do what ``map`` does, and call *callback* with the list, unless a call has failed."""
         values = self.map(function, iterable)
         if callback is not None:
             callback(values)
@@ -336,7 +338,7 @@ class Group:
         iterable: Iterable[A],
         callback: Callable[[list[T]], object] | None = None,
     ) -> Greenlet[list[T]]:
-        """As ``map_cb``, but do not wait: returns a greenlet that will have the list."""
+        """Begin what ``map_cb`` does, and return at once a greenlet that will have the list."""
         return self._spawn_beside(self.map_cb, function, iterable, callback)
 
     @overload
@@ -428,7 +430,7 @@ class Group:
     def imap_unordered(
         self, function: Callable[..., T], *iterables: Iterable[object], maxsize: int | None = None
     ) -> Iterator[T]:
-        """As ``imap``, but the values come as soon as there are any."""
+        """Do what ``imap`` does, but give each value as soon as its call has ended."""
         return self._imap(False, function, iterables, maxsize)
 
     def _imap(
@@ -483,9 +485,9 @@ class Pool(Group):
         return 1 if self.size is None else max(0, self.size - len(self))
 
     def wait_available(self, timeout: float | None = None) -> int:
-        """Wait until there is room for another member, at most *timeout* seconds; how much there is.
+        """Wait until there is room for another member, at most *timeout* seconds; return how much there is.
 
-        That may be 0 even so: somebody else may have been quicker.
+        It may be 0 after a successful wait, too, because another greenlet may have taken the room meanwhile.
         """
         check_seconds("timeout", timeout)
         return self._room.wait(timeout)
@@ -493,13 +495,13 @@ class Pool(Group):
     def add(self, greenlet: Task[object], blocking: bool = True, timeout: float | None = None) -> None:
         """Make *greenlet* a member; it should not have been started yet.
 
-        Where there is no room, waits for it, with *blocking* and at most *timeout* seconds, else raises
-        PoolFull.
+        If there is no room, this waits for it, at most *timeout* seconds.  Raises PoolFull when these have
+        passed, or at once if *blocking* is false.
         """
         self._enter(greenlet, self._admit, blocking, timeout)
 
     def start(self, greenlet: Task[object], blocking: bool = True, timeout: float | None = None) -> None:
-        """As ``add``, and start it."""
+        """Do what ``add`` does, and start *greenlet*."""
         self._enter(greenlet, self._admit_and_start, blocking, timeout)
 
     def _enter(
@@ -509,7 +511,7 @@ class Pool(Group):
         blocking: bool,
         timeout: float | None,
     ) -> None:
-        """Wait for room and *admit* the greenlet; who is a member already needs no more of it."""
+        """Wait for room and *admit* the greenlet; a member needs no more room."""
         _check_greenlet(greenlet)
         check_seconds("timeout", timeout)
         with self._lock:
@@ -536,118 +538,8 @@ class Pool(Group):
         return True
 
 
-class _Outcome(Protocol[T_co]):
-    """What a call runs in: a greenlet, or an AsyncResult that a thread sets."""
-
-    def rawlink(self, callback: Callable[[_Outcome[T_co]], object], /) -> object: ...
-
-    def get(self) -> T_co: ...
-
-
-class Outcomes(Generic[T]):
-    """What has come of the calls that an ``imap`` has begun; any thread."""
-
-    def __init__(self, ordered: bool, maxsize: int | None) -> None:
-        self._ordered = ordered
-        self._room = None if maxsize is None else Semaphore(maxsize)
-        self.abandoned = False
-        self._lock = RLock()
-        # From here on guarded by the lock.  Those that have ended, by number; in order of the calls, or
-        # of their ends.
-        self._ended: dict[int, _Outcome[T]] = {}
-        self._numbers_given = 0
-        self._taken = 0
-        # How many there are in all, once that is known, and why there are no more.
-        self._total: int | None = None
-        self._failure: BaseException | None = None
-        self._waiters: list[Waiter] = []
-
-    def feed(self, spawn: Callable[..., _Outcome[T]], items: Iterator[tuple[object, ...]]) -> None:
-        """Begin the calls; in a greenlet of its own."""
-        begun = 0
-        failure = None
-        try:
-            for arguments in items:
-                if self._room is not None:
-                    self._room.acquire()
-                    if self.abandoned:
-                        break
-                spawn(*arguments).rawlink(partial(self._note, begun))
-                begun += 1
-        except BaseException as exception:
-            failure = exception
-        with self._lock:
-            self._total = begun
-            self._failure = failure
-            woken = self._claim_all()
-        for waiter in woken:
-            waiter.resume()
-
-    def _note(self, number: int, outcome: _Outcome[T]) -> None:
-        with self._lock:
-            if not self._ordered:
-                number = self._numbers_given
-                self._numbers_given += 1
-            self._ended[number] = outcome
-            woken = self._claim_all()
-        for waiter in woken:
-            waiter.resume()
-
-    def _claim_all(self) -> list[Waiter]:
-        waiters, self._waiters = self._waiters, []
-        return [waiter for waiter in waiters if waiter.claim()]
-
-    def take(self) -> T:
-        """Wait for the next value; raises what the call has raised, StopIteration after the last."""
-        while True:
-            waiter = Waiter(self._lock)
-            with self._lock:
-                outcome = self._ended.pop(self._taken, None)
-                if outcome is not None:
-                    self._taken += 1
-                    break
-                if self._taken == self._total:
-                    failure, self._failure = self._failure, None
-                    raise StopIteration if failure is None else failure
-                self._waiters.append(waiter)
-            try:
-                waiter.park()
-            finally:
-                with self._lock:
-                    if waiter in self._waiters:
-                        self._waiters.remove(waiter)
-        if self._room is not None:
-            self._room.release()
-        return outcome.get()
-
-    def abandon(self) -> None:
-        """Nobody will take any more."""
-        self.abandoned = True
-        if self._room is not None:
-            self._room.release()
-
-
-class OutcomeIterator(Generic[T]):
-    """What ``imap`` returns.  The greenlet that begins the calls does not refer to it, so it is let go
-    when nobody uses it any more."""
-
-    __slots__ = ("_outcomes",)
-
-    def __init__(self, outcomes: Outcomes[T]) -> None:
-        self._outcomes = outcomes
-
-    def __iter__(self) -> Iterator[T]:
-        return self
-
-    def __next__(self) -> T:
-        return self._outcomes.take()
-
-    def __del__(self) -> None:
-        self._outcomes.abandon()
-
-
 def _current_task() -> Task[object] | None:
-    """Who is calling; None in a thread that has not waited yet, and in a hub's loop."""
+    """The calling task; None in a thread that has not waited yet, and in a hub's loop."""
     return getattr(getcurrent(), "task", None)
 
 

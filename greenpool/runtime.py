@@ -28,7 +28,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from contextvars import Context
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, overload
 
 from ._core.current import current_greenlet, current_owner, getcurrent, set_thread_hub, thread_hub
 from ._core.errors import SpawnError
@@ -36,7 +36,7 @@ from ._core.fork import at_fork
 from ._core.hub import Hub
 from ._core.native import RLock, SimpleQueue, get_ident, original_threading
 from ._core.pollers import Poller, make_poller
-from ._core.state import GreenThread
+from ._core.state import GreenThread, HubTask
 from ._core.task import Task
 from ._core.thread_end import ask_to_stop, close
 from ._core.waiter import Waiter, interrupt
@@ -199,7 +199,7 @@ class _Hubs:
 
     # Spawning.
 
-    def place(self, task: Task[object], seconds: float | None = None, index: int | None = None) -> None:
+    def place(self, task: HubTask, seconds: float | None = None, index: int | None = None) -> None:
         """Hand *task* to hub *index*, or to the next in turn, to start now or in *seconds*."""
         with self.lock:
             if not self._accepting:
@@ -344,7 +344,7 @@ class Handle(Executor):
         """The number of hubs."""
         return len(self._hubs.hubs)
 
-    # The first overload of each has no P: nothing may stand between *args: P.args and **kwargs: P.kwargs.
+    # The first overloads have no P, because nothing may stand between *args: P.args and **kwargs: P.kwargs.
 
     @overload
     def spawn(
@@ -352,7 +352,7 @@ class Handle(Executor):
     ) -> Greenlet[T]: ...
     @overload
     def spawn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]: ...
-    def spawn(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Greenlet[T]:
+    def spawn(self, function: Callable[..., T], *args: object, **kwargs: object) -> Greenlet[T]:
         """Run *function* in a greenlet on the next hub in turn.  Raises SpawnError after a shutdown."""
         _check_callable("function", function)
         greenlet = Greenlet(function, *args, **kwargs)
@@ -381,8 +381,13 @@ class Handle(Executor):
     def spawn_on(
         self, index: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> Greenlet[T]: ...
-    def spawn_on(self, index: int, function: Callable[..., T], *args: Any, **kwargs: Any) -> Greenlet[T]:
-        """As ``spawn``, on the hub with that *index*, from 0 to ``pool_size - 1``."""
+    def spawn_on(
+        self, index: int, function: Callable[..., T], *args: object, **kwargs: object
+    ) -> Greenlet[T]:
+        """Run *function* in a greenlet on the hub with that *index*, from 0 to ``pool_size - 1``; any thread.
+
+        Raises ValueError if there is no such hub, and SpawnError after a shutdown.
+        """
         _check_callable("function", function)
         self._check_index(index)
         greenlet = Greenlet(function, *args, **kwargs)
@@ -432,8 +437,12 @@ class Handle(Executor):
     ) -> Future[T]: ...
     @overload
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
-    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """As ``spawn``, but returns a Future (``concurrent.futures.Executor.submit``)."""
+    def submit(self, function: Callable[..., T], /, *args: object, **kwargs: object) -> Future[T]:
+        """Do what ``spawn`` does, and return a Future (as ``concurrent.futures.Executor.submit``).
+
+        Any thread may call this.  Raises RuntimeError after ``shutdown`` of this handle, and SpawnError after
+        that of the Runtime.
+        """
         _check_callable("function", function)
         greenlet = Greenlet(function, *args, **kwargs)
         future = greenlet.as_future()
@@ -529,7 +538,7 @@ class Runtime:
     ) -> Greenlet[T]: ...
     @overload
     def spawn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]: ...
-    def spawn(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Greenlet[T]:
+    def spawn(self, function: Callable[..., T], *args: object, **kwargs: object) -> Greenlet[T]:
         """Run *function* in a greenlet on the next hub in turn; any thread.
 
         Raises SpawnError after a shutdown.
@@ -537,15 +546,15 @@ class Runtime:
         return self._handle.spawn(function, *args, **kwargs)
 
     def spawn_all(self, iterable: Iterable[Spawnable]) -> None:
-        """As ``Handle.spawn_all``."""
+        """Do what ``Handle.spawn_all`` does."""
         self._handle.spawn_all(iterable)
 
     def block_on(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call *function* here, on the calling thread, and return its value.
 
-        What it spawns itself goes over the pool's hubs in turn; what those greenlets spawn stays with
-        them.  A KeyboardInterrupt or SystemExit that nobody handled in a greenlet of the pool is raised in
-        it where it waits.
+        Its own spawns go over the pool's hubs in turn; the spawns of those greenlets stay on their hubs.  A
+        KeyboardInterrupt or SystemExit that no greenlet of the pool has handled is raised in *function* where
+        it waits.
         """
         _check_callable("function", function)
         greenlet = current_greenlet()
@@ -581,7 +590,7 @@ class Runtime:
         self._open = False
         self._hubs.shutdown()
 
-    def __enter__(self) -> Runtime:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -600,7 +609,7 @@ class Runtime:
             raise
 
     def statistics(self) -> list[dict[str, int]]:
-        """What each hub counts, a snapshot (see ``Hub.statistics``)."""
+        """Return the counts of each hub, a snapshot (see ``Hub.statistics``); any thread."""
         return [hub.statistics() for hub in self._hubs.hubs]
 
     def __del__(self) -> None:

@@ -63,11 +63,11 @@ from ._core.fork import at_fork as _at_fork  # noqa: E402
 from ._core.native import RLock as _RLock  # noqa: E402
 from ._core.pollers.events import IN as _IN  # noqa: E402
 from ._core.pollers.events import OUT as _OUT  # noqa: E402
-from ._core.registration import Registration as _Registration  # noqa: E402
 from ._core.seconds import LONGEST as _LONGEST  # noqa: E402
 from ._core.seconds import check_seconds as _check_seconds  # noqa: E402
 from ._core.speedups import replace_twins as _replace_twins  # noqa: E402
 from ._core.speedups import speedups as _speedups  # noqa: E402
+from ._core.state import Registered as _Registration  # noqa: E402
 from ._core.waiter import interrupt as _interrupt  # noqa: E402
 from ._core.waiter import sleep as _sleep  # noqa: E402
 from ._core.waiter import spend as _spend  # noqa: E402

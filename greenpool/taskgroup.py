@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import Context
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
 from ._core.current import current_greenlet
 from ._core.native import RLock
@@ -116,9 +116,9 @@ class TaskGroup:
     def spawn(
         self,
         function: Callable[..., T],
-        *args: Any,
+        *args: object,
         context: Any = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> Greenlet[T]:
         """Run *function* in a new greenlet of the group, on the hub that ``greenpool.spawn`` would take.
 
@@ -150,11 +150,14 @@ class TaskGroup:
         self,
         index: int,
         function: Callable[..., T],
-        *args: Any,
+        *args: object,
         context: Any = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> Greenlet[T]:
-        """As ``spawn``, on the hub with that *index* of the runtime that the block runs in."""
+        """Do what ``spawn`` does, on the hub with that *index* of the runtime that the block runs in.
+
+        Raises RuntimeError if the block runs in no runtime, too.
+        """
         handle = self._handle or current_handle()
         if handle is None:
             raise RuntimeError("spawn_on needs a runtime; this TaskGroup was entered outside of any")
@@ -236,7 +239,7 @@ class TaskGroup:
 
     # The greenlet that runs the block.
 
-    def __enter__(self) -> TaskGroup:
+    def __enter__(self) -> Self:
         if self._entered:
             raise RuntimeError(f"{self!r} can be entered only once")
         self._handle = current_handle()
@@ -286,7 +289,7 @@ class TaskGroup:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> BaseException | None:
-        """What the block was left with, apart from its own cancellation."""
+        """Return the exception that the block was left with, apart from its own cancellation."""
         try:
             return None if self._body.__exit__(kind, exception, traceback) else exception
         except BaseException as remaining:

@@ -25,10 +25,10 @@ from ._fd.workers import (
     check_callable,
     check_count,
 )
+from ._sync.outcomes import OutcomeIterator, Outcomes
 from .event import AsyncResult
 from .futures import Future
 from .greenlet import Greenlet, spawn
-from .pool import OutcomeIterator, Outcomes
 
 __all__ = ["ThreadPool", "ThreadPoolExecutor", "blocking", "blocking_pool"]
 
@@ -162,7 +162,7 @@ class ThreadPool:
         kwds: Mapping[str, object] | None = None,
         callback: Callable[[T], object] | None = None,
     ) -> T:
-        """As ``apply``; if that raises nothing, call *callback* with the value."""
+        """Do what ``apply`` does, and call *callback* with the value, unless the call has failed."""
         value = self.apply(function, args, kwds)
         if callback is not None:
             callback(value)
@@ -175,7 +175,7 @@ class ThreadPool:
         kwds: Mapping[str, object] | None = None,
         callback: Callable[[T], object] | None = None,
     ) -> Greenlet[T]:
-        """As ``apply_cb``, but do not wait: returns a greenlet that will have the value."""
+        """Begin what ``apply_cb`` does, and return at once a greenlet that will have the value."""
         check_callable(function)
         return spawn(self.apply_cb, function, args, kwds, callback)
 
@@ -192,7 +192,7 @@ class ThreadPool:
         iterable: Iterable[A],
         callback: Callable[[list[T]], object] | None = None,
     ) -> list[T]:
-        """As ``map``; if that raises nothing, call *callback* with the list."""
+        """Do what ``map`` does, and call *callback* with the list, unless a call has failed."""
         values = self.map(function, iterable)
         if callback is not None:
             callback(values)
@@ -204,7 +204,7 @@ class ThreadPool:
         iterable: Iterable[A],
         callback: Callable[[list[T]], object] | None = None,
     ) -> Greenlet[list[T]]:
-        """As ``map_cb``, but do not wait: returns a greenlet that will have the list."""
+        """Begin what ``map_cb`` does, and return at once a greenlet that will have the list."""
         check_callable(function)
         return spawn(self.map_cb, function, iterable, callback)
 
@@ -295,7 +295,7 @@ class ThreadPool:
     def imap_unordered(
         self, function: Callable[..., T], *iterables: Iterable[object], maxsize: int | None = None
     ) -> Iterator[T]:
-        """As ``imap``, but the values come as soon as there are any."""
+        """Do what ``imap`` does, but give each value as soon as its call has ended."""
         return self._imap(False, function, iterables, maxsize)
 
     def _imap(
@@ -408,9 +408,9 @@ class ThreadPoolExecutor(_StandardExecutor):
     def _call_initialized(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         if self._failure is not None:
             raise BrokenThreadPool(self._failure)
-        if get_ident() not in self._initialized:
+        if self._initialize is not None and get_ident() not in self._initialized:
             try:
-                self._initialize()  # type: ignore[misc]
+                self._initialize()
             except BaseException as exception:
                 self._failure = f"the initializer raised {exception!r}"
                 raise BrokenThreadPool(self._failure) from exception

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import ParamSpec, TypeVar, overload
 
 from ._core.timeout import Timeout
 
@@ -13,7 +13,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 D = TypeVar("D")
 
-_RAISE: Any = object()
+_RAISE = object()
 
 
 # The first overload has no P, because nothing may stand between *args: P.args and **kwargs: P.kwargs.
@@ -30,10 +30,10 @@ def with_timeout(seconds: float | None, function: Callable[P, T], *args: P.args,
 def with_timeout(
     seconds: float | None,
     function: Callable[..., T],
-    *args: Any,
-    timeout_value: Any = _RAISE,
-    **kwargs: Any,
-) -> T | Any:
+    *args: object,
+    timeout_value: object = _RAISE,
+    **kwargs: object,
+) -> object:
     """Call *function* and return its value, or *timeout_value* where it takes longer than *seconds*.
 
     Without a *timeout_value* the Timeout is raised.  A Timeout of somebody else passes through.

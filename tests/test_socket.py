@@ -776,24 +776,26 @@ def test_timeouts_of_accepted_sockets(module: Any) -> None:
             module.setdefaulttimeout(None)
 
 
-def free_port() -> int:
-    with standard.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]  # type: ignore[no-any-return]
+@pytest.fixture
+def refusing() -> Iterator[tuple[str, int]]:
+    """An address that refuses connections: bound, so that no other process can listen there."""
+    with standard.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()
 
 
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("timeout", [None, 30])
-def test_a_refused_connection(module: Any, timeout: float | None) -> None:
-    address = ("127.0.0.1", free_port())
+def test_a_refused_connection(module: Any, timeout: float | None, refusing: tuple[str, int]) -> None:
     with module.socket() as sock:
         sock.settimeout(timeout)
         with pytest.raises(ConnectionRefusedError):
-            sock.connect(address)
+            sock.connect(refusing)
     with module.socket() as sock:
         sock.settimeout(timeout)
-        assert sock.connect_ex(address) == errno.ECONNREFUSED
+        assert sock.connect_ex(refusing) == errno.ECONNREFUSED
     with pytest.raises(ConnectionRefusedError):
-        module.create_connection(address, timeout=timeout)
+        module.create_connection(refusing, timeout=timeout)
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -19,9 +19,8 @@ from greenlet import greenlet
 from .current import BUDGET
 from .interrupts import Interrupts
 from .speedups import replace_twins, speedups
-from .state import HubState, Placement
+from .state import HubState, HubTask, Placement, PooledCarrier, Wait
 from .task import Task
-from .waiter import Waiter
 
 # Free carriers that a hub keeps when it goes to sleep.  Each sleep lets at most RELEASED_PER_SLEEP of the
 # others go: so the list shrinks, and no sleep is put off by more than a fraction of a millisecond.
@@ -35,8 +34,8 @@ class Carrier(greenlet):
     def __init__(self, hub: HubState) -> None:
         greenlet.__init__(self, None, hub.loop)
         self.hub = hub
-        self.task: Task | None = None
-        self.waiter: Waiter | None = None
+        self.task: HubTask | None = None
+        self.waiter: Wait | None = None
         self.interrupts: Interrupts | tuple[()] = ()
         self.budget = BUDGET
         self.placement: Placement | None = None
@@ -49,7 +48,7 @@ class Carrier(greenlet):
         hub = self.hub
         ready = hub.ready
         free = hub.free_carriers
-        task: Task | None = self.task
+        task = self.task
         while task is not None:
             if not task.done:
                 self.task = task
@@ -81,13 +80,13 @@ class Carrier(greenlet):
         hub.carriers.discard(self)
 
 
-def end_carrier(carrier: Carrier) -> None:
+def end_carrier(carrier: PooledCarrier) -> None:
     """End a free carrier.  It returns at once, with its parent, the loop, as the one to go on."""
     carrier.ended = True
     carrier.switch()
 
 
-def release_carriers(free: list[Carrier]) -> None:
+def release_carriers(free: list[PooledCarrier]) -> None:
     """Let some *free* carriers end, while their hub has nothing else to do."""
     for _ in range(min(RELEASED_PER_SLEEP, len(free) - KEPT_FREE_CARRIERS)):
         end_carrier(free.pop())

@@ -16,10 +16,10 @@ from typing import Any, cast
 import greenlet as _greenlet
 
 from .native import Lock, get_ident
-from .state import GreenThread, HubState
+from .state import GreenThread, HubState, HubTask
 
-# greenlet's own type does not have the attributes of a GreenThread.
-getcurrent = cast("Callable[[], Any]", _greenlet.getcurrent)
+# A greenlet that was not adopted yet lacks the attributes of a GreenThread.
+getcurrent = cast("Callable[[], GreenThread]", _greenlet.getcurrent)
 
 # At the end of each thread that has used greenlets, greenlet 2.0 and newer has the garbage collector look
 # through all objects for references to that thread's main greenlet, while every other hub stands still: 53 ms
@@ -56,7 +56,7 @@ class Factories:
     """Set by hub.py and task.py, which know how, because the core's imports point down only."""
 
     hub: Callable[[], HubState]
-    main_task: Callable[[GreenThread, HubState], object]
+    main_task: Callable[[GreenThread, HubState], HubTask]
     thread_ended: Callable[[HubState], object]
 
 
@@ -84,7 +84,7 @@ class _HubEnd:
                 del _ends[thread]
 
 
-def finalizing_greenlet(is_finalizing: Callable[[], bool] = sys.is_finalizing) -> Any:
+def finalizing_greenlet(is_finalizing: Callable[[], bool] = sys.is_finalizing) -> GreenThread:
     """What stands for ``getcurrent()`` once that has raised RuntimeError.
 
     greenlet does so while the interpreter is finalized.  Finalizers of the standard library still take and
@@ -93,7 +93,8 @@ def finalizing_greenlet(is_finalizing: Callable[[], bool] = sys.is_finalizing) -
     """
     if not is_finalizing():
         raise  # noqa: PLE0704 - called where the RuntimeError is handled
-    return _main_greenlet
+    main: GreenThread = _main_greenlet
+    return main
 
 
 # The registry.
@@ -172,7 +173,7 @@ def cannot_park(is_finalizing: Callable[[], bool] = sys.is_finalizing) -> bool:
     return hub is not None and getcurrent() is hub.loop
 
 
-def adopt(greenlet: Any) -> Any:
+def adopt(greenlet: GreenThread) -> GreenThread:
     """Give a main or raw greenlet what it needs to wait on its thread's hub; returns it."""
     hub = current_hub()
     if greenlet is hub.loop:
@@ -189,7 +190,7 @@ def adopt(greenlet: Any) -> Any:
     return greenlet
 
 
-def current_greenlet() -> Any:
+def current_greenlet() -> GreenThread:
     """The calling greenlet, adopted if need be."""
     greenlet = getcurrent()
     try:

@@ -25,7 +25,7 @@ from typing import Any
 from .current import remembered
 from .errors import LoopExit
 from .native import get_ident
-from .state import HubState
+from .state import GreenThread, HubState, HubTask
 from .waiter import interrupt
 
 FIRST_LOOK = 0.25
@@ -40,9 +40,10 @@ def look_for_deadlock(hub: HubState) -> None:
     Called after *hub* has slept for its ``patience``, with no timer and no event.
     """
     hub.patience = min(hub.patience * 2, LONGEST_LOOK)
-    if getattr(hub.main, "waiter", None) is not None and nothing_can_wake(hub):
+    main = hub.main
+    if main is not None and getattr(main, "waiter", None) is not None and nothing_can_wake(hub):
         message = f"this wait on {hub.name} can never end; parked there:\n{describe(hub)}"
-        interrupt(hub.main, LoopExit(message))
+        interrupt(main, LoopExit(message))
 
 
 def nothing_can_wake(hub: HubState) -> bool:
@@ -84,7 +85,7 @@ def _waits_for_io(hub: HubState) -> bool:
 
 def _has_signal_handlers() -> bool:
     for number in signal.valid_signals():
-        handler: Any = signal.getsignal(number)
+        handler = signal.getsignal(number)
         if not callable(handler) or handler is signal.default_int_handler:
             continue
         code = getattr(handler, "__code__", None)
@@ -93,7 +94,7 @@ def _has_signal_handlers() -> bool:
     return False
 
 
-def parked(hub: HubState) -> list[tuple[Any, Any]]:
+def parked(hub: HubState) -> list[tuple[GreenThread, HubTask]]:
     """Every parked greenlet of *hub* with its task, the main program's first."""
     greenlets: list[Any] = [hub.main, *hub.carriers]
     return [

@@ -19,7 +19,7 @@ from .current import current_greenlet, thread_hub
 from .native import RLock, poll, select
 from .pollers.events import IN
 from .registration import Registration
-from .state import HubState
+from .state import HubState, Registered
 from .waiter import Waiter
 
 # Locks by number.  A lock in each Descriptor would be out of reach for the child of a fork, which has to
@@ -43,10 +43,10 @@ class Descriptor:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self.registrations: list[Registration] = []
+        self.registrations: list[Registered] = []
         self.closed = False
 
-    def registration(self) -> Registration:
+    def registration(self) -> Registered:
         """This descriptor on the calling greenlet's hub, registered there now if it was not.
 
         Raises OSError(EBADF) once it is closed, and what the poller raises (EPERM: always ready).
@@ -116,7 +116,7 @@ def _register(hub: HubState, fd: int, owners: int) -> Registration:
     return registration
 
 
-def _still_used(hub: HubState, fd: int) -> Registration | None:
+def _still_used(hub: HubState, fd: int) -> Registered | None:
     """The registration of *fd* on the calling thread's *hub*, unless its owners were dropped, not closed."""
     table = hub.registrations
     registration = table.get(fd)
@@ -157,7 +157,7 @@ def wait_descriptor(fd: int, bits: int, timeout: float | None) -> bool:
             return True
 
 
-def _registration_of_number(hub: HubState, fd: int) -> Registration:
+def _registration_of_number(hub: HubState, fd: int) -> Registered:
     """The registration of a bare number on the calling thread's *hub*; ``_let_go`` ends it."""
     registration = hub.registrations.get(fd)
     if registration is None or registration.closed:
@@ -195,7 +195,7 @@ def wait_any(wanted: Iterable[tuple[int, int]], timeout: float | None) -> bool:
             _let_go(registration)
 
 
-def _let_go(registration: Registration) -> None:
+def _let_go(registration: Registered) -> None:
     """Unregister a bare number whose last wait has ended."""
     hub = registration.hub
     if (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from .state import HubState
 
@@ -34,7 +33,7 @@ def report_error(hub: HubState, source: str, exception: BaseException) -> None:
         return
 
 
-def call_reported(hub: HubState, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+def call_reported(hub: HubState, callback: Callable[..., object], args: tuple[object, ...]) -> None:
     """Carry out ``callback(*args)`` in the loop of *hub*, and report what it raises."""
     try:
         if args:

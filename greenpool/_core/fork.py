@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .carrier import Carrier
 from .current import forget_other_threads, getcurrent, remembered, renew_registry_lock, thread_hub
 from .descriptor import renew_descriptor_locks
-from .registration import Registration
-from .state import HubState
+from .inbox import Call
+from .state import GreenThread, HubState, Registered
 from .task import renew_task_locks
 from .thread_end import stop
 from .waiter import ABANDONED, WAITING, abandon
@@ -142,7 +142,9 @@ def _inherit(hub: HubState) -> None:
     # The mark stays if it is there.  If it is not, the loop runs, or the interrupted greenlet is about to
     # switch to the loop.
     going_on = [*survivors, hub.mark]
-    turns = [item for item in (*hub.ready, *hub.inbox.queue) if item in going_on]
+    turns = [
+        item for item in (*hub.ready, *hub.inbox.queue) if not isinstance(item, Call) and item in going_on
+    ]
     # Changed in place, because the loop may be in the midst of a pass.
     hub.ready.clear()
     hub.ready.extend(turns)
@@ -168,7 +170,7 @@ def _inherit(hub: HubState) -> None:
         hub.received = 1
 
 
-def _survivors(hub: HubState) -> list[Any]:
+def _survivors(hub: HubState) -> list[GreenThread]:
     """The forking greenlet and, if that is a signal handler, the main program and what it returns to."""
     survivor = getcurrent()
     survivors = [survivor]
@@ -177,7 +179,9 @@ def _survivors(hub: HubState) -> list[Any]:
         if isinstance(survivor.parent, Carrier):
             survivor.parent = hub.loop
             # The interrupted greenlet, which stays behind, may have just taken them from the queue.
-            hub.ready.extend(turn for turn in (hub.mark, hub.main) if turn not in hub.ready)
+            hub.ready.extend(
+                turn for turn in (hub.mark, hub.main) if turn is not None and turn not in hub.ready
+            )
         survivor = survivor.parent
         survivors.append(survivor)
     if hub.main is not None and (survivor is hub.loop or len(survivors) > 1):
@@ -185,7 +189,7 @@ def _survivors(hub: HubState) -> list[Any]:
     return survivors
 
 
-def _inherit_registration(hub: HubState, registration: Registration, survivors: list[Any]) -> None:
+def _inherit_registration(hub: HubState, registration: Registered, survivors: list[GreenThread]) -> None:
     """Of the greenlets that wait for a descriptor only *survivors* are left, and try again.
 
     A survivor that was woken before the fork tries again, too, and registers anew.

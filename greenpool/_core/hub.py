@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
 
 from greenlet import GreenletExit, greenlet
 
@@ -32,7 +31,7 @@ from .deadlock import FIRST_LOOK, look_for_deadlock
 from .error_report import call_reported
 from .fork import forked_within
 from .gil import offer_gil
-from .inbox import Inbox
+from .inbox import Inbox, Turn
 from .intake import take_in
 from .interpreter_exit import rest_if_ending
 from .mark import Mark
@@ -41,7 +40,7 @@ from .pollers import Poller, make_poller
 from .pollers.events import IN, OUT, RARE, READ, WRITE
 from .registration import Registration
 from .speedups import replace_twins, speedups
-from .state import HubState
+from .state import GreenThread, HubState
 from .task import Task
 from .thread_end import close
 from .waiter import WAITING, WOKEN, Waiter, interrupt, yield_now
@@ -78,9 +77,10 @@ class Hub(HubState):
 
     def throw_into_main(self, exception: BaseException) -> None:
         """Raise *exception* in the main program of a plain thread, where it waits or waits next."""
-        if not hasattr(self.main, "interrupts"):
-            adopt(self.main)
-        interrupt(self.main, exception)
+        main: GreenThread = self.main  # type: ignore[assignment]  # a plain thread's hub has one
+        if not hasattr(main, "interrupts"):
+            adopt(main)
+        interrupt(main, exception)
 
     def _run_loop(self, first_turn: Mark) -> None:
         """The loop of a plain thread: it ends only with its thread."""
@@ -201,7 +201,7 @@ class Hub(HubState):
         else:
             look_for_deadlock(self)
 
-    def _run_ready(self, ready: deque[Any], mark: Mark) -> None:
+    def _run_ready(self, ready: deque[Turn], mark: Mark) -> None:
         while True:
             # The turn gets no name, which would keep a task alive that has long ended.
             request = ready.popleft().switch()
@@ -213,7 +213,7 @@ class Hub(HubState):
             if request is mark:
                 return
 
-    def _call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+    def _call(self, callback: Callable[..., object], args: tuple[object, ...]) -> None:
         call_reported(self, callback, args)
 
     def _dispatch(self, events: list[tuple[int, int]]) -> None:
@@ -255,7 +255,7 @@ class Hub(HubState):
         return any(woken)
 
 
-def _root(greenlet: Any) -> Any:
+def _root(greenlet: GreenThread) -> GreenThread:
     """The main greenlet of the thread that *greenlet* belongs to."""
     while greenlet.parent is not None:
         greenlet = greenlet.parent
@@ -269,7 +269,7 @@ def _make_thread_hub() -> Hub:
 Factories.hub = _make_thread_hub
 
 
-def _switch_to_next(ready: deque[Any]) -> None:
+def _switch_to_next(ready: deque[Turn]) -> None:
     ready.popleft().switch()
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Protocol, TypeVarTuple, final
 
 from .native import RLock
 from .spin import await_post
@@ -37,14 +37,25 @@ SHORT_SLEEP = 100e-6
 MAX_SPIN_AFTER = 256
 
 
+Ts = TypeVarTuple("Ts")
+
+
+class Turn(Protocol):
+    """An entry of a ready queue: a greenlet to resume, a task to start, or the loop's mark."""
+
+    def switch(self) -> object:
+        """Go on with it; called by the greenlet that parks or ends."""
+
+
+@final
 class Call:
     """A request that the hub itself carries out: ``callback(*args)``, which must not wait."""
 
     __slots__ = ("callback", "args")
 
-    def __init__(self, callback: Callable[..., object], *args: Any) -> None:
-        self.callback = callback
-        self.args = args
+    def __init__(self, callback: Callable[[*Ts], object], *args: *Ts) -> None:
+        self.callback: Callable[..., object] = callback
+        self.args: tuple[object, ...] = args
 
 
 class Inbox:
@@ -61,7 +72,7 @@ class Inbox:
     )
 
     def __init__(self, waker: Waker) -> None:
-        self.queue: deque[Any] = deque()
+        self.queue: deque[Turn | Call] = deque()
         self.lock = RLock()
         self.asleep = False
         self.accepting = True
@@ -73,7 +84,7 @@ class Inbox:
         self._short_sleeps = 0
         self._spin_after = 1
 
-    def post(self, item: object) -> bool:
+    def post(self, item: Turn | Call) -> bool:
         """Hand *item* (a greenlet to resume, a task to start or a Call) to the hub; any thread.
 
         False where the hub is closed: then nobody on it waits for anything any more.

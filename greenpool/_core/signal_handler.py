@@ -22,7 +22,7 @@ class HandlerGreenlet(greenlet):
     """Runs one call of a handler; fork.py knows it by ``signalnum``."""
 
     def __init__(self, handler: Callable[[int, FrameType | None], object], signalnum: int) -> None:
-        greenlet.__init__(self, handler, getcurrent())
+        greenlet.__init__(self, handler, greenlet.getcurrent())
         self.signalnum = signalnum
 
 
@@ -50,7 +50,7 @@ def run_handler(
         if type(current) is Carrier and in_program:
             # Raised now, as it would be in a main thread that waits; the interrupted greenlet goes on later.
             ready.append(current)
-            hub.main.throw(exception)
+            hub.main.throw(exception)  # type: ignore[union-attr]  # the main thread's hub has one
         else:
             hub.post(hub.on_system_error, exception)
         return

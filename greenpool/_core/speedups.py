@@ -6,6 +6,7 @@ What it offers has a twin in Python, next to which it is taken into use.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -23,7 +24,7 @@ def _load() -> ModuleType | None:
 speedups: Any = _load()
 
 
-def replace_twins(owner: type, methods: dict[str, Any]) -> None:
+def replace_twins(owner: type, methods: Mapping[str, object]) -> None:
     """Put *methods*, which one of the extension's ``connect`` functions made, in the place of their twins."""
     for name, method in methods.items():
         setattr(owner, name, method)

@@ -6,8 +6,7 @@ inbox.py says when this pays.  While the hub spins it must not hold the GIL, or 
 from __future__ import annotations
 
 from binascii import crc32
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from time import monotonic
 
 from .native import HAS_GIL
@@ -18,7 +17,7 @@ from .speedups import speedups
 BUSY_WORK = bytes(32 * 1024)
 
 
-def await_post_in_python(queue: deque[object], seconds: float) -> bool:
+def await_post_in_python(queue: Sized, seconds: float) -> bool:
     """Spin for about *seconds*, or until *queue* has an item; return whether it has one."""
     end = monotonic() + seconds
     while monotonic() < end:
@@ -29,6 +28,4 @@ def await_post_in_python(queue: deque[object], seconds: float) -> bool:
     return False
 
 
-await_post: Callable[[deque[object], float], bool] = (
-    await_post_in_python if speedups is None else speedups.await_post
-)
+await_post: Callable[[Sized, float], bool] = await_post_in_python if speedups is None else speedups.await_post

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from contextvars import Context
+from types import FrameType
+from typing import Any, Protocol, TypeVarTuple
 
-from .inbox import Call, Inbox
+from .inbox import Call, Inbox, Turn
 from .interrupts import Interrupts
 from .mark import Mark
 from .native import get_ident
@@ -22,23 +24,18 @@ from .signal_waker import SignalWaker, in_main_thread
 from .timers import Timer, Timers
 from .wakers import Waker, make_waker
 
-if TYPE_CHECKING:
-    from greenlet import greenlet as Greenlet
-
 # Free carriers that are kept for the next tasks.  Each holds about 6 KiB.  Beyond this number, the carriers
 # of a burst end.
 MAX_FREE_CARRIERS = 16_384
 
 
-class Turn(Protocol):
-    """An entry of a ready queue: a greenlet to resume, a task to start, or the loop's mark."""
-
-    def switch(self) -> Any:
-        """Go on with it; called by the greenlet that parks or ends."""
+Ts = TypeVarTuple("Ts")
 
 
 class Wait(Protocol):
     """What a greenlet is parked on, as the hub sees it (see waiter.py)."""
+
+    state: int
 
     @property
     def greenlet(self) -> GreenThread: ...
@@ -50,8 +47,19 @@ class Wait(Protocol):
         """End the wait; False if it has ended already."""
 
 
-class Startable(Protocol):
-    """A task, as the hub sees it (see task.py)."""
+class HubTask(Protocol):
+    """A task, as its hub and its carrier see it (see task.py)."""
+
+    done: bool
+    carrier: GreenThread | None
+    locals: Any
+    """The values of greenlet-local objects (see local.py)."""
+
+    @property
+    def context(self) -> Context | None: ...
+
+    @property
+    def name(self) -> str: ...
 
     def accepted_by(self, hub: HubState) -> None:
         """Note that the hub has taken the task; under the lock that decides on it."""
@@ -59,21 +67,30 @@ class Startable(Protocol):
     def enter(self, seconds: float | None = None) -> None:
         """Join the hub's ready queue, now or in *seconds*; on the hub's thread."""
 
-    def switch(self) -> Any:
+    def switch(self) -> object:
         """Start; called by the greenlet that parks or ends."""
 
+    def _execute(self) -> None:
+        """Run to the end, on the carrier."""
 
-Placement = Callable[..., None]
-"""Puts a new task on a hub of a pool: ``placement(task, seconds=None)``."""
+    def end_with_thread(self) -> None:
+        """End where it stands, because its hub will never run again."""
+
+
+class Placement(Protocol):
+    """Puts a new task on a hub of a pool."""
+
+    def __call__(self, task: HubTask, seconds: float | None = None, /) -> None: ...
 
 
 class GreenThread(Protocol):
     """What every greenlet that can wait carries; current.py says when it gets these attributes."""
 
     hub: HubState
-    task: Any
-    waiter: Any
-    """What it is parked on, or None."""
+    task: HubTask | None
+    """None: a carrier between two tasks."""
+    waiter: Wait | None
+    """What it is parked on."""
     interrupts: Interrupts | tuple[()]
     budget: int
     """Socket operations that are left before it has to yield."""
@@ -82,11 +99,58 @@ class GreenThread(Protocol):
     parent: Any
 
     @property
-    def gr_frame(self) -> Any: ...
+    def gr_frame(self) -> FrameType | None: ...
 
-    def switch(self, *args: Any, **kwargs: Any) -> Any: ...
+    def switch(self, *args: object) -> object: ...
 
-    def throw(self, *args: Any) -> Any: ...
+    def throw(self, exception: BaseException, /) -> object: ...
+
+
+class PooledCarrier(GreenThread, Protocol):
+    """A carrier, as the hub sees it (see carrier.py)."""
+
+    ended: bool
+
+
+class Registered(Protocol):
+    """A descriptor that the hub's poller watches (see registration.py)."""
+
+    hub: HubState | None
+    fd: int
+    readable: bool
+    hung_up: bool
+    closed: bool
+    owners: int
+
+    @property
+    def reader(self) -> Wait | None: ...
+
+    @property
+    def writer(self) -> Wait | None: ...
+
+    @property
+    def crowd(self) -> object: ...
+
+    @property
+    def arm(self) -> Callable[[int, int], None] | None: ...
+
+    def wait_read(self, greenlet: GreenThread, timeout: float | None = None) -> bool: ...
+
+    def wait_write(self, greenlet: GreenThread, timeout: float | None = None) -> bool: ...
+
+    def join_crowd(self, bits: int, waiter: Wait) -> None: ...
+
+    def leave_crowd(self, waiter: Wait) -> None: ...
+
+    def wake_crowd(self, mask: int) -> None: ...
+
+    def wake_all(self) -> None: ...
+
+    def waiters(self) -> list[Wait]: ...
+
+    def close(self) -> None: ...
+
+    def forget(self) -> None: ...
 
 
 class HubState:
@@ -132,7 +196,7 @@ class HubState:
         name: str,
         index: int | None,
         make_poller: Callable[[], Poller],
-        main: Greenlet | None,
+        main: GreenThread | None,
         on_system_error: Callable[[BaseException], object],
     ) -> None:
         self.name = name
@@ -142,14 +206,14 @@ class HubState:
         # The greenlet that the loop runs in.
         self.loop: Any = None
         # The main greenlet of a plain thread; None on a thread of a pool, whose main greenlet is the loop.
-        self.main: Any = main
-        self.ready: deque[Any] = deque()
+        self.main = main
+        self.ready: deque[Turn] = deque()
         # The task for which the loop is asked to start a carrier.
-        self.starting: Any = None
+        self.starting: HubTask | None = None
         self.timers = Timers()
-        self.registrations: dict[int, Any] = {}
-        self.carriers: set[Any] = set()
-        self.free_carriers: list[Any] = []
+        self.registrations: dict[int, Registered] = {}
+        self.carriers: set[PooledCarrier] = set()
+        self.free_carriers: list[PooledCarrier] = []
         self.max_free_carriers = MAX_FREE_CARRIERS
         # Tasks that the hub has accepted and that have not ended; those of them that no shutdown waits for.
         self.live = 0
@@ -164,7 +228,7 @@ class HubState:
         # Takes a KeyboardInterrupt or SystemExit that no greenlet has handled.
         self.on_system_error = on_system_error
         # The pool that the hub belongs to; the core never looks at it.
-        self.owner: Any = None
+        self.owner: object = None
         # Greenlets that wait until nothing is ready, and until no other greenlet is left.
         self.idle_waiters: list[Wait] = []
         self.rest_waiters: list[Wait] = []
@@ -203,11 +267,11 @@ class HubState:
         """Whether the caller runs on the hub's thread."""
         return get_ident() == self.thread_id
 
-    def post(self, callback: Callable[..., object], *args: Any) -> bool:
+    def post(self, callback: Callable[[*Ts], object], *args: *Ts) -> bool:
         """Have the hub's loop call *callback*, which must not wait; False if the hub is closed."""
         return self.inbox.post(Call(callback, *args))
 
-    def accept(self, task: Startable, seconds: float | None = None) -> bool:
+    def accept(self, task: HubTask, seconds: float | None = None) -> bool:
         """Take *task*, to start it now or in *seconds*.
 
         False, and nothing is done, from the moment at which the hub was told to stop.
@@ -234,22 +298,22 @@ class HubState:
 
     # The hub's own thread.
 
-    def admit(self, task: Startable) -> None:
+    def admit(self, task: HubTask) -> None:
         """Count *task*, which ``accepted_by`` has prepared, and put it into the ready queue."""
         self.live += 1
         self.ready.append(task)
 
-    def _receive_later(self, task: Startable, seconds: float) -> None:
+    def _receive_later(self, task: HubTask, seconds: float) -> None:
         """Take in a task of another thread that is to start in *seconds*."""
         self.live += 1
         self.received += 1
         task.enter(None if self.stopping else seconds)
 
-    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+    def call_soon(self, callback: Callable[[*Ts], object], *args: *Ts) -> None:
         """Have the loop call *callback*, which must not wait; for code in a greenlet of this hub."""
         self.inbox.queue.append(Call(callback, *args))
 
-    def call_at(self, deadline: float, callback: Callable[..., object], *args: Any) -> Timer:
+    def call_at(self, deadline: float, callback: Callable[[*Ts], object], *args: *Ts) -> Timer:
         """Have the loop call *callback*, which must not wait, at *deadline* on the monotonic clock."""
         return self.timers.call_at(deadline, callback, *args)
 

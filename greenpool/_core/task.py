@@ -130,9 +130,9 @@ class Task(Generic[T_co]):
     def __init__(
         self,
         run: Callable[..., T_co] | None = None,
-        *args: Any,
+        *args: object,
         context: Any = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         if run is not None and not callable(run):
             raise TypeError(f"run must be callable, not {run!r}")
@@ -198,7 +198,7 @@ class Task(Generic[T_co]):
     def spawn_later(cls: Callable[P, T], seconds: float, *args: P.args, **kwargs: P.kwargs) -> T: ...
     @classmethod
     def spawn_later(cls, seconds: float, *args: Any, **kwargs: Any) -> object:
-        """As ``spawn``, but the greenlet starts in *seconds*."""
+        """Do what ``spawn`` does, but start the greenlet in *seconds*."""
         task = cls(*args, **kwargs)
         task.start_later(seconds)
         return task
@@ -219,7 +219,7 @@ class Task(Generic[T_co]):
                     start(*args)
 
     def start_unshared(self, seconds: float | None = None) -> None:
-        """As ``start``, now or in *seconds*, of a task that nobody else knows."""
+        """Do what ``start`` does, now or in *seconds*, for a task that nobody else knows."""
         greenlet = getcurrent()
         try:
             placement = greenlet.placement
@@ -243,7 +243,7 @@ class Task(Generic[T_co]):
                 self._start = hub.timers.call_later(seconds, self.enter)
 
     def start_later(self, seconds: float) -> None:
-        """As ``start``, but in *seconds*; ``kill`` before then cancels it."""
+        """Do what ``start`` does in *seconds*; ``kill`` before then cancels it."""
         if seconds is None:
             raise TypeError("seconds must be a number, not None")
         check_seconds("seconds", seconds)
@@ -268,7 +268,7 @@ class Task(Generic[T_co]):
 
         A free carrier takes it at once; a new carrier is only ever started by the hub's loop.
         """
-        hub: HubState = self.hub  # type: ignore[assignment]
+        hub: HubState = self.hub  # type: ignore[assignment]  # a started task has one
         free = hub.free_carriers
         if free:
             carrier = free.pop()
@@ -283,14 +283,14 @@ class Task(Generic[T_co]):
     # Running, on the carrier.
 
     def _run(self, *args: Any, **kwargs: Any) -> T_co:
-        """What a greenlet does that was given no function; for subclasses to override."""
+        """Run in the place of the function that a greenlet was not given; subclasses override it."""
         return None  # type: ignore[return-value]  # such a greenlet is one of None
 
     def _execute(self) -> None:
-        hub: HubState = self.hub  # type: ignore[assignment]
-        if hub.stopping:
+        hub: HubState = self.hub  # type: ignore[assignment]  # a started task has one
+        if hub.stopping and self.carrier is not None:
             # Accepted before the hub was told to stop: it runs, and ends when it first parks.
-            interrupt(self.carrier, GreenletExit())  # type: ignore[arg-type]  # a task that runs has one
+            interrupt(self.carrier, GreenletExit())
         # A call through *args or **kwargs takes another C frame, which each parked greenlet would have
         # to save (about 0.6 KiB): so the usual calls are made plainly.
         function = self._function
@@ -325,7 +325,7 @@ class Task(Generic[T_co]):
         self.args = ()
         self.context = self.carrier = None
         self.done = True
-        hub: HubState = self.hub  # type: ignore[assignment]
+        hub: HubState = self.hub  # type: ignore[assignment]  # a started task has one
         hub.live -= 1
         if self._links is not None:
             self._call_links()
@@ -343,7 +343,7 @@ class Task(Generic[T_co]):
             if isinstance(link, Waiter):
                 link.wake(self)
             else:
-                self.hub.call_soon(link, self)  # type: ignore[union-attr]
+                self.hub.call_soon(link, self)  # type: ignore[union-attr]  # a started task has one
 
     def end_with_thread(self) -> None:
         """End it where it stands, as its hub will never run again; on that hub's thread, the last of it."""
@@ -381,7 +381,7 @@ class Task(Generic[T_co]):
 
     @property
     def value(self) -> T_co | None:
-        """What the function returned, or None; the GreenletExit instance where one ended it."""
+        """The value that the function has returned, or None; the GreenletExit if one has ended it."""
         return self._value if self.done else None
 
     @property
@@ -455,15 +455,15 @@ class Task(Generic[T_co]):
         self._post_link(callback)
 
     def link(self, callback: Callable[[Self], object]) -> None:
-        """As ``rawlink``, but *callback(greenlet)* runs in a greenlet of its own and may wait."""
+        """Have *callback(greenlet)* called at the end, in a greenlet of its own, so that it may wait."""
         self.rawlink(SpawnedLink(callback))
 
     def link_value(self, callback: Callable[[Self], object]) -> None:
-        """As ``link``, only if the greenlet succeeds."""
+        """Do what ``link`` does, but only if the greenlet succeeds."""
         self.rawlink(SpawnedLink(callback, on_failure=False))
 
     def link_exception(self, callback: Callable[[Self], object]) -> None:
-        """As ``link``, only if an exception ends the greenlet."""
+        """Do what ``link`` does, but only if an exception ends the greenlet."""
         self.rawlink(SpawnedLink(callback, on_success=False))
 
     def unlink(self, callback: Callable[[Self], object]) -> None:
@@ -561,7 +561,7 @@ class Task(Generic[T_co]):
         else:
             instance = exception
             if not HAS_GIL and isinstance(instance, GreenletExit):
-                instance._given_to_kill = True  # type: ignore[attr-defined]  # a mark
+                vars(instance)["_given_to_kill"] = True
         if self.carrier is not None and self.carrier is getcurrent():
             raise instance
         if self.hub is None and self._end_unstarted(instance):
@@ -600,8 +600,8 @@ class Task(Generic[T_co]):
         if self.carrier is not None:
             interrupt(self.carrier, exception)
             return
-        if self._start is not True:
-            self._start.cancel()  # type: ignore[union-attr]
+        if isinstance(self._start, Timer):
+            self._start.cancel()
         # One that is in the ready queue stays there and is passed over.
         if isinstance(exception, GreenletExit):
             self._value = exception

@@ -114,7 +114,7 @@ class Timeout(BaseException, Generic[S_co]):
         interrupt(self.greenlet, self._thrown)
 
     def cancel(self) -> None:
-        """As ``close``."""
+        """Do what ``close`` does (as in gevent)."""
         self.close()
 
     def close(self) -> None:

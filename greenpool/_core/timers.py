@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol, TypeVarTuple
 
 # Below this many cancelled timers a sweep costs more than it gives back.
 SWEEP_FLOOR = 64
 
 
-Call = Callable[[Callable[..., object], tuple[Any, ...]], None]
+Ts = TypeVarTuple("Ts")
+Call = Callable[[Callable[..., object], tuple[object, ...]], None]
 
 
 class Entry(Protocol):
@@ -43,7 +44,7 @@ class Timer:
 
     __slots__ = ("timers", "pending", "callback", "args")
 
-    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+    def __init__(self, callback: Callable[..., object], args: tuple[object, ...]) -> None:
         self.timers: Timers | None = None
         self.pending = True
         self.callback: Callable[..., object] | None = callback
@@ -84,12 +85,12 @@ class Timers:
     def __len__(self) -> int:
         return len(self.heap) - self._cancelled
 
-    def call_at(self, deadline: float, callback: Callable[..., object], *args: Any) -> Timer:
+    def call_at(self, deadline: float, callback: Callable[[*Ts], object], *args: *Ts) -> Timer:
         timer = Timer(callback, args)
         self.enter(deadline, timer)
         return timer
 
-    def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
+    def call_later(self, seconds: float, callback: Callable[[*Ts], object], *args: *Ts) -> Timer:
         timer = Timer(callback, args)
         self.enter(monotonic() + seconds, timer)
         return timer

@@ -286,7 +286,7 @@ class Workers:
 
 
 def _is_waiting(waiter: Waiter) -> bool:
-    with waiter.guard:  # type: ignore[union-attr]
+    with waiter.guard:  # type: ignore[union-attr]  # its maker gave it one
         return not waiter.state
 
 

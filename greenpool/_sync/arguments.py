@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from _thread import TIMEOUT_MAX
-from typing import Any
 
 # float() would read these, too.
-_TEXTS: Any = (str, bytes, bytearray)
+_TEXTS: tuple[type, ...] = (str, bytes, bytearray)
 
 
 def seconds(timeout: float | None) -> float | None:

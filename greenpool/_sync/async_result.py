@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from .._core.native import HAS_GIL
 from .._core.timeout import Timeout
 from .waitable import Waitable
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
@@ -20,6 +21,18 @@ class _Unset:
 
 
 _UNSET = _Unset()
+
+
+class Outcome(Protocol[T_co]):
+    """A greenlet or another AsyncResult, as one takes over its outcome."""
+
+    @property
+    def value(self) -> T_co | None: ...
+
+    @property
+    def exception(self) -> BaseException | None: ...
+
+    def successful(self) -> bool: ...
 
 
 class AsyncResult(Waitable, Generic[T]):
@@ -71,7 +84,7 @@ class AsyncResult(Waitable, Generic[T]):
     def set(self, value: T | None = None) -> None:
         """Store *value* and wake every waiter."""
         with self._guard:
-            self._value = value  # type: ignore[assignment]
+            self._value = value  # type: ignore[assignment]  # None is a T where set() is called bare
             woken = self._claim_all()
         for waiter in woken:
             waiter.resume()
@@ -111,7 +124,7 @@ class AsyncResult(Waitable, Generic[T]):
             value = self._value
             if not isinstance(value, _Unset):
                 return value
-        _, exception, traceback = self._exc_info  # type: ignore[misc]
+        _, exception, traceback = self._exc_info  # type: ignore[misc]  # not empty here
         if HAS_GIL:
             # Each raise would add to the traceback that the last one left on the exception.
             exception = exception.with_traceback(traceback)
@@ -129,7 +142,7 @@ class AsyncResult(Waitable, Generic[T]):
             self._wait(timeout)
         return self.value
 
-    def __call__(self, source: Any) -> None:
+    def __call__(self, source: Outcome[T]) -> None:
         """Take over the outcome of *source*, a greenlet or another AsyncResult."""
         if source.successful():
             self.set(source.value)

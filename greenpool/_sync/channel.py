@@ -87,10 +87,11 @@ class Channel(Generic[T]):
                 self._getters[waiter] = None
         if putter is not None:
             putter.resume()
-            return item  # type: ignore[no-any-return]
+            return item  # type: ignore[no-any-return]  # the items are T
         if not self._meet(self._getters, waiter, timeout):
             raise Empty
-        return waiter.value  # type: ignore[no-any-return]
+        value: T = waiter.value
+        return value
 
     def get_nowait(self) -> T:
         """As ``get(block=False)``."""

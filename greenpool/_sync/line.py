@@ -34,10 +34,9 @@ then, too.  No foreign code runs under the guard.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
 
 from .._core.native import RLock as Guard
-from .._core.waiter import WOKEN, Waiter
+from .._core.waiter import WOKEN, Claimable, Waiter
 
 
 class Line:
@@ -49,7 +48,7 @@ class Line:
         self._guard = Guard()
         # FIFO of waiters; each maps to the argument for ``_take``.  None means that the waiter takes no
         # permit, and only wants to know that one is free.  A dict once somebody has had to wait.
-        self._line: Any = ()
+        self._line: OrderedDict[Claimable, object] | tuple[()] = ()
 
     # The permits: each a single step (see above); ``_take`` under the guard only.
 
@@ -64,10 +63,10 @@ class Line:
 
     # The line.
 
-    def _serve(self) -> list[Any]:
+    def _serve(self) -> list[Claimable]:
         """Hand out permits; the guard is held, and the caller resumes the waiters returned afterwards."""
         line = self._line
-        woken: list[Any] = []
+        woken: list[Claimable] = []
         while line and self._take(None):
             try:
                 while True:
@@ -88,7 +87,7 @@ class Line:
         for waiter in woken:
             waiter.resume()
 
-    def _get_in_line(self, waiter: object, taker: object) -> None:
+    def _get_in_line(self, waiter: Claimable, taker: object) -> None:
         """The guard is held."""
         if not isinstance(self._line, OrderedDict):
             self._line = OrderedDict()

@@ -166,4 +166,5 @@ class PriorityQueue(Queue[T]):
         heappush(self.queue, item)
 
     def _get(self) -> T:
-        return heappop(self.queue)  # type: ignore[no-any-return]
+        item: T = heappop(self.queue)
+        return item

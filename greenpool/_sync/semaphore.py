@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from .arguments import check_int, seconds
 from .line import Line
@@ -110,7 +109,7 @@ class Semaphore(Line):
             self._wait_in_line(None, timeout)
         return self.counter
 
-    def rawlink(self, callback: Callable[[Any], object]) -> None:
+    def rawlink(self, callback: Callable[[Semaphore], object]) -> None:
         """Have the calling thread's hub call *callback(self)*, once, when a permit is free and it is the
         callback's turn in line (at once if there is one).
 
@@ -123,7 +122,7 @@ class Semaphore(Line):
         for waiter in woken:
             waiter.resume()
 
-    def unlink(self, callback: Callable[[Any], object]) -> None:
+    def unlink(self, callback: Callable[[Semaphore], object]) -> None:
         """Take back a ``rawlink`` whose callback has not been called yet."""
         with self._guard:
             if self._line:
@@ -246,10 +245,10 @@ class DummySemaphore:
     def wait(self, timeout: float | None = None) -> int:
         return 1
 
-    def rawlink(self, callback: Callable[[Any], object]) -> None:
+    def rawlink(self, callback: Callable[[DummySemaphore], object]) -> None:
         pass
 
-    def unlink(self, callback: Callable[[Any], object]) -> None:
+    def unlink(self, callback: Callable[[DummySemaphore], object]) -> None:
         pass
 
     def __enter__(self) -> bool:

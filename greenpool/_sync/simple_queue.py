@@ -119,7 +119,7 @@ class SimpleQueue(Generic[T]):
     # False for a subclass that keeps or orders its items by itself.
     _plain: ClassVar[bool] = True
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         cls._plain = all(
             getattr(cls, name) is getattr(SimpleQueue, name)
@@ -159,10 +159,12 @@ class SimpleQueue(Generic[T]):
         self.queue.append(item)
 
     def _get(self) -> T:
-        return self.queue.popleft()  # type: ignore[no-any-return]
+        item: T = self.queue.popleft()
+        return item
 
     def _peek(self) -> T:
-        return self.queue[0]  # type: ignore[no-any-return]
+        item: T = self.queue[0]
+        return item
 
     # The state.
 
@@ -408,7 +410,7 @@ class SimpleQueue(Generic[T]):
             gate = self._gate
             if not gate and self.queue:
                 try:
-                    return self.queue.popleft()  # type: ignore[no-any-return]
+                    return self.queue.popleft()  # type: ignore[no-any-return]  # the items are T
                 except IndexError:
                     pass  # somebody else was quicker
             if block and gate is not True:
@@ -445,7 +447,7 @@ class SimpleQueue(Generic[T]):
                             greenlet.waiter = None
                         if waiter.state != WOKEN:
                             waiter.outcome()
-                    return waiter.value  # type: ignore[no-any-return]
+                    return waiter.value  # type: ignore[no-any-return]  # the items are T
                 except BaseException:
                     self._leave(waiter, True)
                     raise
@@ -496,7 +498,7 @@ class SimpleQueue(Generic[T]):
             else:
                 self._serve_and_resume()
             if waiter.park(timeout):
-                return waiter.value  # type: ignore[no-any-return]
+                return waiter.value  # type: ignore[no-any-return]  # the items are T
         except BaseException:
             self._leave(waiter, remove)
             raise

@@ -27,7 +27,7 @@ from typing import Any
 
 from .._core.current import current_hub
 from .._core.native import RLock
-from .._core.waiter import EXPIRED, WOKEN, Waiter
+from .._core.waiter import EXPIRED, WOKEN, Claimable, Waiter
 from .arguments import seconds
 
 
@@ -39,7 +39,7 @@ class Link:
 
     __slots__ = ("callback", "source", "hub", "state")
 
-    def __init__(self, callback: Callable[[Any], object], source: object) -> None:
+    def __init__(self, callback: Callable[..., object], source: object) -> None:
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r}")
         self.callback = callback
@@ -57,7 +57,7 @@ class Link:
         self.hub.post(self.callback, self.source)
 
 
-def find_link(waiting: Iterable[Any], callback: Callable[[Any], object]) -> Link | None:
+def find_link(waiting: Iterable[Claimable], callback: Callable[..., object]) -> Link | None:
     """The link of *callback* among *waiting*, other than those that have left."""
     for entry in waiting:
         if type(entry) is Link and not entry.state and entry.callback == callback:
@@ -78,7 +78,7 @@ class WaitLine(deque[Any]):
     # How many have left since the last clearing; some of them may be out of the line already.
     left = 0
 
-    def entries(self) -> Iterator[Any]:
+    def entries(self) -> Iterator[Claimable]:
         """All of them.  By index: an iterator, or a copy, fails when somebody comes meanwhile."""
         for index in range(len(self)):
             try:
@@ -87,7 +87,7 @@ class WaitLine(deque[Any]):
                 return  # a signal handler has served the line
             yield entry
 
-    def leave(self, waiter: Any) -> None:
+    def leave(self, waiter: Claimable) -> None:
         """*waiter* gives up; nobody will claim it any more."""
         waiter.claim(None, EXPIRED)
         while self and self[0].state:
@@ -125,7 +125,7 @@ class Waitable:
     def ready(self) -> bool:
         raise NotImplementedError
 
-    def _claim_all(self) -> list[Any]:
+    def _claim_all(self) -> list[Claimable]:
         """Claim every waiter; the guard is held, and the caller resumes them when it has let go of it."""
         waiting = self._waiting
         if waiting is None:
@@ -163,7 +163,7 @@ class Waitable:
                 with self._guard:
                     waiting.leave(waiter)
 
-    def rawlink(self, callback: Callable[[Any], object]) -> None:
+    def rawlink(self, callback: Callable[..., object]) -> None:
         """Have the calling thread's hub call *callback(self)*, once, when this is ready (at once if it is).
 
         It runs in the hub's loop and must not wait.
@@ -178,7 +178,7 @@ class Waitable:
             if claimed:
                 link.resume()
 
-    def unlink(self, callback: Callable[[Any], object]) -> None:
+    def unlink(self, callback: Callable[..., object]) -> None:
         """Take back a ``rawlink`` whose callback has not been called yet."""
         waiting = self._line()
         with self._guard:

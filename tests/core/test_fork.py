@@ -374,6 +374,7 @@ def test_every_lock_is_held_by_another_thread(run: Run) -> None:
     output = run("""
 from greenpool._core import current, descriptor, task
 from greenpool import thread as green_thread, threadpool
+from greenpool._fd import workers as worker_threads
 
 held = threading.Event()
 end = threading.Event()
@@ -384,7 +385,7 @@ with greenpool.Runtime(pool_size=2) as runtime:
         *(hub.inbox.lock for hub in [here, *runtime._hubs.hubs]),
         *task._start_locks,
         task._names_lock,
-        threadpool._every_lock,
+        worker_threads._every_lock,
         current._every_hub_lock,
         *descriptor._locks,
         socket._descriptor_lock,

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from math import inf
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -277,7 +278,8 @@ def sleep_until_a_post(inbox: Inbox, seconds: float) -> None:
     inbox._short_sleeps = min(inbox._short_sleeps, inbox._spin_after - 1)
     assert inbox.may_sleep()
     inbox.post("an answer")
-    inbox._lay_down = monotonic() - seconds
+    # A busy machine may pause this thread here, so a sleep of no time began in the future.
+    inbox._lay_down = monotonic() - seconds if seconds else inf
     inbox.awake()
     inbox.queue.clear()
 

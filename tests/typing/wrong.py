@@ -33,6 +33,7 @@ def greenlets() -> None:
     greenpool.spawn(square, 3, 4)  # error
     greenpool.spawn(square, m=3)  # error
     greenpool.spawn(3)  # error
+    greenpool.spwan(square, 3)  # error
     greenpool.spawn(square, 3, context="wrong")  # error
     greenpool.spawn_later(1, square, "wrong")  # error
     greenpool.spawn_later("wrong", square, 3)  # error

@@ -17,13 +17,17 @@ Reading and writing are two filters of one descriptor, and end-of-file is a flag
 from __future__ import annotations
 
 import errno
-import select
+import select as _select
+from typing import Any
 
 from .. import native
 from ..wakers import Waker
 from .events import ERR, HUP, IN, OUT, RDHUP
 
 MAX_EVENTS = 1024
+
+# Type checkers know the names that the system has on which they run.
+select: Any = _select
 
 
 class KqueuePoller:

@@ -1,6 +1,6 @@
 """What a hub asks of its poller.
 
-Event masks have the bits of descriptor.py.  ``register`` asks for both directions at once.  An
+Event masks have the bits of events.py.  ``register`` asks for both directions at once.  An
 edge-triggered poller then reports each change by itself and has ``arm`` None; a level-triggered one would
 report a ready descriptor again and again, so it reports only what it was last armed for, once.
 

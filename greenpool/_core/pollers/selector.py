@@ -13,14 +13,17 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..native import Lock, fresh_copy
 from ..wakers import Waker
 from .events import ERR, IN, OUT
 
+if TYPE_CHECKING:
+    from selectors import BaseSelector
+
 try:
-    import selectors2 as selectors  # type: ignore[import-not-found,unused-ignore]
+    import selectors2 as selectors  # type: ignore[import-not-found,unused-ignore]  # optional
 except ImportError:
     # A copy, because patching makes the standard selectors green.
     selectors = fresh_copy("selectors")
@@ -31,7 +34,7 @@ class SelectorPoller:
 
     keeps_gil = False
 
-    def __init__(self, make_selector: Callable[[], Any] | None = None) -> None:
+    def __init__(self, make_selector: Callable[[], BaseSelector] | None = None) -> None:
         self._make_selector = make_selector or _default_selector
         self._open()
 
@@ -104,7 +107,7 @@ class SelectorPoller:
     def _forget_closed(self) -> list[tuple[int, int]]:
         forgotten = []
         with self._lock:
-            for fd in list(self._selector.get_map()):
+            for fd in [key.fd for key in self._selector.get_map().values()]:
                 try:
                     os.fstat(fd)
                 except OSError:
@@ -120,9 +123,12 @@ class SelectorPoller:
         self._selector.close()
 
 
-def _default_selector() -> Any:
+def _default_selector() -> BaseSelector:
     # DefaultSelector is passed over, because epoll and kqueue are used directly.
     for name in ("DevpollSelector", "PollSelector"):
         if hasattr(selectors, name):
-            return getattr(selectors, name)()
-    return selectors.SelectSelector()
+            break
+    else:
+        name = "SelectSelector"
+    selector: BaseSelector = getattr(selectors, name)()
+    return selector
