@@ -8,11 +8,19 @@ from collections.abc import Callable
 import pytest
 
 from exit_programs import PROGRAMS, outcome, start
+from greenpool import config
+from greenpool._core.native import HAS_GIL
 
 EXITS = 5
 
 # Up to CPython 3.13 the greenlets of daemon threads have to be brought to rest.
 needs_last_act = pytest.mark.skipif(sys.version_info >= (3, 14), reason="CPython does it itself")
+
+# While other threads compute, free-threaded CPython takes many seconds to import ctypes. So without the
+# extension the core imports it at the start.
+needs_no_ctypes = pytest.mark.skipif(
+    not config.speedups and not HAS_GIL, reason="without the extension and the GIL, ctypes is always loaded"
+)
 
 DAEMON_THREAD = """
 import greenpool, sys, threading, time
@@ -46,10 +54,12 @@ def test_exit_status_is_the_programs_own() -> None:
     assert ends(DAEMON_THREAD + "sys.exit(7)") == ["7"] * EXITS
 
 
+@needs_no_ctypes
 def test_program_without_other_hubs_is_not_made_to_load_ctypes(run_script: Callable[[str], str]) -> None:
     assert run_script(SHOW_CTYPES + "greenpool.run(greenpool.sleep, 0.01)") == "False\n"
 
 
+@needs_no_ctypes
 def test_hub_that_waits_in_its_loop_needs_no_ctypes(run_script: Callable[[str], str]) -> None:
     program = "threading.Thread(target=greenpool.sleep, args=(60,), daemon=True).start(); time.sleep(0.05)"
     assert run_script(SHOW_CTYPES + program) == "False\n"
