@@ -90,9 +90,11 @@ _native_gethostbyname = _standard.gethostbyname
 _native_gethostbyname_ex = _standard.gethostbyname_ex
 _native_getnameinfo = _standard.getnameinfo
 _base = _standard.socket
+_base_accept: _Callable[..., tuple[int, _Any]] = getattr(_base, "_accept")  # noqa: B009
 _base_recv = _base.recv
 _base_recv_into = _base.recv_into
 _base_send = _base.send
+_GiveUp: type[Exception] = getattr(_standard, "_GiveupOnSendfile")  # noqa: B009
 _IN_PROGRESS = (_errno.EINPROGRESS, _errno.EALREADY)
 _NON_BLOCKING = getattr(_standard, "SOCK_NONBLOCK", 0)
 _DONT_WAIT = getattr(_standard, "MSG_DONTWAIT", 0)
@@ -266,7 +268,7 @@ class socket(_base):
         registration = self._registration
         greenlet = _getcurrent()
         try:
-            usual = registration.hub is greenlet.hub and self._timeout is None  # type: ignore[union-attr]
+            usual = registration.hub is greenlet.hub and self._timeout is None  # type: ignore[union-attr]  # caught below
         except AttributeError:
             usual = False  # not registered yet, or a thread that has never waited
         if registration is None or flags or not usual:
@@ -363,10 +365,10 @@ class socket(_base):
             # Made as one that is non-blocking already, which it is, it keeps the GIL.
             kind |= _NON_BLOCKING
         else:
-            fd, address = self._receive(0, 0, _base._accept)  # type: ignore[attr-defined]
+            fd, address = self._receive(0, 0, _base_accept)
         accepted = socket(self._family, kind, self.proto, fileno=fd)
         # A listener's timeout is not handed down, as in the standard accept.
-        accepted._timeout = _standard.getdefaulttimeout()  # type: ignore[attr-defined]
+        accepted._timeout = _standard.getdefaulttimeout()  # type: ignore[attr-defined]  # mypy takes it for the standard one
         return accepted, address
 
     # Sending.
@@ -458,12 +460,12 @@ class socket(_base):
             return self._transmit(0, send)
 
     def _sendfile_use_sendfile(self, file: _IO[bytes], offset: int = 0, count: int | None = None) -> int:
-        self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]
+        self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]  # private
         try:
             fd = file.fileno()
             size = _os.fstat(fd).st_size
         except (AttributeError, _io.UnsupportedOperation, OSError) as error:
-            raise _standard._GiveupOnSendfile(error) from error  # type: ignore[attr-defined]
+            raise _GiveUp(error) from error
         if not size:
             return 0
         if self._timeout == 0.0:
@@ -488,7 +490,7 @@ class socket(_base):
                 except OSError as error:
                     if offset == start:
                         # A file that cannot be mapped, say: nothing was sent, so send() may try.
-                        raise _standard._GiveupOnSendfile(error) from error  # type: ignore[attr-defined]
+                        raise _GiveUp(error) from error
                     raise
                 if sent < 0:
                     if not in_time:
@@ -623,7 +625,7 @@ class socket(_base):
         return self._timeout != 0.0
 
 
-SocketType = socket  # type: ignore[misc,assignment]
+SocketType = socket  # type: ignore[misc,assignment]  # a new meaning on purpose
 
 
 def _accept_in_c(sock: _Any) -> tuple[int, _Address]:
@@ -657,7 +659,7 @@ if _speedups is not None:
         _speedups.connect_socket(
             socket,
             _spend,
-            socket._send_rest,  # type: ignore[attr-defined]
+            socket._send_rest,  # type: ignore[attr-defined]  # as above
         ),
     )
 

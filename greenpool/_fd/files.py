@@ -27,7 +27,7 @@ from .transfer import WouldBlock, asks_for_bytes, may_fill_up, unless_it_blocks,
 from .workers import blocking
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, WriteableBuffer
+    from _typeshed import MaybeNone, ReadableBuffer, WriteableBuffer
 
 A = TypeVar("A")
 B = TypeVar("B", bound=io.BufferedIOBase)
@@ -61,7 +61,7 @@ class _Owning:
 
     def close(self) -> None:
         try:
-            super().close()  # type: ignore[misc]
+            super().close()  # type: ignore[misc]  # of the file class that this is mixed into
         finally:
             owner, self.owner = self.owner, None
             if owner is not None:
@@ -85,19 +85,20 @@ class FileIO(_Owning, io.FileIO):
         self._descriptor = Descriptor(self.fileno())
 
     def _wait(self, bits: int) -> None:
-        registration = self._descriptor.registration()  # type: ignore[union-attr]
+        registration = self._descriptor.registration()  # type: ignore[union-attr]  # set by __init__
         if bits == IN:
             registration.wait_read(current_greenlet())
         else:
             registration.wait_write(current_greenlet())
 
-    def _take_kept(self, size: int) -> bytes:
+    @staticmethod
+    def _take_kept(pending: deque[bytes], size: int) -> bytes:
         try:
-            kept = self._kept.popleft()  # type: ignore[union-attr]
+            kept = pending.popleft()
         except IndexError:
             return b""
         if len(kept) > size:
-            self._kept.appendleft(kept[size:])  # type: ignore[union-attr]
+            pending.appendleft(kept[size:])
         return kept[:size]
 
     def _receive(self, size: SupportsIndex, function: Callable[[A], T], argument: A) -> T:
@@ -113,20 +114,25 @@ class FileIO(_Owning, io.FileIO):
     def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         with memoryview(buffer) as view:
             size = 0 if view.readonly else view.nbytes
-            if self._kept and size and self.readable() and (data := self._take_kept(size)):
+            if self._kept and size and self.readable() and (data := self._take_kept(self._kept, size)):
                 with view.cast("B") as octets:
                     octets[: len(data)] = data
                 return len(data)
         return self._receive(size, super().readinto, buffer)
 
-    def read(self, size: int | None = -1, /) -> bytes | None:  # type: ignore[override]
+    def read(self, size: int | None = -1, /) -> bytes | MaybeNone:
         if size is None or (isinstance(size, int) and size < 0):
             return self.readall()
-        if self._kept and asks_for_bytes(size) and self.readable() and (data := self._take_kept(size)):
+        if (
+            self._kept
+            and asks_for_bytes(size)
+            and self.readable()
+            and (data := self._take_kept(self._kept, size))
+        ):
             return data
         return self._receive(size, super().read, size)
 
-    def readall(self) -> bytes | None:  # type: ignore[override]
+    def readall(self) -> bytes | MaybeNone:
         chunks = []
         try:
             while chunk := self.read(CHUNK):
@@ -138,7 +144,7 @@ class FileIO(_Owning, io.FileIO):
             raise
         return None if chunk is None and not chunks else b"".join(chunks)
 
-    def write(self, data: ReadableBuffer, /) -> int | None:  # type: ignore[override]
+    def write(self, data: ReadableBuffer, /) -> int | MaybeNone:
         if not self.writable() or self._is_finalizing():
             return super().write(data)
         mode = os.fstat(self.fileno()).st_mode
@@ -165,13 +171,13 @@ class ThreadFileIO(_Owning, io.FileIO):
             octets[: len(data)] = data
         return len(data)
 
-    def read(self, size: int | None = -1, /) -> bytes | None:  # type: ignore[override]
+    def read(self, size: int | None = -1, /) -> bytes | MaybeNone:
         return blocking_call(super().read, -1 if size is None else size)
 
-    def readall(self) -> bytes | None:  # type: ignore[override]
+    def readall(self) -> bytes | MaybeNone:
         return blocking_call(super().readall)
 
-    def write(self, data: ReadableBuffer, /) -> int | None:  # type: ignore[override]
+    def write(self, data: ReadableBuffer, /) -> int | MaybeNone:
         if self._is_finalizing() or cannot_park():
             # A file that was not closed writes what it still has when it is collected, wherever that is.
             return super().write(data)
