@@ -40,7 +40,7 @@ __all__ = list(_standard.__all__)
 _base: _Any = _standard.Popen
 
 
-def _open_pipe(fd: int, mode: str, bufsize: int) -> _Any:
+def _open_pipe(fd: int, mode: str, bufsize: int) -> object:
     return _open_raw(_FileIO(fd, mode.replace("b", "")), mode, bufsize)
 
 

@@ -25,6 +25,7 @@ from ._core.current import BUDGET, finalizing_greenlet, getcurrent
 from ._core.fork import at_fork
 from ._core.native import RLock as _NativeRLock
 from ._core.native import get_ident as _native_ident
+from ._core.state import GreenThread
 from ._core.task import Task
 from ._core.waiter import yield_now
 from ._sync.arguments import lock_timeout as _lock_timeout
@@ -302,7 +303,7 @@ def start_new_thread(
 start_new = start_new_thread
 
 
-def _current() -> Any:
+def _current() -> GreenThread:
     try:
         return getcurrent()
     except RuntimeError:
