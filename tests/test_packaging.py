@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 import greenpool
+from greenpool import config
+from greenpool._core.native import HAS_GIL
 
 PACKAGE = Path(greenpool.__file__).parent
 
@@ -72,7 +74,9 @@ def test_import_is_light() -> None:
         "import sys; before = set(sys.modules); import greenpool; print(*set(sys.modules) - before)"
     ).split()
     assert "greenpool" in loaded
-    assert HEAVY.isdisjoint(loaded)
+    # Free-threaded CPython cannot import it quickly at the program's end (see _core/interpreter_exit.py).
+    expected: set[str] = set() if HAS_GIL or config.speedups else {"ctypes"}
+    assert HEAVY.intersection(loaded) == expected
 
 
 @pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="needs a free-threaded build")

@@ -8,11 +8,19 @@ from collections.abc import Callable
 import pytest
 
 from exit_programs import PROGRAMS, outcome, start
+from greenpool import config
+from greenpool._core.native import HAS_GIL
 
 EXITS = 5
 
 # Up to CPython 3.13 the greenlets of daemon threads have to be brought to rest.
 needs_last_act = pytest.mark.skipif(sys.version_info >= (3, 14), reason="CPython does it itself")
+
+# While other threads compute, free-threaded CPython takes many seconds to import ctypes. So without the
+# extension the core imports it at the start.
+needs_no_ctypes = pytest.mark.skipif(
+    not config.speedups and not HAS_GIL, reason="without the extension and the GIL, ctypes is always loaded"
+)
 
 DAEMON_THREAD = """
 import greenpool, sys, threading, time
@@ -35,19 +43,23 @@ def ends(program: str) -> list[str]:
     return [outcome(process) for process in [start(program) for _ in range(EXITS)]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_ends_well(program: str) -> None:
     assert ends(program) == [""] * EXITS
 
 
+@pytest.mark.slow
 def test_exit_status_is_the_programs_own() -> None:
     assert ends(DAEMON_THREAD + "sys.exit(7)") == ["7"] * EXITS
 
 
+@needs_no_ctypes
 def test_program_without_other_hubs_is_not_made_to_load_ctypes(run_script: Callable[[str], str]) -> None:
     assert run_script(SHOW_CTYPES + "greenpool.run(greenpool.sleep, 0.01)") == "False\n"
 
 
+@needs_no_ctypes
 def test_hub_that_waits_in_its_loop_needs_no_ctypes(run_script: Callable[[str], str]) -> None:
     program = "threading.Thread(target=greenpool.sleep, args=(60,), daemon=True).start(); time.sleep(0.05)"
     assert run_script(SHOW_CTYPES + program) == "False\n"
@@ -112,6 +124,7 @@ os._exit(0)
     assert run_script(script) == "True\n"
 
 
+@pytest.mark.slow
 @needs_last_act
 @pytest.mark.parametrize("part", ["_find", "_post", "_strike"])
 def test_signal_handler_that_raises_in_the_last_act_does_not_end_it(part: str) -> None:
@@ -128,12 +141,14 @@ _LastAct.{part} = interrupted
     assert ends(DAEMON_THREAD + program) == [""] * EXITS
 
 
+@pytest.mark.slow
 @needs_last_act
 def test_loops_come_to_rest_without_ctypes() -> None:
     program = "sys.modules['ctypes'] = None"
     assert ends(DAEMON_THREAD + program) == [""] * EXITS
 
 
+@pytest.mark.slow
 def test_greenlet_that_blocks_its_thread_delays_the_exit_for_a_moment_only() -> None:
     program = """
 import greenpool, threading, time
