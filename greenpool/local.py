@@ -162,7 +162,7 @@ def _values(self: local) -> dict[str, object]:
         values = _add_values(self)
         args, kwargs = self._local__arguments
         try:
-            self.__init__(*args, **kwargs)  # type: ignore[misc]
+            self.__init__(*args, **kwargs)  # type: ignore[misc]  # once per greenlet, as threading.local does
         except BaseException:
             # The next use is to try again.
             owner.locals.pop(id(self), None)

@@ -139,7 +139,7 @@ def _green_names(green: ModuleType, standard: ModuleType) -> Iterator[str]:
         yield name
 
 
-class _Unbound(staticmethod):  # type: ignore[type-arg]
+class _Unbound(staticmethod):  # type: ignore[type-arg]  # of any function
     """A function in the place of one written in C, which is not bound where it is kept in a class.
 
     ``class Poller: sleep = time.sleep`` and then ``self.sleep(1)`` go on working, as does pickling it.
@@ -479,8 +479,8 @@ def _replace_import_locks() -> None:
 
     from .thread import RLock, allocate_lock
 
-    kind: Any = _frozen_importlib._ModuleLock  # type: ignore[attr-defined]
-    for reference in list(_frozen_importlib._module_locks.values()):  # type: ignore[attr-defined]
+    kind: Any = _frozen_importlib._ModuleLock  # type: ignore[attr-defined]  # private
+    for reference in list(_frozen_importlib._module_locks.values()):  # type: ignore[attr-defined]  # private
         lock = reference()
         if type(lock) is kind and not lock.waiters:
             # An acquire of ``wakeup`` that does not wait comes while ``lock`` is held, and may yield.
@@ -517,7 +517,7 @@ def _variables() -> Iterator[tuple[ModuleType | type, str, object]]:
 def _replace_logging_locks(rlock_type: type) -> None:
     import logging
 
-    for reference in logging._handlerList:  # type: ignore[attr-defined]
+    for reference in logging._handlerList:  # type: ignore[attr-defined]  # private
         handler = reference()
         if handler is None or type(handler.lock) is not rlock_type:
             continue

@@ -266,7 +266,7 @@ class socket(_base):
         registration = self._registration
         greenlet = _getcurrent()
         try:
-            usual = registration.hub is greenlet.hub and self._timeout is None  # type: ignore[union-attr]
+            usual = registration.hub is greenlet.hub and self._timeout is None  # type: ignore[union-attr]  # caught below
         except AttributeError:
             usual = False  # not registered yet, or a thread that has never waited
         if registration is None or flags or not usual:
@@ -363,10 +363,10 @@ class socket(_base):
             # Made as one that is non-blocking already, which it is, it keeps the GIL.
             kind |= _NON_BLOCKING
         else:
-            fd, address = self._receive(0, 0, _base._accept)  # type: ignore[attr-defined]
+            fd, address = self._receive(0, 0, _base._accept)  # type: ignore[attr-defined]  # private
         accepted = socket(self._family, kind, self.proto, fileno=fd)
         # A listener's timeout is not handed down, as in the standard accept.
-        accepted._timeout = _standard.getdefaulttimeout()  # type: ignore[attr-defined]
+        accepted._timeout = _standard.getdefaulttimeout()  # type: ignore[attr-defined]  # private
         return accepted, address
 
     # Sending.
@@ -458,12 +458,12 @@ class socket(_base):
             return self._transmit(0, send)
 
     def _sendfile_use_sendfile(self, file: _IO[bytes], offset: int = 0, count: int | None = None) -> int:
-        self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]
+        self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]  # private
         try:
             fd = file.fileno()
             size = _os.fstat(fd).st_size
         except (AttributeError, _io.UnsupportedOperation, OSError) as error:
-            raise _standard._GiveupOnSendfile(error) from error  # type: ignore[attr-defined]
+            raise _standard._GiveupOnSendfile(error) from error  # type: ignore[attr-defined]  # private
         if not size:
             return 0
         if self._timeout == 0.0:
@@ -488,7 +488,7 @@ class socket(_base):
                 except OSError as error:
                     if offset == start:
                         # A file that cannot be mapped, say: nothing was sent, so send() may try.
-                        raise _standard._GiveupOnSendfile(error) from error  # type: ignore[attr-defined]
+                        raise _standard._GiveupOnSendfile(error) from error  # type: ignore[attr-defined]  # private
                     raise
                 if sent < 0:
                     if not in_time:
@@ -623,7 +623,7 @@ class socket(_base):
         return self._timeout != 0.0
 
 
-SocketType = socket  # type: ignore[misc,assignment]
+SocketType = socket  # type: ignore[misc,assignment]  # the name is taken from the standard module
 
 
 def _accept_in_c(sock: _Any) -> tuple[int, _Address]:
@@ -657,7 +657,7 @@ if _speedups is not None:
         _speedups.connect_socket(
             socket,
             _spend,
-            socket._send_rest,  # type: ignore[attr-defined]
+            socket._send_rest,  # type: ignore[attr-defined]  # private
         ),
     )
 

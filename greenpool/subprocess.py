@@ -50,7 +50,7 @@ _names["io"] = _SimpleNamespace(open=_open_pipe, TextIOWrapper=_io.TextIOWrapper
 _names["_PopenSelector"] = getattr(_selectors, "PollSelector", _selectors.SelectSelector)
 
 
-class Popen(_base):  # type: ignore[misc]
+class Popen(_base):  # type: ignore[misc]  # the base is known at run time only
     """As ``subprocess.Popen``; whatever waits parks the greenlet."""
 
     returncode: int | None

@@ -217,7 +217,7 @@ class _GreenThread(Task):
 
 def _after_fork_in_child() -> None:
     global _alive
-    _threads_lock._at_fork_reinit()  # type: ignore[attr-defined]
+    _threads_lock._at_fork_reinit()  # type: ignore[attr-defined]  # private
     survivor = getattr(getcurrent(), "task", None)
     _alive = 1 if isinstance(survivor, _GreenThread) else 0
     for handle in list(_running):

@@ -175,7 +175,7 @@ def _dummy_thread(module: _ModuleType) -> type:
     """
     standard: _Any = module._DummyThread
 
-    class _DummyThread(standard):  # type: ignore[misc]
+    class _DummyThread(standard):  # type: ignore[misc]  # the base is known at run time only
         def __init__(self) -> None:
             standard.__init__(self)
             task = getattr(_getcurrent(), "task", None)

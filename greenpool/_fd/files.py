@@ -61,7 +61,7 @@ class _Owning:
 
     def close(self) -> None:
         try:
-            super().close()  # type: ignore[misc]
+            super().close()  # type: ignore[misc]  # that of the other base
         finally:
             owner, self.owner = self.owner, None
             if owner is not None:
@@ -85,7 +85,7 @@ class FileIO(_Owning, io.FileIO):
         self._descriptor = Descriptor(self.fileno())
 
     def _wait(self, bits: int) -> None:
-        registration = self._descriptor.registration()  # type: ignore[union-attr]
+        registration = self._descriptor.registration()  # type: ignore[union-attr]  # a green file has one
         if bits == IN:
             registration.wait_read(current_greenlet())
         else:
@@ -93,11 +93,11 @@ class FileIO(_Owning, io.FileIO):
 
     def _take_kept(self, size: int) -> bytes:
         try:
-            kept = self._kept.popleft()  # type: ignore[union-attr]
+            kept = self._kept.popleft()  # type: ignore[union-attr]  # a green file has one
         except IndexError:
             return b""
         if len(kept) > size:
-            self._kept.appendleft(kept[size:])  # type: ignore[union-attr]
+            self._kept.appendleft(kept[size:])  # type: ignore[union-attr]  # a green file has one
         return kept[:size]
 
     def _receive(self, size: SupportsIndex, function: Callable[[A], T], argument: A) -> T:
@@ -119,14 +119,14 @@ class FileIO(_Owning, io.FileIO):
                 return len(data)
         return self._receive(size, super().readinto, buffer)
 
-    def read(self, size: int | None = -1, /) -> bytes | None:  # type: ignore[override]
+    def read(self, size: int | None = -1, /) -> bytes | None:  # type: ignore[override]  # None where it would block
         if size is None or (isinstance(size, int) and size < 0):
             return self.readall()
         if self._kept and asks_for_bytes(size) and self.readable() and (data := self._take_kept(size)):
             return data
         return self._receive(size, super().read, size)
 
-    def readall(self) -> bytes | None:  # type: ignore[override]
+    def readall(self) -> bytes | None:  # type: ignore[override]  # None where it would block
         chunks = []
         try:
             while chunk := self.read(CHUNK):
@@ -138,7 +138,7 @@ class FileIO(_Owning, io.FileIO):
             raise
         return None if chunk is None and not chunks else b"".join(chunks)
 
-    def write(self, data: ReadableBuffer, /) -> int | None:  # type: ignore[override]
+    def write(self, data: ReadableBuffer, /) -> int | None:  # type: ignore[override]  # None where it would block
         if not self.writable() or self._is_finalizing():
             return super().write(data)
         mode = os.fstat(self.fileno()).st_mode
@@ -165,13 +165,13 @@ class ThreadFileIO(_Owning, io.FileIO):
             octets[: len(data)] = data
         return len(data)
 
-    def read(self, size: int | None = -1, /) -> bytes | None:  # type: ignore[override]
+    def read(self, size: int | None = -1, /) -> bytes | None:  # type: ignore[override]  # None where it would block
         return blocking_call(super().read, -1 if size is None else size)
 
-    def readall(self) -> bytes | None:  # type: ignore[override]
+    def readall(self) -> bytes | None:  # type: ignore[override]  # None where it would block
         return blocking_call(super().readall)
 
-    def write(self, data: ReadableBuffer, /) -> int | None:  # type: ignore[override]
+    def write(self, data: ReadableBuffer, /) -> int | None:  # type: ignore[override]  # None where it would block
         if self._is_finalizing() or cannot_park():
             # A file that was not closed writes what it still has when it is collected, wherever that is.
             return super().write(data)
