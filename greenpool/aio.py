@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Never, TypeVar, TypeVarTuple
 
 from ._core.current import getcurrent
 from ._core.fork import at_fork
@@ -44,8 +44,8 @@ __all__ = ["run_coroutine", "to_asyncio"]
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# An ``async def`` function returns one.
-Coro = Coroutine[Any, Any, T]
+# An ``async def`` function returns one; the loop knows what it yields and is sent.
+Coro = Coroutine[object, Never, T]
 
 # At the interpreter's exit the asyncio tasks have so many seconds to end.
 EXIT_SECONDS = 5.0

@@ -47,6 +47,7 @@ __all__ = ["FileObject", "FileObjectBlock", "FileObjectPosix", "FileObjectThread
 if TYPE_CHECKING:
     # A path, a descriptor, or an object with one.
     File = str | bytes | os.PathLike[str] | os.PathLike[bytes] | int | OpenFile
+    AnyFile = IO[Any]
     RawFile = FileIO | ThreadFileIO | BlockFileIO
 
 
@@ -58,7 +59,7 @@ def FileObject(
     errors: str | None = None,
     newline: str | None = None,
     closefd: bool = True,
-) -> IO[Any]:
+) -> AnyFile:
     """Open *file* so that using it parks the greenlet; any thread.
 
     *file*: a path, a descriptor, or a file object, whose descriptor is used and which is closed with the
@@ -67,17 +68,17 @@ def FileObject(
     return _open(None, file, mode, buffering, encoding, errors, newline, closefd)
 
 
-def FileObjectPosix(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> IO[Any]:
+def FileObjectPosix(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> AnyFile:
     """As ``FileObject``, waiting by way of the hub's poller: for pipes, ttys and sockets."""
     return _open(FileIO, file, mode, *args, **kwargs)
 
 
-def FileObjectThread(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> IO[Any]:
+def FileObjectThread(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> AnyFile:
     """As ``FileObject``, making every system call on a thread that is not a hub: for any file."""
     return _open(ThreadFileIO, file, mode, *args, **kwargs)
 
 
-def FileObjectBlock(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> IO[Any]:
+def FileObjectBlock(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> AnyFile:
     """As ``FileObject``, but blocking the thread: for what is never waited for."""
     return _open(BlockFileIO, file, mode, *args, **kwargs)
 
@@ -91,7 +92,7 @@ def _open(
     errors: str | None = None,
     newline: str | None = None,
     closefd: bool = True,
-) -> IO[Any]:
+) -> AnyFile:
     if not isinstance(mode, str):
         raise TypeError(f"mode must be a str, not {mode!r}")
     raw_mode = mode.replace("b", "").replace("t", "")
@@ -110,7 +111,7 @@ def _open(
     if closefd:
         raw.owner = owner
     try:
-        opened: IO[Any] = open_raw(
+        opened: AnyFile = open_raw(
             raw, mode, -1 if buffering is None else buffering, encoding, errors, newline
         )
         return opened

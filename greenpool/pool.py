@@ -47,7 +47,7 @@ class Group:
     """
 
     # ``spawn`` makes an instance of this class; a subclass or an instance may set another one.
-    greenlet_class: type[Greenlet[Any]] = Greenlet
+    greenlet_class: type[Greenlet] = Greenlet
 
     def __init__(self, greenlets: Iterable[Task[object]] = (), *, spread: bool = False) -> None:
         if not isinstance(spread, bool):
@@ -464,7 +464,7 @@ class Pool(Group):
     def __init__(
         self,
         size: int | None = None,
-        greenlet_class: type[Greenlet[Any]] | None = None,
+        greenlet_class: type[Greenlet] | None = None,
         *,
         spread: bool = False,
     ) -> None:

@@ -69,7 +69,7 @@ def _seconds_until(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - _monotonic())
 
 
-class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # two bases with one layout
+class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagree about what they return
     """An ``ssl.SSLSocket`` whose operations park the calling greenlet; made by ``SSLContext.wrap_socket``."""
 
     _sslobj: _Any

@@ -40,7 +40,7 @@ __all__ = list(_standard.__all__)
 _base: _Any = _standard.Popen
 
 
-def _open_pipe(fd: int, mode: str, bufsize: int) -> _Any:
+def _open_pipe(fd: int, mode: str, bufsize: int) -> object:
     return _open_raw(_FileIO(fd, mode.replace("b", "")), mode, bufsize)
 
 
@@ -50,7 +50,7 @@ _names["io"] = _SimpleNamespace(open=_open_pipe, TextIOWrapper=_io.TextIOWrapper
 _names["_PopenSelector"] = getattr(_selectors, "PollSelector", _selectors.SelectSelector)
 
 
-class Popen(_base):  # type: ignore[misc]
+class Popen(_base):  # type: ignore[misc]  # the base is known at run time only
     """As ``subprocess.Popen``; whatever waits parks the greenlet."""
 
     returncode: int | None

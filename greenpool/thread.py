@@ -25,6 +25,7 @@ from ._core.current import BUDGET, finalizing_greenlet, getcurrent
 from ._core.fork import at_fork
 from ._core.native import RLock as _NativeRLock
 from ._core.native import get_ident as _native_ident
+from ._core.state import GreenThread
 from ._core.task import Task
 from ._core.waiter import yield_now
 from ._sync.arguments import lock_timeout as _lock_timeout
@@ -216,7 +217,7 @@ class _GreenThread(Task):
 
 def _after_fork_in_child() -> None:
     global _alive
-    _threads_lock._at_fork_reinit()  # type: ignore[attr-defined]
+    _threads_lock._at_fork_reinit()  # type: ignore[attr-defined]  # private
     survivor = getattr(getcurrent(), "task", None)
     _alive = 1 if isinstance(survivor, _GreenThread) else 0
     for handle in list(_running):
@@ -302,7 +303,7 @@ def start_new_thread(
 start_new = start_new_thread
 
 
-def _current() -> Any:
+def _current() -> GreenThread:
     try:
         return getcurrent()
     except RuntimeError:

@@ -101,7 +101,8 @@ def _tell(tell: Callable[[], object]) -> None:
         sys.excepthook(*sys.exc_info())
 
 
-Handover = SimpleQueue["Call[Any] | None"]
+AnyCall = Call[Any]
+Handover = SimpleQueue[AnyCall | None]
 
 
 class Workers:
@@ -118,7 +119,7 @@ class Workers:
     def reset(self) -> None:
         """Begin without threads and calls; also in the child of a fork, where those of the parent are not."""
         self.lock = RLock()
-        self.pending: deque[Call[Any]] = deque()
+        self.pending: deque[AnyCall] = deque()
         # The identifiers of all threads, and how many of them were not told to end.
         self.threads: set[int] = set()
         self.size = 0
@@ -271,7 +272,7 @@ class Workers:
             if idle:
                 call = self._take(handover)
 
-    def _take(self, handover: Handover) -> Call[Any] | None:
+    def _take(self, handover: Handover) -> AnyCall | None:
         """Wait for the call that this thread is chosen for; None when it is to end."""
         try:
             return handover.get(timeout=self.idle_timeout)

@@ -11,6 +11,7 @@ from .._core.waiter import WOKEN, Waiter
 from .simple_queue import check_timeout
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class Channel(Generic[T]):
@@ -97,7 +98,7 @@ class Channel(Generic[T]):
         """As ``get(block=False)``."""
         return self.get(False)
 
-    def _meet(self, line: OrderedDict[Waiter, Any], waiter: Waiter, timeout: float | None) -> bool:
+    def _meet(self, line: OrderedDict[Waiter, V], waiter: Waiter, timeout: float | None) -> bool:
         try:
             return waiter.park(timeout)
         finally:
@@ -115,7 +116,7 @@ class Channel(Generic[T]):
         return item
 
 
-def _claim_first(line: OrderedDict[Waiter, Any], value: Any) -> tuple[Waiter | None, Any]:
+def _claim_first(line: OrderedDict[Waiter, Any], value: object) -> tuple[Waiter | None, Any]:
     """Claim the first that still waits in *line*; returns it and what it had with it."""
     while line:
         waiter, what = line.popitem(last=False)
