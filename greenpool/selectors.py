@@ -55,7 +55,7 @@ if hasattr(_standard, "KqueueSelector"):
     class KqueueSelector(_KqueueSelector):
         __doc__ = _KqueueSelector.__doc__
 
-        _selector: _Any
+        _selector: _select.kqueue
 
         def __init__(self) -> None:
             super().__init__()

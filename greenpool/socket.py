@@ -659,7 +659,7 @@ if _speedups is not None:
         _speedups.connect_socket(
             socket,
             _spend,
-            socket._send_rest,  # type: ignore[attr-defined]  # as above
+            vars(socket)["_send_rest"],
         ),
     )
 

@@ -20,7 +20,6 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import Any
 
 from .current import remembered
 from .errors import LoopExit
@@ -96,7 +95,8 @@ def _has_signal_handlers() -> bool:
 
 def parked(hub: HubState) -> list[tuple[GreenThread, HubTask]]:
     """Every parked greenlet of *hub* with its task, the main program's first."""
-    greenlets: list[Any] = [hub.main, *hub.carriers]
+    greenlets = [greenlet for greenlet in (hub.main, *hub.carriers) if greenlet is not None]
+    # A main greenlet that has not been adopted has no waiter.
     return [
         (greenlet, greenlet.task) for greenlet in greenlets if getattr(greenlet, "waiter", None) is not None
     ]

@@ -88,7 +88,8 @@ class Channel(Generic[T]):
                 self._getters[waiter] = None
         if putter is not None:
             putter.resume()
-            return item  # type: ignore[no-any-return]  # the items are T
+            taken: T = item
+            return taken
         if not self._meet(self._getters, waiter, timeout):
             raise Empty
         value: T = waiter.value

@@ -498,7 +498,8 @@ class SimpleQueue(Generic[T]):
             else:
                 self._serve_and_resume()
             if waiter.park(timeout):
-                return waiter.value  # type: ignore[no-any-return]  # the items are T
+                item: T = waiter.value
+                return item
         except BaseException:
             self._leave(waiter, remove)
             raise
