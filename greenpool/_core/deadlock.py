@@ -95,11 +95,14 @@ def _has_signal_handlers() -> bool:
 
 def parked(hub: HubState) -> list[tuple[GreenThread, HubTask]]:
     """Every parked greenlet of *hub* with its task, the main program's first."""
-    greenlets = [greenlet for greenlet in (hub.main, *hub.carriers) if greenlet is not None]
-    # A main greenlet that has not been adopted has no waiter.
-    return [
-        (greenlet, greenlet.task) for greenlet in greenlets if getattr(greenlet, "waiter", None) is not None
-    ]
+    found = []
+    for greenlet in (hub.main, *hub.carriers):
+        # A main greenlet that has not been adopted has no waiter.
+        if greenlet is not None and getattr(greenlet, "waiter", None) is not None:
+            task = greenlet.task
+            if task is not None:
+                found.append((greenlet, task))
+    return found
 
 
 def describe(hub: HubState) -> str:
