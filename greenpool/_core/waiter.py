@@ -23,8 +23,8 @@ its own waiter is claimed.
 
 *Where greenlets switch away.*  ``Waiter.park`` is the one function that gives the hub to the next greenlet
 until a waiter is claimed.  Four copies of its loop exist, each for a measured figure that stands beside it:
-``yield_now`` below, which needs no waiter; ``Registration.wait_read``; ``SimpleQueue.get``; and ``park`` in
-csrc/waiter.c for the socket calls in C.
+``yield_now`` below, which needs no waiter; ``Registration.wait_read``; ``QuickWaiter.receive``; and
+``park`` in csrc/waiter.c for the socket calls in C.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .current import BUDGET, adopt, current_greenlet, getcurrent
 from .interrupts import add_interrupt, put_back_interrupt, raise_interrupt, take_interrupt
-from .native import get_ident
+from .native import HAS_GIL, get_ident
 from .seconds import check_seconds
 from .sections import without_sections
 from .state import GreenThread, HubState
@@ -179,6 +179,37 @@ class Waiter:
             finally:
                 self.value = None  # breaks the cycle through the traceback's frame
         return self.state == WOKEN
+
+
+class QuickWaiter(Waiter):
+    """A waiter for queues.  Making one calls no Python code: its maker fills all fields.
+
+    An item that goes to a parked getter and back by another queue takes 28,468 instructions with
+    ``receive``, and 30,489 with ``park``, ``resume`` and a touch of the items.
+    """
+
+    __slots__ = ()
+
+    __init__ = object.__init__
+
+    def receive(self) -> Any:
+        """Park without a timeout and return the value that came."""
+        greenlet = self.greenlet
+        if greenlet.interrupts or not HAS_GIL:
+            # Without a GIL ``park`` also leaves the critical sections.
+            self.park()
+            return self.value
+        ready = self.hub.ready
+        greenlet.waiter = self
+        try:
+            ready.popleft().switch()
+            while self.state < WOKEN:
+                ready.popleft().switch()
+        finally:
+            greenlet.waiter = None
+        if self.state != WOKEN:
+            self.outcome()
+        return self.value
 
 
 class Sleep(Waiter):
