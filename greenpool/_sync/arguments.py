@@ -9,7 +9,7 @@ _TEXTS: tuple[type, ...] = (str, bytes, bytearray)
 
 
 def seconds(timeout: float | None) -> float | None:
-    """*timeout* as a number of seconds; None is for ever."""
+    """Return *timeout* as a number of seconds; None means for ever."""
     if timeout is None:
         return None
     try:
@@ -27,7 +27,7 @@ def check_int(name: str, value: object) -> None:
 
 
 def lock_timeout(blocking: bool, timeout: float | None) -> float | None:
-    """Check the arguments of a lock's ``acquire``; None is for ever."""
+    """Check the arguments of a lock's ``acquire`` and return the seconds to wait; None means for ever."""
     limit = seconds(timeout)
     if limit is None or limit == -1:
         return None

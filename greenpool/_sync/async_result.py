@@ -38,8 +38,9 @@ class Outcome(Protocol[T_co]):
 class AsyncResult(Waitable, Generic[T]):
     """A value or an exception that is still to come (as ``gevent.event.AsyncResult``).
 
-    Callable, as a target for ``Greenlet.link``: it takes over the greenlet's outcome.  Every method may be
-    called from any thread, and all that do not wait also from a hub's callbacks and from signal handlers.
+    It can be called, so it serves as a target for ``Greenlet.link``: it takes over the greenlet's outcome.
+    Every method may be called from any thread.  Those that do not wait may also be called from a hub's
+    callbacks and from signal handlers.
     """
 
     __slots__ = ("_value", "_exc_info")
@@ -78,7 +79,7 @@ class AsyncResult(Waitable, Generic[T]):
 
     @property
     def exc_info(self) -> ExcInfo | tuple[()]:
-        """The exception as ``sys.exc_info()`` gives it; an empty tuple while there is none."""
+        """The exception in the form of ``sys.exc_info()``; an empty tuple while there is none."""
         return self._exc_info
 
     def set(self, value: T | None = None) -> None:
@@ -128,18 +129,18 @@ class AsyncResult(Waitable, Generic[T]):
                 return value
         _, exception, traceback = self._exc_info  # type: ignore[misc]  # not empty here
         if HAS_GIL:
-            # Each raise would add to the traceback that the last one left on the exception.
+            # Each raise would add to the traceback that the last raise left on the exception.
             exception = exception.with_traceback(traceback)
         # Without the GIL the traceback stays, because changing it is not safe while other threads raise the
         # exception.
         raise exception
 
     def get_nowait(self) -> T:
-        """As ``get(block=False)``."""
+        """The same as ``get(block=False)``."""
         return self.get(block=False)
 
     def wait(self, timeout: float | None = None) -> T | None:
-        """Wait at most *timeout* seconds for an outcome; returns the value, or None (it raises nothing)."""
+        """Wait at most *timeout* seconds for an outcome; returns the value or None, and raises nothing."""
         if not self.ready():
             self._wait(timeout)
         return self.value
@@ -154,13 +155,13 @@ class AsyncResult(Waitable, Generic[T]):
     # concurrent.futures.Future has these names.
 
     def result(self, timeout: float | None = None) -> T:
-        """As ``get(timeout=timeout)``."""
+        """The same as ``get(timeout=timeout)``."""
         return self.get(timeout=timeout)
 
     set_result = set
 
     def done(self) -> bool:
-        """As ``ready``."""
+        """The same as ``ready``."""
         return self.ready()
 
     def cancel(self) -> bool:

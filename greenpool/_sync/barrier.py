@@ -13,8 +13,9 @@ from .arguments import check_int, seconds
 class Barrier:
     """Lets its callers pass when there are *parties* of them (as ``threading.Barrier``).
 
-    *action* is called by the last one that comes, before anyone passes.  *timeout*, in seconds, is the
-    default for ``wait``.  A greenlet that is killed while it waits leaves, and does not count.  Any thread.
+    The last caller to come calls *action*, before any of them passes.  *timeout*, in seconds, is the
+    default for ``wait``.  A greenlet that is killed while it waits leaves and does not count.  Every method
+    may be called from any thread.
     """
 
     # The caller that completes a round, or ends it by reset or abort, claims all its waiters in one step
@@ -54,9 +55,9 @@ class Barrier:
         return f"<{name} at {id(self):#x}: {state}>"
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the others; returns a number from 0 to parties - 1, another one for each of a round.
+        """Wait for the others; returns a number from 0 to parties - 1 that no other caller of the round gets.
 
-        Raises BrokenBarrierError where the barrier is broken or reset meanwhile.  When *timeout* seconds
+        Raises BrokenBarrierError if the barrier is broken, or is reset meanwhile.  When *timeout* seconds
         have passed, or *action* raises, the barrier breaks.
         """
         timeout = self._timeout if timeout is None else seconds(timeout)
@@ -87,7 +88,7 @@ class Barrier:
         raise BrokenBarrierError
 
     def _leave(self, waiter: Waiter) -> None:
-        """*waiter* was killed or, and that breaks the barrier, timed out."""
+        """*waiter* was killed or timed out; a timeout breaks the barrier."""
         claimed: list[Waiter] = []
         with self._guard:
             if waiter in self._round:
@@ -104,7 +105,7 @@ class Barrier:
         return [waiter for number, waiter in enumerate(waiters) if waiter.claim(number)]
 
     def _pass(self, claimed: list[Waiter]) -> None:
-        """All are here."""
+        """Call the action and let all of the round pass."""
         try:
             if self._action is not None:
                 self._action()
@@ -137,12 +138,12 @@ class Barrier:
 
     @property
     def parties(self) -> int:
-        """How many it takes to pass."""
+        """The number of callers that it takes to pass."""
         return self._parties
 
     @property
     def n_waiting(self) -> int:
-        """How many wait now."""
+        """The number of callers that wait now."""
         return len(self._round)
 
     @property

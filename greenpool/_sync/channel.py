@@ -17,8 +17,9 @@ V = TypeVar("V")
 class Channel(Generic[T]):
     """A meeting place: put waits for a get, and get for a put (as ``gevent.queue.Channel``).
 
-    It never holds an item of its own.  Getters and putters are served in the order in which they came.  Every
-    method may be called from any thread, and all that do not wait also from a hub's callbacks.
+    It never holds an item of its own.  Getters and putters are served in the order in which they came.
+    Every method may be called from any thread.  Those that do not wait may also be called from a hub's
+    callbacks.
     """
 
     __slots__ = ("_guard", "_getters", "_putters", "__weakref__")
@@ -36,7 +37,7 @@ class Channel(Generic[T]):
 
     @property
     def balance(self) -> int:
-        """The putters that wait, less the getters that do."""
+        """The number of putters that wait minus that of getters that wait."""
         return len(self._putters) - len(self._getters)
 
     def qsize(self) -> int:
@@ -70,7 +71,7 @@ class Channel(Generic[T]):
             raise Full
 
     def put_nowait(self, item: T) -> None:
-        """As ``put(item, block=False)``."""
+        """The same as ``put(item, block=False)``."""
         self.put(item, False)
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
@@ -96,7 +97,7 @@ class Channel(Generic[T]):
         return value
 
     def get_nowait(self) -> T:
-        """As ``get(block=False)``."""
+        """The same as ``get(block=False)``."""
         return self.get(False)
 
     def _meet(self, line: OrderedDict[Waiter, V], waiter: Waiter, timeout: float | None) -> bool:
@@ -118,7 +119,7 @@ class Channel(Generic[T]):
 
 
 def _claim_first(line: OrderedDict[Waiter, Any], value: object) -> tuple[Waiter | None, Any]:
-    """Claim the first that still waits in *line*; returns it and what it had with it."""
+    """Claim the first unclaimed waiter in *line*; returns it and its entry."""
     while line:
         waiter, what = line.popitem(last=False)
         if waiter.claim(value):

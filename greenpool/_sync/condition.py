@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class AnyLock(Protocol):
-    """What a Condition can be made over: Lock, RLock, and those of ``threading``."""
+    """A lock that a Condition can use: Lock, RLock, and those of ``threading``."""
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
 
@@ -26,12 +26,12 @@ class AnyLock(Protocol):
 
 
 class Condition:
-    """A lock, and a way to wait for whatever it guards to change (as ``threading.Condition``).
+    """A lock, and a way to wait until the state that it guards changes (as ``threading.Condition``).
 
-    A context manager, which takes and frees the lock.  Any thread.
+    A context manager, which takes and frees the lock.  Every method may be called from any thread.
     """
 
-    # ``_waiting`` is touched under ``_guard`` only.  That the lock is held would not do: kills and timeouts
+    # ``_waiting`` is touched under ``_guard`` only.  The lock itself would not do, because kills and timeouts
     # claim waiters without it.
     __slots__ = ("_lock", "_guard", "_waiting", "acquire", "release", "__dict__", "__weakref__")
 
@@ -81,12 +81,12 @@ class Condition:
             else:
                 self._lock.acquire()
         except BaseException:
-            # A kill, or a cancelled scope; the latter leaves a greenlet alone that is handling it.
+            # A kill or a cancelled scope.  The scope does not interrupt a greenlet that is handling it.
             self._acquire_restore(state)
             raise
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Free the lock, wait to be notified, and take the lock again; False if *timeout* seconds passed.
+        """Free the lock, wait for a ``notify``, and take the lock again; False if *timeout* seconds passed.
 
         RuntimeError if the caller does not hold the lock.
         """
@@ -104,7 +104,7 @@ class Condition:
                 self._acquire_restore(state)
         except BaseException:
             if waiter.state == WOKEN:
-                # It was notified, but its caller will not know: so somebody else is.
+                # This waiter was notified, but its caller will not know it.  So notify another one.
                 self.notify()
             raise
         finally:
@@ -113,7 +113,7 @@ class Condition:
                     self._waiting.pop(waiter, None)
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
-        """Wait until *predicate()* is true, at most *timeout* seconds; returns its last result."""
+        """Wait at most *timeout* seconds until *predicate()* is true; returns its last result."""
         if not callable(predicate):
             raise TypeError(f"predicate must be callable, not {predicate!r}")
         timeout = seconds(timeout)
@@ -128,7 +128,7 @@ class Condition:
         return result
 
     def notify(self, n: int = 1) -> None:
-        """Wake the *n* that have waited longest; RuntimeError if the caller does not hold the lock."""
+        """Wake the *n* longest waiters; RuntimeError if the caller does not hold the lock."""
         if not self._is_owned():
             raise RuntimeError("cannot notify on un-acquired lock")
         check_int("n", n)
@@ -146,7 +146,7 @@ class Condition:
         self.notify(len(self._waiting))
 
     def notifyAll(self) -> None:
-        """Deprecated: as ``notify_all``."""
+        """Deprecated: the same as ``notify_all``."""
         warn("notifyAll() is deprecated, use notify_all() instead", DeprecationWarning, stacklevel=2)
         self.notify_all()
 

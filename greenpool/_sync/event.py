@@ -8,8 +8,8 @@ from .waitable import Waitable
 class Event(Waitable):
     """A flag that greenlets and threads wait for (as ``gevent.event.Event`` and ``threading.Event``).
 
-    Those who wait are woken in the order in which they came.  Every method may be called from any thread,
-    and all but ``wait`` from a hub's callbacks and from signal handlers.
+    Waiters are woken in the order in which they came.  Every method may be called from any thread.  All but
+    ``wait`` may also be called from a hub's callbacks and from signal handlers.
     """
 
     __slots__ = ("_flag",)
@@ -27,11 +27,11 @@ class Event(Waitable):
         return self._flag
 
     def isSet(self) -> bool:
-        """As ``is_set``."""
+        """The same as ``is_set``."""
         return self._flag
 
     def ready(self) -> bool:
-        """As ``is_set``."""
+        """The same as ``is_set``."""
         return self._flag
 
     def set(self) -> None:
@@ -44,12 +44,12 @@ class Event(Waitable):
 
     def clear(self) -> None:
         """Take the flag down.  Waiters that an earlier ``set`` has woken are not affected."""
-        with self._guard:  # not in the midst of a set
+        with self._guard:  # so that it cannot fall in the middle of a set
             self._flag = False
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the flag is set; False when *timeout* seconds passed before.
+        """Wait until the flag is set; False when *timeout* seconds have passed first.
 
-        True means that the flag was set while the caller waited, even if it is down again.
+        True means that the flag was set while the caller waited, even if it is down again by now.
         """
         return self._flag or self._wait(timeout)

@@ -1,34 +1,34 @@
-"""Permits and the line of those who wait for one: the common part of Lock, RLock and Semaphore.
+"""Line: the common part of Lock, RLock and Semaphore.
 
-**Lock, RLock and Semaphore** are one thing: *permits*, and a *line* of those who wait for one, served first
-come, first served.  A released permit goes to the head of the line, with the claim of its waiter (see
-_core/waiter.py); so nobody overtakes the line, and a waiter that a kill or a timeout has claimed is passed
-over and takes no permit with it.
+These three are one thing: *permits*, and a *line* of waiters, served first come, first served.  A released
+permit goes to the head of the line together with the claim of its waiter (see _core/waiter.py).  So nobody
+overtakes the line.  A waiter that a kill or a timeout has claimed is passed over and takes no permit.
 
-*The uncontended way takes no lock.*  A permit is an element of a list or a set (or a missing one of a dict),
-and taking it or putting it back is a single method call.  Each of these calls is one step for all other
-threads: with the GIL because it is C that never lets go of it, without the GIL because it holds the
-container's own mutex throughout.  All else, the line above all, is touched under ``_guard``.  The rules:
+*The fast path takes no lock.*  A permit is an element of a list or a set, or the absence of a key of a dict.
+One method call takes it or puts it back.  Each of these calls is one step for all other threads.  With the
+GIL that is so because the call is C code that never releases the GIL.  Without the GIL it is so because the
+call holds the container's own mutex throughout.  Everything else, above all the line, is touched under
+``_guard``.  The rules:
 
-    acquire:  if the line is empty, take a permit; else, or if there is none, under the guard:
-              get in line, *then* hand the permits there are to the line
-    release:  put the permit back, *then*, if the line is not empty, under the guard:
-              hand the permits there are to the line
+    acquire:  if the line is empty, take a permit.  If not, or if none is free, do this under the guard:
+              get in line, *then* hand the free permits to the line
+    release:  put the permit back, *then*, if the line is not empty, do this under the guard:
+              hand the free permits to the line
 
-*No wake-up is lost.*  Let W get in line while R releases.  Both do a step of the kind above: W when it tries
-to take a permit for the line, R when it puts its permit back.  These two steps have an order.  If R's is
-first, W finds the permit.  If W's is first, then all that W did before it, getting in line included, happens
-before R's step, hence before R looks at the line and finds it not empty.  This holds on processors that
-reorder, too: R's look needs no barrier of its own, as the mutex that W let go of and R then took orders the
-two threads.  (If W only *looked* whether there is a permit, it would be wrong: such processors may let both
-looks miss the other's write.)
+*No wake-up is lost.*  Let W get in line while R releases.  Both do a step of the kind above: W when it
+tries to take a permit for the line, R when it puts its permit back.  These two steps have an order.  If R's
+comes first, W finds the permit.  If W's comes first, then everything that W did before it, getting in line
+included, happens before R's step.  So R then looks at the line and finds it not empty.  This holds on
+processors that reorder memory accesses, too: R's look needs no barrier of its own, because the mutex that W
+released and R then took orders the two threads.  (It would be wrong if W only *looked* for a permit: on
+such processors both looks may miss the other thread's write.)
 
-*Nobody is overtaken.*  Who finds the line empty came before all who get in line after that look.  Who finds
-somebody in line gets in line behind.
+*Nobody is overtaken.*  A caller that finds the line empty came before every waiter that gets in line after
+that look.  A caller that finds a waiter in line gets in line behind it.
 
-*The guard is reentrant*, because a signal handler or a finalizer may release something in the midst of any
-call below, on the same thread.  All of its call then comes between two steps, and each pair of steps is right
-then, too.  No foreign code runs under the guard.
+*The guard is reentrant*, because a signal handler or a finalizer may release a permit between any two steps
+below, on the same thread.  Its whole call then comes between two steps, and each pair of steps is right then,
+too.  No foreign code runs under the guard.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Line:
         # permit, and only wants to know that one is free.  A dict once somebody has had to wait.
         self._line: OrderedDict[Claimable, object] | tuple[()] = ()
 
-    # The permits: each a single step (see above); ``_take`` under the guard only.
+    # The permits.  Each method is a single step (see above).  ``_take`` is called under the guard only.
 
     def _take(self, taker: object) -> bool:
         raise NotImplementedError
@@ -59,12 +59,12 @@ class Line:
         raise NotImplementedError
 
     def _handed_to(self, taker: object) -> None:
-        """The permit that was taken without a name goes to *taker*."""
+        """Give the permit that ``_take(None)`` took to *taker*."""
 
     # The line.
 
     def _serve(self) -> list[Claimable]:
-        """Hand out permits; the guard is held, and the caller resumes the waiters returned afterwards."""
+        """Hand out permits.  The caller holds the guard, lets go of it, and resumes the waiters returned."""
         line = self._line
         woken: list[Claimable] = []
         while line and self._take(None):
@@ -88,7 +88,7 @@ class Line:
             waiter.resume()
 
     def _get_in_line(self, waiter: Claimable, taker: object) -> None:
-        """The guard is held."""
+        """Append *waiter*; the caller holds the guard."""
         if not isinstance(self._line, OrderedDict):
             self._line = OrderedDict()
         self._line[waiter] = taker
@@ -123,7 +123,7 @@ class Line:
         with self._guard:
             if self._line:
                 self._line.pop(waiter, None)
-            # KeyboardInterrupt can strike when a permit has been handed over but not yet taken up.
+            # KeyboardInterrupt can come after a permit was handed over and before its waiter has seen it.
             if waiter.state == WOKEN and taker is not None:
                 self._give_back()
             woken = self._serve()

@@ -9,15 +9,15 @@ from .line import Line
 class Lock(Line):
     """A lock that any greenlet or thread may release (as ``threading.Lock``).
 
-    A context manager.  Every method may be called from any thread, and all that do not wait also from a
-    hub's callbacks and from signal handlers.
+    A context manager.  Every method may be called from any thread.  Those that do not wait may also be called
+    from a hub's callbacks and from signal handlers.
     """
 
     __slots__ = ("_free",)
 
     def __init__(self) -> None:
         Line.__init__(self)
-        # A set, because to put the permit back twice then still makes one.
+        # A set, so that two releases at the same time still make one permit.
         self._free = {None}
 
     def __repr__(self) -> str:
@@ -26,9 +26,9 @@ class Lock(Line):
     def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
         """Take the lock, waiting at most *timeout* seconds for it (-1 or None: for ever); True if taken.
 
-        With *blocking* false it does not wait.  Raises ValueError for any other negative timeout, or for
-        a timeout when not blocking, OverflowError for one beyond ``threading.TIMEOUT_MAX``, and TypeError
-        for what is no number.
+        With *blocking* false it does not wait.  Raises ValueError for any other negative timeout or for a
+        timeout when not blocking, OverflowError for a timeout beyond ``threading.TIMEOUT_MAX``, and TypeError
+        for a timeout that is no number.
         """
         if timeout == -1:
             if self._free and not self._line:
@@ -36,7 +36,7 @@ class Lock(Line):
                     self._free.pop()
                     return True
                 except KeyError:
-                    pass  # somebody else was quicker
+                    pass  # another thread was quicker
             if blocking:
                 return self._wait_in_line(True, None)
         limit = lock_timeout(blocking, timeout)
@@ -51,7 +51,7 @@ class Lock(Line):
             self._serve_and_resume()
 
     def locked(self) -> bool:
-        """True while somebody holds it."""
+        """True while it is held."""
         return not self._free
 
     def __enter__(self) -> bool:
@@ -71,6 +71,6 @@ class Lock(Line):
         self._free.add(None)
 
     def _at_fork_reinit(self) -> None:
-        """In the child of a fork: free it, as its owner may exist only in the parent."""
+        """Free the lock: in the child of a fork its owner may not exist."""
         Line._at_fork_reinit(self)
         self._free.add(None)

@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 class Queue(SimpleQueue[T]):
-    """A SimpleQueue that knows which items are still being worked on, and that can be shut down.
+    """A SimpleQueue that counts unfinished tasks and can be shut down.
 
-    As ``queue.Queue`` and ``gevent.queue.Queue``.  *unfinished_tasks* is the number of tasks at the
-    beginning, if it is another than that of *items*.
+    It is like ``queue.Queue`` and ``gevent.queue.Queue``.  *unfinished_tasks* is the number of tasks at the
+    beginning, if it differs from the number of *items*.
     """
 
     __slots__ = ("is_shutdown", "_joiners")
@@ -38,17 +38,17 @@ class Queue(SimpleQueue[T]):
 
     @property
     def unfinished_tasks(self) -> int:
-        """The items that were put and for which ``task_done`` has not been called."""
+        """The number of items that were put and for which ``task_done`` has not been called."""
         with self._guard:
             return self._counted - len(self._uncounted)
 
     def copy(self) -> Queue[T]:
         """Another queue with the same bound, items and number of unfinished tasks.
 
-        An item that another thread is just putting may be missing in it, and be counted all the same.
+        An item that another thread is putting at this moment may be missing in the copy and still be counted.
         """
         with self._guard:
-            # The gate is shut until both are read, or any number of items could come in between.
+            # The gate is shut until both are read, so that no items come in between.
             self._gate = True
             try:
                 unfinished = self.unfinished_tasks
@@ -58,7 +58,7 @@ class Queue(SimpleQueue[T]):
             return type(self)(self._maxsize, items, max(unfinished, len(items)))
 
     def _settle(self, item: T) -> None:
-        """Somebody has come to wait, or the queue was shut down, while *item* was put."""
+        """A getter has come to wait, or the queue was shut down, while *item* was put."""
         woken: list[Waiter] = []
         with self._guard:
             recalled = self.is_shutdown and self._recall(item)
@@ -71,7 +71,7 @@ class Queue(SimpleQueue[T]):
             raise ShutDown
 
     def _recall(self, item: T) -> bool:
-        """Take out an *item* that came too late; False if somebody has got it already."""
+        """Take out an *item* that came too late; False if a getter has it already."""
         later = []
         try:
             while (last := self.queue.pop()) is not item:
@@ -83,7 +83,7 @@ class Queue(SimpleQueue[T]):
             self.queue.extend(reversed(later))
 
     def task_done(self) -> None:
-        """Say that one item is worked off; ValueError if there were not so many."""
+        """Say that the work on one item is done; ValueError if no task is unfinished."""
         woken: list[Waiter] = []
         with self._guard:
             if self.unfinished_tasks <= 0:
@@ -92,21 +92,21 @@ class Queue(SimpleQueue[T]):
         resume_all(woken)
 
     def _finish_one(self, woken: list[Waiter]) -> None:
-        """The guard is held."""
+        """Count one task as finished; the caller holds the guard."""
         self._counted -= 1
         if not self.unfinished_tasks:
             joiners, self._joiners = self._joiners, {}
             woken += [joiner for joiner in joiners if joiner.claim()]
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until every item is worked off; False when *timeout* seconds passed before."""
+        """Wait until no task is unfinished; False when *timeout* seconds have passed first."""
         timeout = seconds(timeout)
         if not self.unfinished_tasks:
             return True
         waiter = Waiter(self._guard)
         with self._guard:
             self._joiners[waiter] = None
-            # Once more: a signal handler may have worked off the last one meanwhile.
+            # Look once more: a signal handler may have finished the last task meanwhile.
             if not self.unfinished_tasks and waiter.claim():
                 self._joiners.pop(waiter, None)
                 return True
@@ -118,9 +118,9 @@ class Queue(SimpleQueue[T]):
                     self._joiners.pop(waiter, None)
 
     def shutdown(self, immediate: bool = False) -> None:
-        """Make put raise ShutDown, and get once there is no item left; those who wait get it, too.
+        """Make ``put`` raise ShutDown, and ``get`` once there is no item left; waiters get it, too.
 
-        With *immediate*, the items are dropped, as if each had been worked off (as in Python 3.13).
+        With *immediate*, the items are dropped, as if the work on each were done (as in Python 3.13).
         """
         woken: list[Waiter] = []
         with self._guard:
@@ -130,7 +130,7 @@ class Queue(SimpleQueue[T]):
                 while self._take(True) is not NOTHING:
                     if self.unfinished_tasks > 0:
                         self._finish_one(woken)
-            # An item may have come in without the guard.
+            # A put that takes no guard may have added an item.
             self._serve_getters(woken)
             self._shut_out(woken)
         resume_all(woken)

@@ -14,7 +14,7 @@ def me() -> object:
         greenlet = getcurrent()
     except RuntimeError:
         greenlet = finalizing_greenlet()
-    # A carrier between two tasks has none: it runs the finalizer of what the last one has left.
+    # A carrier between two tasks has none: it runs finalizers of objects that the last task has left.
     if type(greenlet) is Carrier and greenlet.task is not None:
         return greenlet.task
     return greenlet
@@ -23,13 +23,13 @@ def me() -> object:
 class RLock(Line):
     """A lock that its owner, a greenlet or a plain thread, may take again (as ``threading.RLock``).
 
-    A context manager.  Every method may be called from any thread, and all that do not wait also from a
-    hub's callbacks; a signal handler or finalizer that interrupts the owner may take it, too.
+    A context manager.  Every method may be called from any thread.  Those that do not wait may also be called
+    from a hub's callbacks.  A signal handler or finalizer that interrupts the owner may take the lock, too.
     """
 
-    # The permit is the *absence* of the one key of ``_owner``, so that taking the lock and becoming its owner
-    # are one step, and a signal handler in between cannot wait for a lock that nobody owns yet.  For
-    # the same reason ``_again`` counts only the acquires after the first.
+    # The permit is the *absence* of the one key of ``_owner``.  So taking the lock and becoming its owner are
+    # one step, and no signal handler can come in between and wait for a lock that has no owner yet.  For the
+    # same reason ``_again`` counts only the acquires after the first.
     __slots__ = ("_owner", "_again")
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class RLock(Line):
 
     def __repr__(self) -> str:
         owner = self._owner.get(None)
-        # A thread's main greenlet has a task, too, once it has a hub, and that one has a name.
+        # Once a thread has a hub, its main greenlet has a task too, and that task has a name.
         name = getattr(owner, "task", None)
         if name is None:
             name = owner
@@ -47,7 +47,7 @@ class RLock(Line):
         return self._described(owner is not None, details)
 
     def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
-        """Take the lock, once more if it is the caller's; arguments and result as those of Lock."""
+        """Take the lock, even if it is the caller's already; arguments and result are those of Lock."""
         try:
             greenlet = getcurrent()
         except RuntimeError:
@@ -69,7 +69,7 @@ class RLock(Line):
         return self._try_to_take(me) or (blocking and self._wait_in_line(me, limit))
 
     def release(self) -> None:
-        """Undo one acquire; the last one frees the lock.  RuntimeError if it is not the caller's."""
+        """Undo one acquire; the last release frees the lock.  RuntimeError if it is not the caller's."""
         try:
             greenlet = getcurrent()
         except RuntimeError:
@@ -85,7 +85,7 @@ class RLock(Line):
             self._serve_and_resume()
 
     def locked(self) -> bool:
-        """True while somebody holds it."""
+        """True while it is held."""
         return bool(self._owner)
 
     def __enter__(self) -> bool:
@@ -103,7 +103,7 @@ class RLock(Line):
         return self._again + 1 if self._is_owned() else 0
 
     def _release_save(self) -> int:
-        """Free it, however often it was taken; returns what ``_acquire_restore`` needs."""
+        """Free it, however often it was taken; returns the argument for ``_acquire_restore``."""
         if not self._is_owned():
             raise RuntimeError("cannot release un-acquired lock")
         again, self._again = self._again, 0
@@ -116,7 +116,7 @@ class RLock(Line):
 
     def _take(self, taker: object) -> bool:
         if taker is None:
-            taker = object()  # nobody, until it is known who
+            taker = object()  # stands for the owner until _handed_to names it
         return self._owner.setdefault(None, taker) is taker
 
     def _handed_to(self, taker: object) -> None:
@@ -126,7 +126,7 @@ class RLock(Line):
         del self._owner[None]
 
     def _at_fork_reinit(self) -> None:
-        """In the child of a fork: free it, as its owner may exist only in the parent."""
+        """Free the lock: in the child of a fork its owner may not exist."""
         Line._at_fork_reinit(self)
         self._owner = {}
         self._again = 0

@@ -8,15 +8,15 @@ from .arguments import check_int, seconds
 from .line import Line
 from .waitable import Link, find_link
 
-# Permits beyond this many are a mere number, so that Semaphore(10**9) is no list of 10**9 elements.
+# Permits beyond this many are only counted, so that Semaphore(10**9) makes no list of 10**9 elements.
 MAX_LISTED = 256
 
 
 class Semaphore(Line):
     """*value* permits to take and give back (as ``gevent.lock.Semaphore`` and ``threading.Semaphore``).
 
-    A context manager.  Every method may be called from any thread, and all that do not wait also from a
-    hub's callbacks and from signal handlers.
+    A context manager.  Every method may be called from any thread.  Those that do not wait may also be called
+    from a hub's callbacks and from signal handlers.
     """
 
     __slots__ = ("_permits", "_unlisted", "__dict__")
@@ -26,7 +26,7 @@ class Semaphore(Line):
         if value < 0:
             raise ValueError(f"value must not be negative, not {value!r}")
         Line.__init__(self)
-        # How many more there are than ``_permits`` has; under the guard.
+        # The free permits that are not in ``_permits``; under the guard.
         self._unlisted = max(value - MAX_LISTED, 0)
         self._permits = [None] * (value - self._unlisted)
 
@@ -40,7 +40,7 @@ class Semaphore(Line):
     @property
     def counter(self) -> int:
         """The permits that are free."""
-        # Permits are listed in two steps.
+        # With the guard, because moving permits into the list takes two steps.
         with self._guard:
             return len(self._permits) + self._unlisted
 
@@ -48,7 +48,7 @@ class Semaphore(Line):
         """Take a permit, waiting at most *timeout* seconds for one (None: for ever); True if taken.
 
         With *blocking* false it does not wait.  Raises ValueError for a timeout when not blocking, and
-        TypeError for what is no number.
+        TypeError for a timeout that is no number.
         """
         if timeout is None:
             if self._permits and not self._line:
@@ -56,7 +56,7 @@ class Semaphore(Line):
                     self._permits.pop()
                     return True
                 except IndexError:
-                    pass  # somebody else was quicker
+                    pass  # another thread was quicker
         return self._acquire_slowly(blocking, timeout)
 
     def _acquire_slowly(self, blocking: bool, timeout: float | None) -> bool:
@@ -102,7 +102,7 @@ class Semaphore(Line):
     def wait(self, timeout: float | None = None) -> int:
         """Wait at most *timeout* seconds for a permit without taking it; returns the number of free ones.
 
-        That can be 0: somebody else may have been quicker (as in gevent).
+        That can be 0: another thread may have been quicker (as in gevent).
         """
         timeout = seconds(timeout)
         if not self.counter:
@@ -111,9 +111,9 @@ class Semaphore(Line):
 
     def rawlink(self, callback: Callable[[Semaphore], object]) -> None:
         """Have the calling thread's hub call *callback(self)*, once, when a permit is free and it is the
-        callback's turn in line (at once if there is one).
+        callback's turn in line, at once if a permit is free now.
 
-        It runs in the hub's loop and must not wait.
+        The callback runs in the hub's loop and must not wait.
         """
         link = Link(callback, self)
         with self._guard:
@@ -140,7 +140,7 @@ class Semaphore(Line):
         try:
             self._permits.pop()
         except IndexError:
-            # No call between reading and writing it, for a signal handler to come in and take the same.
+            # No call lies between reading and writing it, so no signal handler can take the same permits.
             unlisted = self._unlisted
             if not unlisted:
                 return False
@@ -156,8 +156,8 @@ class Semaphore(Line):
 class BoundedSemaphore(Semaphore):
     """A Semaphore that refuses more releases than there were acquires."""
 
-    # A list of the permits that are taken, with one element each.  To take one out is again a single step, so
-    # that of two releases of one permit only one succeeds.
+    # ``_taken`` has one element for each permit that is taken.  Taking an element out is a single step, so of
+    # two releases of one permit only one succeeds.
     __slots__ = ("_taken", "_initial_value")
 
     def __init__(self, value: int = 1) -> None:
@@ -169,18 +169,18 @@ class BoundedSemaphore(Semaphore):
         return f"{self.counter}/{self._initial_value}"
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
-        """As that of Semaphore."""
+        """The same as ``Semaphore.acquire``."""
         if timeout is None and self._permits and not self._line:
             try:
                 self._permits.pop()
                 self._taken.append(None)
                 return True
             except IndexError:
-                pass  # somebody else was quicker
+                pass  # another thread was quicker
         return self._acquire_slowly(blocking, timeout)
 
     def release(self, n: int = 1) -> None:
-        """As that of Semaphore; ValueError where it would make more permits than there were at first."""
+        """The same as ``Semaphore.release``; ValueError if there would be more permits than at first."""
         if n == 1:
             try:
                 self._taken.pop()
@@ -220,7 +220,7 @@ class BoundedSemaphore(Semaphore):
 
 
 class DummySemaphore:
-    """A Semaphore with permits without end: no method ever waits (as ``gevent.lock.DummySemaphore``)."""
+    """A Semaphore that never runs out of permits: no method waits (as ``gevent.lock.DummySemaphore``)."""
 
     __slots__ = ("__weakref__",)
 

@@ -1,24 +1,24 @@
-"""SimpleQueue: a queue, and the base of all others.
+"""SimpleQueue: the queue that all others but Channel build on.
 
-*An unbounded queue takes no lock* where nobody has to wait: what lock.py says of permits holds for its items,
-as ``deque.append`` and ``deque.popleft`` are single steps for all other threads, with the GIL and without::
+*An unbounded queue takes no lock* while nobody has to wait.  Its items are like the permits in line.py,
+because ``deque.append`` and ``deque.popleft`` are single steps for all other threads::
 
-    get:  if nobody waits, take an item; else, or if there is none, get in line, *then* touch the items
-          (``rotate(0)``), and if there are any, hand them to the line under the guard
-    put:  append the item, *then*, if somebody waits, hand the items there are to the line under the guard
+    get:  if nobody waits, take an item.  If a getter waits or there is no item, get in line, *then* touch the
+          items (``rotate(0)``), and if there are any, hand them to the line under the guard
+    put:  append the item, *then*, if a getter waits, hand the items there are to the line under the guard
 
-An item goes to whoever has waited longest, with the claim of the waiter, and a waiter that a kill or a
-timeout has claimed gets none.  lock.py's head says why no wake-up is lost and nobody is overtaken.  (Touching
-the items stands for taking one: both hold the deque's mutex.)
+An item goes to the longest waiter, together with the claim of the waiter.  A waiter that a kill or a
+timeout has claimed gets none.  The head of line.py says why no wake-up is lost and nobody is overtaken.
+(Touching the items stands for taking one: both hold the deque's mutex.)
 
-*The gate* (``_gate``) is what ``put`` and ``get`` look at first.  It is the line of getters itself, so it is
-true while somebody waits; but it is True for good where the guard is needed for other reasons: the queue has
-a bound, is shut down, or orders its items by itself (a subclass).
+*The gate* (``_gate``) is the first field that ``put`` and ``get`` look at.  It is the line of getters
+itself, so it is true while a getter waits.  But it is True for good if the guard is needed for another
+reason: the queue has a bound, is shut down, or is of a subclass that orders its items by itself.
 
 *Unfinished tasks* are counted without a lock, too.  ``_uncounted`` is a list of puts that have been counted
-in advance, and each put takes one off; so there are ``_counted - len(_uncounted)``.
+in advance, and each put takes one off.  So their number is ``_counted - len(_uncounted)``.
 
-*The guard is reentrant*, because a signal handler or a finalizer may put something in the midst of any call
+*The guard is reentrant*, because a signal handler or a finalizer may put an item between any two steps
 below, on the same thread.
 """
 
@@ -50,12 +50,12 @@ if TYPE_CHECKING or not hasattr(_queue, "ShutDown"):
 else:
     ShutDown = _queue.ShutDown
 
-# Puts that are counted at a time.
+# The number of puts that are counted at a time.
 COUNT = 256
 
 
 class _Nothing:
-    """Stands for the item that there is not."""
+    """Stands for an item where there is none."""
 
 
 NOTHING: Any = _Nothing()
@@ -84,13 +84,13 @@ def resume_all(waiters: list[Waiter]) -> None:
 class SimpleQueue(Generic[T]):
     """First in, first out (as ``gevent.queue.SimpleQueue``; without a bound also as ``queue.SimpleQueue``).
 
-    *maxsize* is the number of items that it holds; None, 0 or less mean any number.  *items* are put in at
+    *maxsize* is the number of items that it can hold; None, 0 or less mean any number.  *items* are put in at
     once.  Getters and putters that have to wait are served in the order in which they came.
 
-    A ``for`` loop over a queue takes its items, until it comes upon ``StopIteration`` (the class).
+    A ``for`` loop over a queue takes its items until it takes ``StopIteration`` (the class).
 
-    Every method may be called from any thread, and all that do not wait also from a hub's callbacks and,
-    as long as there is no bound, from signal handlers.
+    Every method may be called from any thread.  Those that do not wait may also be called from a hub's
+    callbacks and, while there is no bound, from signal handlers.
     """
 
     __slots__ = (
@@ -131,7 +131,7 @@ class SimpleQueue(Generic[T]):
         for item in items:
             self._put(item)
         self._counted = 0
-        # None: nobody asks how many tasks are unfinished.
+        # None if unfinished tasks are not counted.
         self._uncounted: Any = None
 
     def __repr__(self) -> str:
@@ -164,7 +164,7 @@ class SimpleQueue(Generic[T]):
     def maxsize(self) -> int | None:
         """The bound; None, 0 or less mean that there is none.
 
-        Assignable.  Where there was none, no other thread may be in a call of the queue meanwhile.
+        It can be assigned.  If there was no bound before, no other thread may call the queue meanwhile.
         """
         return self._maxsize
 
@@ -196,7 +196,7 @@ class SimpleQueue(Generic[T]):
         return self._qsize()
 
     def __bool__(self) -> bool:
-        """True, also when it is empty (as in gevent)."""
+        """True, even if it is empty (as in gevent)."""
         return True
 
     def empty(self) -> bool:
@@ -213,7 +213,7 @@ class SimpleQueue(Generic[T]):
             return type(self)(self._maxsize, self._copy_items())
 
     def _copy_items(self) -> Any:
-        """The guard is held."""
+        """A copy of the items; the caller holds the guard."""
         if not self._plain:
             return self.queue.copy()
         # Without the GIL a deque cannot be copied while it changes.  Behind the shut gate only callers that
@@ -228,7 +228,7 @@ class SimpleQueue(Generic[T]):
         finally:
             self._set_gate()
 
-    # Handing over; the guard is held.
+    # Handing over; the caller holds the guard.
 
     def _take(self, remove: bool) -> Any:
         """The next item, or NOTHING."""
@@ -253,9 +253,9 @@ class SimpleQueue(Generic[T]):
         self._counted += 1
 
     def _serve(self, woken: list[Waiter]) -> None:
-        """Hand items to those who wait, and let in those who wait for room; adds to *woken* whom to resume.
+        """Hand items to getters and room to putters; adds the waiters that the caller resumes to *woken*.
 
-        What a subclass's ``_get`` or ``_put`` raises goes to the one it was called for.
+        An exception of a subclass's ``_get`` or ``_put`` goes to the waiter that it was called for.
         """
         self._serve_getters(woken)
         putters = self._putters
@@ -286,7 +286,7 @@ class SimpleQueue(Generic[T]):
                     if getter.claim(item):
                         woken.append(getter)
                     elif remove:
-                        # A signal handler has just killed it.
+                        # A signal handler has just killed the getter.
                         self._take_back(item)
             if getters and getters[0] is getter:
                 getters.popleft()
@@ -353,7 +353,7 @@ class SimpleQueue(Generic[T]):
         self._put_guarded(item, block, timeout)
 
     def put_nowait(self, item: T) -> None:
-        """As ``put(item, block=False)``."""
+        """The same as ``put(item, block=False)``."""
         self.put(item, False)
 
     def _count(self) -> None:
@@ -365,7 +365,7 @@ class SimpleQueue(Generic[T]):
             self._uncounted.extend([None] * (COUNT - 1))
 
     def _settle(self, item: T) -> None:
-        """Somebody has come to wait while *item* was put."""
+        """A getter has come to wait while *item* was put."""
         self._serve_and_resume()
 
     def _put_guarded(self, item: T, block: bool, timeout: float | None) -> None:
@@ -410,7 +410,7 @@ class SimpleQueue(Generic[T]):
                 try:
                     return self.queue.popleft()  # type: ignore[no-any-return]  # the items are T
                 except IndexError:
-                    pass  # somebody else was quicker
+                    pass  # another thread was quicker
             if block and gate is not True:
                 # _wait_for_item without its calls: every hand-over takes this path.
                 greenlet = getcurrent()
@@ -437,15 +437,15 @@ class SimpleQueue(Generic[T]):
         return self._get_guarded(block, timeout, True)
 
     def get_nowait(self) -> T:
-        """As ``get(block=False)``."""
+        """The same as ``get(block=False)``."""
         return self.get(False)
 
     def peek(self, block: bool = True, timeout: float | None = None) -> T:
-        """As ``get``, but leave the item in the queue."""
+        """The same as ``get``, but the item stays in the queue."""
         return self._get_guarded(block, timeout, False)
 
     def peek_nowait(self) -> T:
-        """As ``peek(block=False)``."""
+        """The same as ``peek(block=False)``."""
         return self.peek(False)
 
     def _get_guarded(self, block: bool, timeout: float | None, remove: bool) -> T:
@@ -454,7 +454,7 @@ class SimpleQueue(Generic[T]):
         try:
             with self._guard:
                 if self._getters:
-                    # They come first; those that were killed go.
+                    # The getters in line come first.  Killed ones leave the line here.
                     self._serve(woken)
                 item = NOTHING if self._getters else self._take(remove)
                 if item is not NOTHING:
@@ -493,7 +493,7 @@ class SimpleQueue(Generic[T]):
         woken: list[Waiter] = []
         with self._guard:
             if waiter.state == WOKEN and remove:
-                # KeyboardInterrupt can strike when an item was handed over but not yet taken up.
+                # KeyboardInterrupt can come after an item was handed over and before its waiter has seen it.
                 self._take_back(waiter.value)
                 self._serve(woken)
             else:

@@ -1,21 +1,19 @@
-"""Event and AsyncResult: waiting for something to happen, or for a value (as ``gevent.event``).
+"""Waitable: the common part of Event and AsyncResult.
 
-They may be made before there is any hub, and used from every greenlet of every hub and every plain thread.
+*What guards what.*  The flag (or the outcome) is written under ``_guard``, in one step with claiming all
+waiters.  A waiter gets in line without the guard, by one ``deque.append``, and *then* looks at the flag.  The
+order has to be the reverse of that in ``set``, which writes the flag and *then* looks at the line:
 
-*What guards what.*  The flag (or the outcome) is written under ``_guard``, in one step with claiming all who
-wait.  Whoever waits gets in line without the guard, by one ``deque.append``, and *then* looks at the flag; it
-has to be the other way round than in ``set``, which writes the flag and *then* looks at the line:
+    wait:  get in line; if the flag is set by now, go on; if not, park
+    set:   write the flag, touch the line (``rotate(0)``), claim all waiters in it
 
-    wait:  get in line; if the flag is set meanwhile, go on; else park
-    set:   write the flag, touch the line (``rotate(0)``), claim whom the line holds
+*No wake-up is lost.*  An operation on a deque is one step for all other threads, without the GIL too,
+because it holds the deque's own mutex throughout.  If the append comes before the rotate, ``set`` finds the
+waiter.  If the append comes after it, then the flag was written before, and the look that follows the
+append sees it: the mutex orders the two threads.  (Without the rotate, on processors that reorder memory
+accesses, both looks may miss the other thread's write.)
 
-*No wake-up is lost.*  An operation on a deque is one step for all other threads, without the GIL too, as it
-holds the deque's own mutex throughout.  If the append comes before the rotate, ``set`` finds the waiter.  If
-it comes after it, then the flag was written before, and the look that follows the append sees it: the mutex
-orders the two threads.  (Without the rotate, processors that reorder may let both looks miss the other's
-write.)
-
-*The guard is reentrant*, because a signal handler or a finalizer may call ``set`` in the midst of any call
+*The guard is reentrant*, because a signal handler or a finalizer may call ``set`` between any two steps
 below, on the same thread.
 """
 
@@ -119,7 +117,7 @@ class Waitable:
 
     def __init__(self) -> None:
         self._guard = RLock()
-        # None until somebody waits.
+        # None until the first wait.
         self._waiting: WaitLine | None = None
 
     def ready(self) -> bool:
@@ -164,9 +162,9 @@ class Waitable:
                     waiting.leave(waiter)
 
     def rawlink(self, callback: Callable[..., object]) -> None:
-        """Have the calling thread's hub call *callback(self)*, once, when this is ready (at once if it is).
+        """Have the calling thread's hub call *callback(self)*, once, when this is ready, at once if it is.
 
-        It runs in the hub's loop and must not wait.
+        The callback runs in the hub's loop and must not wait.
         """
         link = Link(callback, self)
         waiting = self._line()
