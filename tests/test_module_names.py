@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import pickle
 import types
+import typing
 
 import pytest
 
@@ -38,3 +40,57 @@ def test_what_does_not_wait_is_the_standard_thing_itself(name: str) -> None:
             assert vars(green)[each] == value
         elif isinstance(value, type) and issubclass(value, Exception):
             assert vars(green)[each] is value
+
+
+# A class whose body is in another module still has its public name in its repr and in pickles.
+PUBLIC_CLASSES = {
+    "event": ("AsyncResult", "Event"),
+    "lock": (
+        "Barrier",
+        "BoundedSemaphore",
+        "Condition",
+        "DummySemaphore",
+        "Lock",
+        "RLock",
+        "Semaphore",
+    ),
+    "queue": ("Channel", "LifoQueue", "PriorityQueue", "Queue", "SimpleQueue"),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [f"{module}.{name}" for module, names in PUBLIC_CLASSES.items() for name in names]
+)
+def test_a_class_is_known_by_the_module_that_offers_it(name: str) -> None:
+    module, _, own = name.partition(".")
+    value = getattr(importlib.import_module(f"greenpool.{module}"), own)
+    assert (value.__module__, value.__qualname__) == (f"greenpool.{module}", own)
+    assert repr(value) == f"<class 'greenpool.{name}'>"
+    assert pickle.loads(pickle.dumps(value)) is value
+
+
+def test_errors_of_queues_are_those_of_the_standard_library() -> None:
+    standard = importlib.import_module("queue")
+    green = importlib.import_module("greenpool.queue")
+    assert green.Empty is standard.Empty and green.Full is standard.Full
+    if hasattr(standard, "ShutDown"):
+        assert green.ShutDown is standard.ShutDown
+    else:
+        assert repr(green.ShutDown) == "<class 'greenpool.queue.ShutDown'>"
+        assert pickle.loads(pickle.dumps(green.ShutDown)) is green.ShutDown
+
+
+def test_a_joinable_queue_is_a_queue() -> None:
+    green = importlib.import_module("greenpool.queue")
+    assert green.JoinableQueue is green.Queue
+
+
+@pytest.mark.parametrize(
+    "name", ["event.AsyncResult", *(f"queue.{each}" for each in PUBLIC_CLASSES["queue"])]
+)
+def test_a_class_of_values_takes_their_type(name: str) -> None:
+    module, _, own = name.partition(".")
+    value = getattr(importlib.import_module(f"greenpool.{module}"), own)
+    assert typing.get_origin(value[int]) is value
+    assert typing.get_args(value[int]) == (int,)
+    assert type(value[int]()) is value
