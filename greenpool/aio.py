@@ -126,7 +126,7 @@ class _CoroutineWaiter(Waiter):
     # In the asyncio loop's thread, and in its copy of the caller's context.
 
     def start(self, coro: Coro[object]) -> None:
-        # Claimed already: the loop was given up, or Ctrl-C struck the caller.
+        # Claimed already, because the loop was given up, or Ctrl-C interrupted the caller.
         if not self.state:
             self.task = self.loop.asyncio_loop.create_task(coro)
             self.task.add_done_callback(self.end)
@@ -246,7 +246,7 @@ class _Loop:
             try:
                 self.asyncio_loop.run_until_complete(task)
             except (KeyboardInterrupt, SystemExit):
-                pass  # as above, of another task
+                pass  # another task's, as above
 
     async def _cancel_tasks(self) -> None:
         import asyncio

@@ -14,6 +14,6 @@ __all__ = [
     "Event",
 ]
 
-# What the classes say of themselves, in reprs and pickles, is the module that programs import them from.
+# In reprs and pickles, the classes name the module that programs import them from.
 for _class in (AsyncResult, Event):
     _class.__module__ = __name__

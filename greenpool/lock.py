@@ -25,6 +25,6 @@ __all__ = [
     "Semaphore",
 ]
 
-# What the classes say of themselves, in reprs and pickles, is the module that programs import them from.
+# In reprs and pickles, the classes name the module that programs import them from.
 for _class in (Barrier, BoundedSemaphore, Condition, DummySemaphore, Lock, RLock, Semaphore):
     _class.__module__ = __name__

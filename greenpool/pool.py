@@ -240,7 +240,7 @@ class Group:
                     self._dying.difference_update(targets[number:])
                 raise
             if greenlet.dead:
-                # Not started.  Its links are called by this thread's hub, which may never run.
+                # It was never started.  This thread's hub, which may never run, calls its links.
                 self._remove(greenlet)
 
     def _join(self, greenlet: Task[object], deadline: float | None) -> None:

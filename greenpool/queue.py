@@ -24,6 +24,6 @@ __all__ = [
     "SimpleQueue",
 ]
 
-# What the classes say of themselves, in reprs and pickles, is the module that programs import them from.
+# In reprs and pickles, the classes name the module that programs import them from.
 for _class in (Channel, LifoQueue, PriorityQueue, Queue, SimpleQueue):
     _class.__module__ = __name__

@@ -189,7 +189,7 @@ class _Hubs:
         try:
             hub.run_until_stopped(before_stop)
         finally:
-            # Also where an exception has ended the loop: this thread's identifier will be another's.
+            # Done after an exception has ended the loop, too: this thread's identifier will be another's.
             set_thread_hub(None)
             with self.lock:
                 self._running -= 1

@@ -270,7 +270,7 @@ class socket(_base):
         try:
             usual = registration.hub is greenlet.hub and self._timeout is None  # type: ignore[union-attr]  # caught below
         except AttributeError:
-            usual = False  # not registered yet, or a thread that has never waited
+            usual = False  # it is not registered yet, or this thread has never waited
         if registration is None or flags or not usual:
             if bufsize == 0:
                 return _base_recv(self, bufsize, flags)

@@ -83,7 +83,7 @@ class TaskGroup:
         self._errors: list[BaseException] = []
         # The first KeyboardInterrupt or SystemExit.
         self._system_error: BaseException | None = None
-        # What asked the greenlet that runs the block to end.
+        # The exceptions that asked the greenlet that runs the block to end.
         self._interruptions: list[BaseException] = []
         self._entered = False
         self._leaving = False

@@ -179,7 +179,7 @@ class _GreenThread(Task):
         try:
             function(*args, **kwargs)
         except (SystemExit, GreenletExit):
-            pass  # as _thread: the thread exits silently
+            pass  # the thread exits silently, as in _thread
         except BaseException as exception:
             _report(function, exception)
         finally:

@@ -46,7 +46,7 @@ _hubs: dict[int, HubState] = {}
 _every_hub: weakref.WeakSet[HubState] = weakref.WeakSet()
 _every_hub_lock = Lock()
 
-# What ends the hub of a plain thread together with the thread.  Each thread has a local object of its own,
+# Ends the hub of a plain thread together with the thread.  Each thread has a local object of its own,
 # because free-threaded CPython holds the lock of that object's dictionary while the hub ends.  If threads
 # waited for one such lock while the interpreter is finalized, the process would hang.
 _ends: dict[int, threading.local] = {}

@@ -44,7 +44,7 @@ class Event(Waitable):
 
     def clear(self) -> None:
         """Take the flag down.  Waiters that an earlier ``set`` has woken are not affected."""
-        with self._guard:  # so that it cannot fall in the middle of a set
+        with self._guard:  # a set is never under way here
             self._flag = False
 
     def wait(self, timeout: float | None = None) -> bool:

@@ -580,7 +580,7 @@ with greenpool.Timeout(0.1, False):
 assert not event.wait(0.01)
 end("both timeouts")
 fork_in_handler(event.set)
-event.wait(0.1)
+event.wait(1)
 end("set" if event.is_set() else "not set")
 """)
     assert output == [
@@ -677,7 +677,7 @@ def wait_and_set():
     event.set()
 
 fork_in_handler(wait_and_set)
-event.wait(0.1)
+event.wait(1)
 end("set" if event.is_set() else "not set")
 """)
     assert sorted(output.splitlines()) == ["not set in the parent", "set in the child"]
@@ -702,7 +702,7 @@ def handled():
 
 fork_in_handler(handled, signal.SIGUSR1, seconds=None)
 other = greenpool.spawn(green_thread)
-greenpool.sleep(0.05)
+greenpool.sleep(0.5)
 end("main")
 """)
     assert sorted(output.splitlines()) == [
@@ -729,7 +729,7 @@ def handle(*arguments):
 
 module.signal(signal.SIGALRM, handle)
 signal.setitimer(signal.ITIMER_REAL, 0.01)
-greenpool.sleep(0.1)
+greenpool.sleep(1)
 end("main")
 """)
     assert sorted(output.splitlines()) == [
@@ -753,7 +753,7 @@ def outer(*arguments):
 fork_in_handler(lambda: tell("inner"), signal.SIGUSR1, seconds=None)
 green_signal.signal(signal.SIGALRM, outer)
 signal.setitimer(signal.ITIMER_REAL, 0.01)
-greenpool.sleep(0.05)
+greenpool.sleep(0.5)
 end("main")
 """)
     assert sorted(output.splitlines()) == [
