@@ -184,8 +184,8 @@ class Waiter:
 class QuickWaiter(Waiter):
     """A waiter for queues.  Making one calls no Python code: its maker fills all fields.
 
-    An item that goes to a parked getter and back by another queue takes 28,609 instructions with
-    ``receive``, and 30,489 with ``park``, ``resume`` and a touch of the items.
+    An item that goes to a parked getter and back by another queue takes 28,600 instructions in pure Python.
+    With ``Waiter.park`` in the place of ``receive`` it takes 5 % more.
     """
 
     __slots__ = ()
