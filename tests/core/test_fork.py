@@ -677,7 +677,10 @@ def wait_and_set():
     event.set()
 
 fork_in_handler(wait_and_set)
-event.wait(1)
+while "forked" not in globals():
+    event.wait(0.1)
+if not forked:
+    event.wait()
 end("set" if event.is_set() else "not set")
 """)
     assert sorted(output.splitlines()) == ["not set in the parent", "set in the child"]
@@ -699,10 +702,14 @@ def green_thread():
 def handled():
     {wait}
     tell("handled")
+    done.append(True)
 
+done = []
 fork_in_handler(handled, signal.SIGUSR1, seconds=None)
 other = greenpool.spawn(green_thread)
-greenpool.sleep(0.5)
+greenpool.sleep(0.05)
+while not forked and not done:
+    greenpool.sleep(0.01)
 end("main")
 """)
     assert sorted(output.splitlines()) == [
@@ -726,10 +733,13 @@ def handle(*arguments):
     tell("forked")
     greenpool.sleep(0.01)
     tell("handler")
+    done.append(True)
 
+done = []
 module.signal(signal.SIGALRM, handle)
 signal.setitimer(signal.ITIMER_REAL, 0.01)
-greenpool.sleep(1)
+while not done:
+    greenpool.sleep(0.1)
 end("main")
 """)
     assert sorted(output.splitlines()) == [
