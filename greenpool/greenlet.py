@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import Context
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from greenlet import GreenletExit
 
@@ -16,6 +16,7 @@ from ._core.current import getcurrent as _getcurrent
 from ._core.errors import LoopExit, SpawnError
 from ._core.hub import Hub
 from ._core.native import RLock
+from ._core.protocol import Protocol
 from ._core.seconds import check_seconds
 from ._core.speedups import speedups
 from ._core.task import T_co, Task

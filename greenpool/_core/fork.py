@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import NamedTuple
 
 from .carrier import Carrier
 from .current import forget_other_threads, getcurrent, remembered, renew_registry_lock, thread_hub
@@ -50,13 +49,8 @@ ORDER = (
 )
 
 
-class _Hooks(NamedTuple):
-    before: Hook | None
-    in_parent: Hook | None
-    in_child: Hook | None
-
-
-_table: dict[str, _Hooks] = {}
+# What each name has entered: before the fork, in the parent and in the child after it.
+_table: dict[str, tuple[Hook | None, Hook | None, Hook | None]] = {}
 
 
 def at_fork(
@@ -65,23 +59,19 @@ def at_fork(
     """Enter hooks under *name*, one of ORDER, in the place of those that it has."""
     if name not in ORDER:
         raise ValueError(f"name must be one of {', '.join(ORDER)}, not {name!r}")
-    _table[name] = _Hooks(before, in_parent, in_child)
-
-
-def _entries() -> list[_Hooks]:
-    return [_table[name] for name in ORDER if name in _table]
+    _table[name] = (before, in_parent, in_child)
 
 
 def _before() -> None:
-    _run([entry.before for entry in reversed(_entries())])
+    _run([_table[name][0] for name in reversed(ORDER) if name in _table])
 
 
 def _in_parent() -> None:
-    _run([entry.in_parent for entry in _entries()])
+    _run([_table[name][1] for name in ORDER if name in _table])
 
 
 def _in_child() -> None:
-    _run([entry.in_child for entry in _entries()])
+    _run([_table[name][2] for name in ORDER if name in _table])
 
 
 def _run(hooks: list[Hook | None]) -> None:

@@ -23,9 +23,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol, TypeVarTuple, final
+from typing import TypeVarTuple, final
 
 from .native import RLock
+from .protocol import Protocol
 from .spin import await_post
 from .wakers import Waker
 

@@ -10,7 +10,8 @@ that thread, so each step below is a single method call.
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+
+from .protocol import Protocol
 
 
 class Interrupts(deque[BaseException]):

@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from types import FrameType
-from typing import Any, Protocol, TypeVarTuple
+from typing import Any, TypeVarTuple
 
 from .inbox import Call, Inbox, Turn
 from .interrupts import Interrupts
 from .mark import Mark
 from .native import get_ident
 from .pollers import Poller
+from .protocol import Protocol
 from .signal_waker import SignalWaker, in_main_thread
 from .timers import Timer, Timers
 from .wakers import Waker, make_waker

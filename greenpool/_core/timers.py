@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from time import monotonic
-from typing import Protocol, TypeVarTuple
+from typing import TypeVarTuple
+
+from .protocol import Protocol
 
 # Below this many cancelled timers a sweep costs more than it gives back.
 SWEEP_FLOOR = 64

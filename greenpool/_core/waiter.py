@@ -31,11 +31,12 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from .current import BUDGET, adopt, current_greenlet, getcurrent
 from .interrupts import add_interrupt, put_back_interrupt, raise_interrupt, take_interrupt
 from .native import HAS_GIL, get_ident
+from .protocol import Protocol
 from .seconds import check_seconds
 from .sections import without_sections
 from .state import GreenThread, HubState

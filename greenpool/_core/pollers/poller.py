@@ -10,8 +10,8 @@ report a ready descriptor again and again, so it reports only what it was last a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
+from ..protocol import Protocol
 from ..wakers import Waker
 
 
