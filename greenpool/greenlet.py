@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from _contextvars import Context
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextvars import Context
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 

@@ -17,13 +17,12 @@ wait that another thread ends soon costs nothing.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from types import FrameType
 
 from .current import remembered
 from .errors import LoopExit
-from .native import get_ident
+from .native import get_ident, signal
 from .state import GreenThread, HubState, HubTask
 from .waiter import interrupt
 
@@ -85,6 +84,8 @@ def _waits_for_io(hub: HubState) -> bool:
 def _has_signal_handlers() -> bool:
     for number in signal.valid_signals():
         handler = signal.getsignal(number)
+        # The green signal module wraps a program's handler.
+        handler = getattr(handler, "handler", handler)
         if not callable(handler) or handler is signal.default_int_handler:
             continue
         code = getattr(handler, "__code__", None)

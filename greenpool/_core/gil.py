@@ -7,7 +7,6 @@ of its turns.
 
 from __future__ import annotations
 
-import math
 import os
 from time import monotonic
 
@@ -16,6 +15,8 @@ from .state import HubState
 # Seconds for which a busy hub keeps the GIL before it offers it.  Of 1, 2 and 3 ms, 2 was best for the
 # throughput of two and four hubs, on one core and on two.
 TURN = 0.002
+
+NEVER = float("inf")
 
 # The thread of the hub that was the last to keep the GIL, which guards this.
 _keeper = 0
@@ -33,5 +34,5 @@ def offer_gil(hub: HubState) -> None:
         _keeper = hub.thread_id
         hub.turn_end = monotonic() + TURN
     elif monotonic() > hub.turn_end:
-        hub.turn_end = math.inf
+        hub.turn_end = NEVER
         os.sched_yield()

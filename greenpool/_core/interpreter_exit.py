@@ -38,11 +38,10 @@ import sys
 import threading
 from collections.abc import Callable
 from select import POLLIN
-from signal import SIG_BLOCK, pthread_sigmask, valid_signals
 
 from .current import remembered
 from .fork import at_fork
-from .native import HAS_GIL, get_ident, pipe, poll, write
+from .native import HAS_GIL, get_ident, pipe, poll, signal, write
 from .speedups import speedups
 from .state import HubState
 
@@ -69,7 +68,7 @@ class _End:
 def rest() -> None:
     """Block the calling thread for ever, and say so at its pipe; returns in the child of a fork only."""
     # A signal would end the write.
-    pthread_sigmask(SIG_BLOCK, valid_signals())
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     while os.getpid() == _End.process:
         write(_End.pipes.get(get_ident()) or pipe()[1], _End.text)
 

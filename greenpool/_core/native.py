@@ -40,6 +40,10 @@ HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 _copying = Lock()
 
+# The C part of signal.  The Python part makes enums, which take a twentieth of the time of importing
+# greenpool.
+signal: Any = importlib.import_module("_signal")
+
 close = os.close
 pipe = os.pipe
 read = os.read

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from math import isnan
-from operator import index
+from _operator import index
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def check_seconds(name: str, seconds: float | None) -> None:
 def seconds_of(value: SupportsFloat | SupportsIndex) -> float:
     """*value* as a number of seconds, refused as the standard library's C functions refuse it."""
     seconds = value if isinstance(value, float) else index(value)  # type: ignore[arg-type]  # it says so itself
-    if isnan(seconds):
+    if seconds != seconds:
         raise ValueError("Invalid value NaN (not a number)")
     if not -LONGEST < seconds < LONGEST:
         raise OverflowError("timestamp out of range for platform time_t")

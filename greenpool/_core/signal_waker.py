@@ -15,15 +15,17 @@ in.  (It cannot know whether the program's is to warn when it is full; afterward
 from __future__ import annotations
 
 import sys
-from signal import set_wakeup_fd
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .native import read, write
+from .native import read, signal, write
 from .pollers.events import IN
 from .wakers import PipeWaker
 
 if TYPE_CHECKING:
     from .pollers import Poller
+
+set_wakeup_fd: Callable[..., int] = signal.set_wakeup_fd
 
 # Up to Python 3.12 the main thread learns that another one was given a signal when it next takes the GIL
 # (bpo-40010).  If that was just before the pipe was set, nothing else says so; to write nothing lets go of

@@ -5,7 +5,6 @@ inbox.py says when this pays.  While the hub spins it must not hold the GIL, or 
 
 from __future__ import annotations
 
-from binascii import crc32
 from collections.abc import Callable, Sized
 from time import monotonic
 
@@ -14,18 +13,28 @@ from .speedups import speedups
 
 # About 20 us of work for crc32, which releases the GIL for it.  Pure Python code has no other way to spin
 # without the GIL.
-BUSY_WORK = bytes(32 * 1024)
+BUSY_WORK_SIZE = 32 * 1024
 
 
-def await_post_in_python(queue: Sized, seconds: float) -> bool:
-    """Spin for about *seconds*, or until *queue* has an item; return whether it has one."""
-    end = monotonic() + seconds
-    while monotonic() < end:
-        if HAS_GIL:
-            crc32(BUSY_WORK)
-        if queue:
-            return True
-    return False
+def make_await_post_in_python() -> Callable[[Sized, float], bool]:
+    # Imported here, because it is a library of its own that only pure Python needs.
+    from binascii import crc32
+
+    busy_work = bytes(BUSY_WORK_SIZE)
+
+    def await_post(queue: Sized, seconds: float) -> bool:
+        """Spin for about *seconds*, or until *queue* has an item; return whether it has one."""
+        end = monotonic() + seconds
+        while monotonic() < end:
+            if HAS_GIL:
+                crc32(busy_work)
+            if queue:
+                return True
+        return False
+
+    return await_post
 
 
-await_post: Callable[[Sized, float], bool] = await_post_in_python if speedups is None else speedups.await_post
+await_post: Callable[[Sized, float], bool] = (
+    make_await_post_in_python() if speedups is None else speedups.await_post
+)

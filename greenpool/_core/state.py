@@ -9,9 +9,9 @@ own, and single reads of a value that are hints only.  Each verb says which thre
 
 from __future__ import annotations
 
+from _contextvars import Context
 from collections import deque
 from collections.abc import Callable
-from contextvars import Context
 from types import FrameType
 from typing import Any, TypeVarTuple
 

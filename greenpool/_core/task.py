@@ -24,9 +24,9 @@ no trace.  Code that makes and starts a task in one go needs no lock, because no
 from __future__ import annotations
 
 import itertools
+from _contextvars import Context, copy_context
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from contextvars import Context, copy_context
 from types import GenericAlias, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple, overload
 

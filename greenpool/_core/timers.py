@@ -7,8 +7,8 @@ they outnumber the live ones.  That keeps both the price of a cancel and the mem
 
 from __future__ import annotations
 
+from _heapq import heapify, heappop, heappush
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
 from time import monotonic
 from typing import TypeVarTuple
 

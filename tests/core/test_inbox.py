@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import greenpool
 from greenpool import SpawnError
 from greenpool._core.inbox import Inbox
-from greenpool._core.spin import await_post_in_python
+from greenpool._core.spin import make_await_post_in_python
 from greenpool._core.wakers import EventWaker, PipeWaker, Waker, make_waker
 
 pytestmark = pytest.mark.usefixtures("leak_check")
@@ -323,7 +323,7 @@ Spin = Callable[[deque[Any], float], bool]
 @pytest.fixture(params=["twin", "extension"])
 def await_post(request: pytest.FixtureRequest) -> Spin:
     if request.param == "twin":
-        return await_post_in_python
+        return make_await_post_in_python()
     return pytest.importorskip("greenpool._speedups").await_post  # type: ignore[no-any-return]
 
 
