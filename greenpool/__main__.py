@@ -56,8 +56,10 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         usage="python -m greenpool [--pool-size N] (app.py | -m module) [args ...]",
         description="Run a program with green threads on every core.",
     )
-    parser.add_argument("--pool-size", type=_pool_size, metavar="N", help="hubs; default: the CPUs")
-    parser.add_argument("-m", dest="module", action="store_true", help="run a module, as python -m")
+    parser.add_argument(
+        "--pool-size", type=_pool_size, metavar="N", help="number of hubs (default: number of CPUs)"
+    )
+    parser.add_argument("-m", dest="module", action="store_true", help="run a module, as python -m does")
     parser.add_argument("program", nargs=argparse.REMAINDER, help="the program and its arguments")
     options = parser.parse_args(arguments)
     program = options.program
@@ -68,7 +70,10 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _pool_size(text: str) -> int:
-    pool_size = int(text)
+    try:
+        pool_size = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
     if pool_size < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
     return pool_size

@@ -89,7 +89,7 @@ def run_coroutine(coro: Coro[T]) -> T:
         loop = _shared_loop()
         if get_ident() == loop.thread_id:
             raise RuntimeError(
-                "run_coroutine would wait for the asyncio loop in whose thread it was called; "
+                "run_coroutine was called in the thread of the asyncio loop that it would wait for; "
                 "await the coroutine instead"
             )
         waiter = _CoroutineWaiter(loop)
@@ -103,7 +103,7 @@ def run_coroutine(coro: Coro[T]) -> T:
         if waiter.task is None:
             coro.close()
         waiter.raise_interrupt()
-        raise RuntimeError(f"the asyncio loop has ended before {coro!r} did")
+        raise RuntimeError(f"the asyncio loop has ended before {coro!r} was done")
     waiter.raise_interrupt()
     value: T = waiter.value.result()
     return value

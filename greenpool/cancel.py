@@ -460,7 +460,7 @@ def fail_at(deadline: float, *, shield: bool = False) -> Iterator[CancelScope]:
     with move_on_at(deadline, shield=shield) as scope:
         yield scope
     if scope.cancelled_caught:
-        raise TooSlowError("the deadline has passed")
+        raise TooSlowError(f"the deadline {deadline!r} passed before the end of the block")
 
 
 @contextmanager
@@ -469,7 +469,7 @@ def fail_after(seconds: float, *, shield: bool = False) -> Iterator[CancelScope]
     with move_on_after(seconds, shield=shield) as scope:
         yield scope
     if scope.cancelled_caught:
-        raise TooSlowError(f"it took longer than {seconds} seconds")
+        raise TooSlowError(f"the block took longer than {seconds} seconds")
 
 
 def _check_time(name: str, time: float) -> None:

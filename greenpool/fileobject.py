@@ -99,7 +99,7 @@ def _open(
     owner: OpenFile | None = None
     if isinstance(file, (str, bytes, os.PathLike)):
         if not closefd:
-            raise ValueError("closefd must be true where file is a path")
+            raise ValueError(f"closefd must be true if file is a path, not {closefd!r}")
         owner = blocking_call(io.FileIO, file, raw_mode)
     elif not isinstance(file, int):
         owner = file

@@ -142,7 +142,7 @@ class Group:
         elif not greenlet.started and not greenlet.dead:
             handle = current_handle() or self._handle
             if handle is None:
-                raise RuntimeError(f"spread=True needs a runtime, and there is none around {self!r}")
+                raise RuntimeError(f"spread=True needs a runtime, and {self!r} is used outside of one")
             handle.place(greenlet)
 
     # The first overload has no P, because nothing may stand between *args: P.args and **kwargs: P.kwargs.

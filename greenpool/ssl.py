@@ -153,13 +153,13 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
         deadline = self._deadline()
         if not lock.acquire(False):
             if self._timeout == 0.0:
-                raise _standard.SSLWantWriteError("another write has not ended")
+                raise _standard.SSLWantWriteError("another write to this socket is still running")
             if not lock.acquire(timeout=_seconds_until(deadline)):
                 raise TimeoutError("The write operation timed out")
         try:
             if self._half_written:
                 # A finalizer or signal handler, in the greenlet that it would have to wait for.
-                raise _standard.SSLWantWriteError("the write that this one has interrupted has not ended")
+                raise _standard.SSLWantWriteError("this write interrupted another one")
             try:
                 return self._until_done("write", deadline, self._write_once, self._sslobj, data)
             finally:

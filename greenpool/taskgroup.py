@@ -160,7 +160,7 @@ class TaskGroup:
         """
         handle = self._handle or current_handle()
         if handle is None:
-            raise RuntimeError("spawn_on needs a runtime; this TaskGroup was entered outside of any")
+            raise RuntimeError(f"spawn_on needs a runtime, and {self!r} was entered outside of one")
         member = self._admit(function, args, context, kwargs)
         try:
             handle.place(member, index)

@@ -85,7 +85,7 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     assert status == 2 and "can't open file" in err and "No such file" in err
     status, _, err = run(tmp_path, "-m", "greenpool", "-m", "none.such")
     assert status == 1 and "none" in err
-    for wrong in ((), ("--pool-size", "0", "app.py")):
+    for wrong in ((), ("--pool-size", "0", "app.py"), ("--pool-size", "x", "app.py")):
         status, _, err = run(tmp_path, "-m", "greenpool", *wrong)
         assert status == 2 and "usage: python -m greenpool" in err
 

@@ -179,7 +179,7 @@ def adopt(greenlet: GreenThread) -> GreenThread:
     if greenlet is hub.loop:
         raise RuntimeError(
             f"{hub!r} cannot wait in its own loop: callbacks and rawlinks must not block; "
-            "spawn a greenlet for what waits"
+            "spawn a greenlet for code that waits"
         )
     greenlet.hub = hub
     greenlet.waiter = None
