@@ -22,7 +22,7 @@ from types import FrameType
 
 from .current import remembered
 from .errors import LoopExit
-from .native import get_ident, signal
+from .native import get_ident
 from .state import GreenThread, HubState, HubTask
 from .waiter import interrupt
 
@@ -82,10 +82,12 @@ def _waits_for_io(hub: HubState) -> bool:
 
 
 def _has_signal_handlers() -> bool:
+    # The public module, because the green getsignal takes a program's handler out of its wrapper.  It makes
+    # enums, which would take a twentieth of the time of importing greenpool, so it is imported here.
+    import signal
+
     for number in signal.valid_signals():
         handler = signal.getsignal(number)
-        # The green signal module wraps a program's handler.
-        handler = getattr(handler, "handler", handler)
         if not callable(handler) or handler is signal.default_int_handler:
             continue
         code = getattr(handler, "__code__", None)

@@ -190,6 +190,23 @@ print(is_deadlocked(event.wait))
 
 
 @pytest.mark.slow
+def test_a_signal_handler_that_is_an_object_with_a_handler_of_its_own(run: Run) -> None:
+    output = run("""
+class Handler:
+    handler = None
+
+    def __call__(self, *args):
+        event.set()
+
+event = Event()
+signal.signal(signal.SIGALRM, Handler())
+signal.setitimer(signal.ITIMER_REAL, 0.6)
+print(is_deadlocked(event.wait))
+""")
+    assert output == "False\n"
+
+
+@pytest.mark.slow
 def test_the_handler_of_ctrl_c_is_no_reason_to_wait_for_ever(run: Run) -> None:
     output = run("""
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
