@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-import weakref
+from _weakrefset import WeakSet
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -43,7 +43,7 @@ BUDGET = 128
 _hubs: dict[int, HubState] = {}
 
 # Every hub that there is, for those that look at all of them.
-_every_hub: weakref.WeakSet[HubState] = weakref.WeakSet()
+_every_hub: WeakSet[HubState] = WeakSet()
 _every_hub_lock = Lock()
 
 # Ends the hub of a plain thread together with the thread.  Each thread has a local object of its own,

@@ -10,10 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import select as _select
+from _weakref import ref
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from time import monotonic
-from weakref import ref
 
 from .current import current_greenlet, thread_hub
 from .native import RLock, poll, select

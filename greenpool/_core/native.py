@@ -9,7 +9,7 @@ before it patches anything.
 from __future__ import annotations
 
 import _thread
-import importlib.util
+import importlib
 import os
 import select as _select
 import sys
@@ -59,6 +59,8 @@ def fresh_copy(name: str) -> ModuleType:
 
     It is made of the original parts only if it is made before patching.
     """
+    import importlib.util  # imported here, because only patching and copies need it
+
     spec = importlib.util.find_spec(name)
     if spec is None or spec.loader is None:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
