@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import pickle
+import pkgutil
 import types
 import typing
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+
+import greenpool
 
 MODULES = ("os", "select", "selectors", "signal", "socket", "ssl", "subprocess", "time")
 
@@ -67,6 +73,41 @@ def test_a_class_is_known_by_the_module_that_offers_it(name: str) -> None:
     assert (value.__module__, value.__qualname__) == (f"greenpool.{module}", own)
     assert repr(value) == f"<class 'greenpool.{name}'>"
     assert pickle.loads(pickle.dumps(value)) is value
+
+
+# Classes that say of themselves that they are the core's, as they always did, and where they are public.
+CORE_CLASSES = {
+    "greenpool._core.errors.LoopExit",
+    "greenpool._core.errors.SpawnError",
+    "greenpool._core.hub.Hub",
+    "greenpool._core.timeout.Timeout",
+}
+
+# Their names are those of the standard modules, in which pickle looks for them.
+STANDARD_MODULES = {*MODULES, "thread", "threading"}
+
+
+def own_names() -> Iterator[tuple[str, str, Any]]:
+    """Yield each public class and function that is greenpool's own, with the module that offers it."""
+    found = [f"greenpool.{each.name}" for each in pkgutil.iter_modules(greenpool.__path__)]
+    for module in ["greenpool", *found]:
+        short = module.removeprefix("greenpool.")
+        if not short.startswith("_") and short not in STANDARD_MODULES:
+            green = importlib.import_module(module)
+            for name in getattr(green, "__all__", ()):
+                value = getattr(green, name)
+                if isinstance(value, type | types.FunctionType) and value.__module__.startswith("greenpool"):
+                    yield module, name, value
+
+
+def test_public_names_say_a_public_module_and_are_pickled_by_it() -> None:
+    names = list(own_names())
+    assert len(names) > 100
+    hidden = {f"{value.__module__}.{value.__qualname__}" for _, _, value in names if "._" in value.__module__}
+    assert hidden == CORE_CLASSES
+    for _, _, value in names:
+        assert pickle.loads(pickle.dumps(value)) is value
+        assert copy.copy(value) is copy.deepcopy(value) is value
 
 
 def test_errors_of_queues_are_those_of_the_standard_library() -> None:
