@@ -19,6 +19,8 @@ from .servers import running
 
 pytest.importorskip("flask")
 
+pytestmark = pytest.mark.slow
+
 APP = """
 import threading
 import time

@@ -13,6 +13,8 @@ import pytest
 
 from .program import run_patched
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def python_implementation(monkeypatch: pytest.MonkeyPatch) -> None:

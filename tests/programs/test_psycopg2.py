@@ -10,6 +10,8 @@ from .program import run_patched
 
 pytest.importorskip("psycopg2")
 
+pytestmark = pytest.mark.slow
+
 # The support for coroutine libraries that psycopg2 documents.
 GREEN = """
     import psycopg2, psycopg2.extensions, psycopg2.pool

@@ -16,6 +16,8 @@ from .program import run_patched
 
 pytest.importorskip("pymysql")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:

@@ -12,6 +12,8 @@ from .program import run_patched
 
 pytest.importorskip("redis")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:

@@ -10,6 +10,8 @@ from .program import run_patched
 
 pytest.importorskip("requests")
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
     import requests
     from requests.adapters import HTTPAdapter

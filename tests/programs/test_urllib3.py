@@ -10,6 +10,8 @@ from .program import run_patched
 
 pytest.importorskip("urllib3")
 
+pytestmark = pytest.mark.slow
+
 POOL = """
     import urllib3
 
