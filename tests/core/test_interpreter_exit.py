@@ -82,14 +82,16 @@ def test_callbacks_of_atexit_come_before_whatever_the_order(run_script: Callable
 import atexit
 @atexit.register
 def last():
-    before = count[0]
-    time.sleep(0.02)
-    print(count[0] > before, ready.wait(1))
+    print(goes_on(), ready.wait(10))
+def goes_on():
+    # Whether the daemon thread still counts, at the latest after ten seconds.
+    before, end = count[0], time.monotonic() + 10
+    while count[0] == before and time.monotonic() < end:
+        time.sleep(0.001)
+    return count[0] > before
 class Argument:
     def __del__(self):
-        before = count[0]
-        time.sleep(0.02)
-        print(count[0] > before)
+        print(goes_on())
 import greenpool, threading, time
 from greenpool.event import Event
 atexit.register(str, Argument())
@@ -114,11 +116,14 @@ def work():
         greenpool.sleep(0.0003)
         count[0] += 1
 threading.Thread(target=work, daemon=True).start()
-time.sleep(0.02)
+def goes_on():
+    before, end = count[0], time.monotonic() + 10
+    while count[0] == before and time.monotonic() < end:
+        time.sleep(0.001)
+    return count[0] > before
+goes_on()
 atexit.{call}()
-before = count[0]
-time.sleep(0.02)
-print(count[0] > before, flush=True)
+print(goes_on(), flush=True)
 os._exit(0)
 """
     assert run_script(script) == "True\n"
