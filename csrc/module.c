@@ -22,6 +22,9 @@ static PyMethodDef speedups_methods[] = {
     {"connect_task", FASTCALL(connect_task), METH_FASTCALL, connect_task_doc},
     {"connect_spawn", FASTCALL(connect_spawn), METH_FASTCALL, connect_spawn_doc},
     {"connect_queue", FASTCALL(connect_queue), METH_FASTCALL, connect_queue_doc},
+    {"connect_thread_state", FASTCALL(connect_thread_state), METH_FASTCALL, connect_thread_state_doc},
+    {"take_thread_state", speedups_take_thread_state, METH_NOARGS, take_thread_state_doc},
+    {"trace_like", speedups_trace_like, METH_O, trace_like_doc},
     {"connect_socket", FASTCALL(connect_socket), METH_FASTCALL, connect_socket_doc},
     {NULL, NULL, 0, NULL},
 };

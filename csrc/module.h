@@ -45,6 +45,12 @@ PyObject *connect_task(PyObject *module, PyObject *const *args, Py_ssize_t nargs
 PyObject *connect_spawn(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_task_doc[], connect_spawn_doc[];
 
+/* thread_state.c */
+PyObject *connect_thread_state(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *speedups_take_thread_state(PyObject *module, PyObject *no_argument);
+PyObject *speedups_trace_like(PyObject *module, PyObject *state);
+extern const char connect_thread_state_doc[], take_thread_state_doc[], trace_like_doc[];
+
 /* waiter.c */
 PyObject *connect_waiter(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_waiter_doc[];

@@ -27,7 +27,7 @@ import importlib
 import sys
 import traceback  # noqa: F401 - a hub that reports an exception finds it imported, and needs no green lock
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
@@ -40,6 +40,7 @@ __all__ = [
     "is_module_patched",
     "is_object_patched",
     "patch_all",
+    "patch_asyncio",
     "patch_dns",
     "patch_module",
     "patch_multiprocessing",
@@ -54,6 +55,7 @@ __all__ = [
     "patch_sys",
     "patch_thread",
     "patch_time",
+    "patch_tracing",
     "saved",
 ]
 
@@ -69,6 +71,9 @@ _green: dict[str, dict[str, object]] = {}
 # A repeated import of these makes a new module, which gets its green names again.  They are not Python code
 # over other modules.
 _REPEATED = ("_queue", "select", "time")
+
+# Modules that are too large to be imported for a patch: what to do when the program imports one.
+_awaited: dict[str, Callable[[ModuleType], object]] = {}
 
 # Names of a green module that replace those of the standard one; None: every public one that differs.
 _PRIVATE_THREAD_NAMES = (
@@ -159,9 +164,23 @@ class _Unbound(staticmethod):  # type: ignore[type-arg]  # not generic at run ti
 _unbound: dict[FunctionType, _Unbound] = {}
 
 
-def _replace(standard: ModuleType, replacements: dict[str, object]) -> bool:
+def _when_imported(name: str, patch: Callable[[ModuleType], object]) -> None:
+    """Call *patch* with the standard module of that name, now or when the program imports it."""
+    module = sys.modules.get(name)
+    if module is None:
+        _awaited[name] = patch
+        _find_imports()
+    else:
+        patch(module)
+
+
+def _find_imports() -> None:
     if not any(isinstance(finder, _RepeatedImport) for finder in sys.meta_path):
         sys.meta_path.insert(0, _RepeatedImport())
+
+
+def _replace(standard: ModuleType, replacements: dict[str, object]) -> bool:
+    _find_imports()
     originals = saved.setdefault(standard.__name__, {})
     replaced: dict[int, tuple[object, object]] = {}
     for name, value in replacements.items():
@@ -180,12 +199,14 @@ def _replace(standard: ModuleType, replacements: dict[str, object]) -> bool:
 
 
 class _RepeatedImport:
-    """A finder for modules that were patched and are then imported anew, from their original parts."""
+    """A finder for modules that were patched and are then imported anew, from their original parts, and for
+    modules that a patch awaits.
+    """
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in _REPEATED or name not in saved:
+        if (name not in _REPEATED or name not in saved) and name not in _awaited:
             return None
         for finder in sys.meta_path:
             if finder is not self:
@@ -206,8 +227,10 @@ class _RepeatedLoader:
 
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
-        for name, value in _green[module.__name__].items():
+        for name, value in _green.get(module.__name__, {}).items():
             setattr(module, name, value)
+        if module.__name__ in _awaited:
+            _awaited.pop(module.__name__)(module)
 
 
 def _other_modules() -> Iterator[ModuleType]:
@@ -528,6 +551,27 @@ def _replace_logging_locks(rlock_type: type) -> None:
             handler.createLock()
 
 
+def patch_asyncio() -> None:
+    """Each green thread has a running loop of its own.  Nothing is imported for that."""
+
+    def patch(events: ModuleType) -> None:
+        from ._asyncio import replacements
+
+        if not is_module_patched("asyncio.events"):
+            _replace(events, replacements(events))
+
+    _when_imported("asyncio.events", patch)
+
+
+def patch_tracing() -> None:
+    """``sys.settrace`` and ``setprofile`` are for one green thread, and ``sys._current_frames`` knows all."""
+    from . import sys as green
+
+    _replace(sys, {name: getattr(green, name) for name in (*green.__all__, "_current_frames")})
+    if sys.version_info < (3, 12):
+        _when_imported("cProfile", green.keep_profilers_apart)
+
+
 # All of them.
 
 
@@ -561,6 +605,8 @@ def patch_all(
     if thread:
         patch_thread()
         patch_multiprocessing()
+        patch_asyncio()
+        patch_tracing()
     if queue:
         patch_queue()
     if time:

@@ -163,6 +163,8 @@ class _GreenThread(Task):
 
     __slots__ = ("counted", "daemon", "sentinel", "handle")
 
+    is_thread = True
+
     def __init__(self, run: Callable[..., object], *args: object, **kwargs: object) -> None:
         # The function is an argument, because the task's own function would run in the place of _run.
         super().__init__(None, run, *args, context=Context(), **kwargs)

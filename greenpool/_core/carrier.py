@@ -29,7 +29,7 @@ RELEASED_PER_SLEEP = 32
 
 
 class Carrier(greenlet):
-    __slots__ = ("hub", "task", "waiter", "interrupts", "budget", "placement", "ended")
+    __slots__ = ("hub", "task", "waiter", "interrupts", "budget", "placement", "thread_state", "ended")
 
     def __init__(self, hub: HubState) -> None:
         greenlet.__init__(self, None, hub.loop)
@@ -39,6 +39,7 @@ class Carrier(greenlet):
         self.interrupts: Interrupts | tuple[()] = ()
         self.budget = BUDGET
         self.placement: Placement | None = None
+        self.thread_state: object = None
         self.ended = False
 
     def run(self) -> None:
@@ -55,7 +56,11 @@ class Carrier(greenlet):
                 task.carrier = self
                 self.budget = BUDGET
                 self.gr_context = task.context
+                if hub.swap is not None:
+                    hub.swap.begin(task)
                 task._execute()
+                if hub.swap is not None:
+                    hub.swap.end()
                 self.interrupts = ()
                 if self.placement is not None:
                     self.placement = None

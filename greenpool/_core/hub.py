@@ -43,6 +43,7 @@ from .speedups import replace_twins, speedups
 from .state import GreenThread, HubState
 from .task import Task
 from .thread_end import close
+from .thread_state import look_at_thread
 from .waiter import WAITING, WOKEN, Waiter, interrupt, yield_now
 
 # Seconds.  The pollers take at most 2**31 milliseconds.
@@ -72,6 +73,7 @@ class Hub(HubState):
         if not in_main_greenlet:
             # The loop is due first: it has not begun its first pass.
             self.ready.append(self.mark)
+        look_at_thread(self)
         remember(self)
         rest_if_ending()
 

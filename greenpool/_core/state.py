@@ -52,6 +52,8 @@ class HubTask(Protocol):
     """A task, as its hub and its carrier see it (see task.py)."""
 
     done: bool
+    is_thread: bool
+    """Whether it is a thread of the patched ``threading``."""
     carrier: GreenThread | None
     locals: Any
     """The values of greenlet-local objects (see local.py)."""
@@ -97,14 +99,31 @@ class GreenThread(Protocol):
     """Socket operations that are left before it has to yield."""
     placement: Placement | None
     """Where its spawns go; None is its own hub."""
+    thread_state: object
+    """What its hub's swap has stored (see thread_state.py)."""
     parent: Any
 
     @property
     def gr_frame(self) -> FrameType | None: ...
 
+    @property
+    def dead(self) -> bool: ...
+
     def switch(self, *args: object) -> object: ...
 
     def throw(self, exception: BaseException, /) -> object: ...
+
+
+class ThreadStateSwap(Protocol):
+    """Keeps the state of a thread apart for each of its greenlets (see thread_state.py)."""
+
+    def begin_swapping(self) -> None: ...
+
+    def begin(self, task: HubTask) -> None:
+        """Called before a task runs, on its carrier."""
+
+    def end(self) -> None:
+        """Called after a task, on its carrier."""
 
 
 class PooledCarrier(GreenThread, Protocol):
@@ -186,6 +205,7 @@ class HubState:
         "rest_waiters",
         "passes",
         "turn_end",
+        "swap",
         "patience",
         "__weakref__",
     )
@@ -236,6 +256,8 @@ class HubState:
         self.passes = 0
         # When the hub is to offer the GIL (see gil.py).
         self.turn_end = 0.0
+        # Keeps apart what CPython has for each OS thread, while there is any (see thread_state.py).
+        self.swap: ThreadStateSwap | None = None
         # Seconds to block before it looks for a deadlock (see deadlock.py).
         self.patience = 0.0
         self.poller = make_poller()

@@ -113,6 +113,9 @@ class Task(Generic[T_co]):
         "__weakref__",
     )
 
+    # Whether it is a thread of the patched ``threading``.
+    is_thread = False
+
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)
 

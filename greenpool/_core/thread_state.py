@@ -1,0 +1,233 @@
+"""What CPython keeps for each OS thread and a program expects for each thread.
+
+greenlet swaps what belongs to a stack: frames, the exception being handled, the context, the recursion depth.
+CPython keeps more than that for each OS thread, and here it is swapped as well:
+
+- asyncio's running loop and, from CPython 3.14 on, its current task
+- the hooks of asynchronous generators and the depth of coroutine origins, which asyncio sets
+- the functions of ``sys.settrace`` and ``sys.setprofile``
+
+*When.*  greenlet calls a function at each switch of a thread if there is one (``greenlet.settrace``).  A hub has
+one, its *swap*, only while a greenlet of it has such state.  ``keep_apart`` sets it, called by what changes
+such state.  The switch after which no greenlet has any takes it away.  So a hub whose greenlets have none pays
+nothing.
+
+*How.*  At a switch the thread's state is that of the greenlet that leaves.  It is taken off and stored on that
+greenlet, and the state that the other greenlet has stored is put back.  A loop never has any: the hub is not
+traced.  A carrier has none between two tasks.
+
+*What a task begins with.*  A thread of the patched ``threading`` begins with nothing, as any thread; ``threading``
+then sets what its own ``settrace`` was given.  Any other greenlet is traced like the main program of its plain
+thread; on a hub of a pool it has the hooks that ``threading`` had when the hub began.
+
+*Threads*: everything here runs on the hub's own thread.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from sys import (
+    get_asyncgen_hooks,
+    get_coroutine_origin_tracking_depth,
+    getprofile,
+    gettrace,
+    set_asyncgen_hooks,
+    set_coroutine_origin_tracking_depth,
+    setprofile,
+    settrace,
+)
+from typing import Any
+
+import greenlet as _greenlet
+
+from .current import thread_hub
+from .speedups import replace_twins, speedups
+from .state import GreenThread, HubState, HubTask
+
+Hook = Callable[..., object]
+Hooks = tuple[Hook | None, Hook | None]
+
+
+class RunningLoop:
+    """How to read and write asyncio's running loop and current task; None while asyncio is not imported."""
+
+    get: Callable[[], object] | None = None
+    set: Callable[[object], object] | None = None
+    # CPython 3.14 and newer: the current task is the thread's; before it is the loop's.
+    swap_task: Callable[[object, object], object] | None = None
+
+
+class ThreadState:
+    """The state of one greenlet that is switched out."""
+
+    __slots__ = ("depth", "hooks", "loop", "profile", "task", "trace")
+
+    def __init__(self, loop: object) -> None:
+        self.loop = loop
+        self.task: object = None
+        self.hooks = get_asyncgen_hooks()
+        self.depth = get_coroutine_origin_tracking_depth()
+        self.trace: Any = gettrace()
+        self.profile: Any = getprofile()
+
+
+def take() -> ThreadState | None:
+    """Take the calling thread's state off it; None if it has none."""
+    loop = None if RunningLoop.get is None else RunningLoop.get()
+    state = ThreadState(loop)
+    firstiter, finalizer = state.hooks
+    if loop is not None:
+        if RunningLoop.swap_task is not None:
+            state.task = RunningLoop.swap_task(loop, None)
+        RunningLoop.set(None)  # type: ignore[misc]  # there with the other one
+    elif firstiter is finalizer is state.trace is state.profile is None and not state.depth:
+        return None
+    if firstiter is not None or finalizer is not None:
+        set_asyncgen_hooks(None, None)
+    if state.depth:
+        set_coroutine_origin_tracking_depth(0)
+    _set_hooks(None, None)
+    return state
+
+
+def drop() -> None:
+    """Take the calling thread's state off it and forget it."""
+    take()
+
+
+def put(state: ThreadState) -> None:
+    """Give the calling thread, which has none, a state that was taken."""
+    if state.loop is not None:
+        RunningLoop.set(state.loop)  # type: ignore[misc]  # it has been read
+        if state.task is not None:
+            RunningLoop.swap_task(state.loop, state.task)  # type: ignore[misc]  # it has been read
+    set_asyncgen_hooks(*state.hooks)
+    set_coroutine_origin_tracking_depth(state.depth)
+    _set_hooks(state.trace, state.profile)
+
+
+def _set_hooks(trace: Any, profile: Any) -> None:
+    # A tracer written in C (coverage's) can be called, and goes on in C.  cProfile's, up to CPython 3.11, cannot.
+    if gettrace() is not trace:
+        settrace(trace)
+    present = getprofile()
+    if present is not profile:
+        if hasattr(present, "disable"):
+            present.disable()
+        if hasattr(profile, "enable"):
+            profile.enable()
+        else:
+            setprofile(profile)
+
+
+def trace_like(state: ThreadState) -> None:
+    """Trace the calling thread as the greenlet of *state* is traced."""
+    _set_hooks(state.trace, getprofile())
+
+
+class Swap:
+    """What a hub does at each switch of its greenlets, as long as one of them has state to be kept apart."""
+
+    __slots__ = ("following", "function", "hooks", "hub", "stored")
+
+    def __init__(self, hub: HubState, hooks: Hooks | None) -> None:
+        self.hub = hub
+        # What a task of a pool's hub is traced and profiled by.
+        self.hooks = hooks
+        # The greenlets that are switched out and have a state stored.
+        self.stored = 0
+        # The program's own function of greenlet.settrace.
+        self.following: Hook | None = None
+        self.function = self.swap
+        self.begin_swapping()
+
+    def begin_swapping(self) -> None:
+        """Be called at each switch, also when the program has set a function of its own meanwhile."""
+        present = _greenlet.gettrace()
+        if present is not self.function:
+            self.following = present
+            _greenlet.settrace(self.function)
+
+    def end_swapping(self) -> None:
+        """No greenlet has any state."""
+        # A function that the program has set over this one goes on calling it.
+        if _greenlet.gettrace() is self.function:
+            _greenlet.settrace(self.following)
+            self.hub.swap = None
+
+    def swap(self, event: str, switch: tuple[GreenThread, GreenThread]) -> None:
+        """Called by greenlet, in the greenlet that goes on, before anything else runs there."""
+        origin, target = switch
+        state = take()
+        if state is not None and not origin.dead:
+            origin.thread_state = state
+            self.stored += 1
+        state = getattr(target, "thread_state", None)
+        if state is not None:
+            target.thread_state = None
+            self.stored -= 1
+            put(state)
+        elif not self.stored and self.hooks is None:
+            self.end_swapping()
+        if self.following is not None:
+            self.following(event, switch)
+
+    # On the carrier, before a task and after it.
+
+    def begin(self, task: HubTask) -> None:
+        """Have *task*, which is about to run, traced like its main program."""
+        if task.is_thread:
+            return
+        main = self.hub.main
+        if main is None:
+            if self.hooks is not None:
+                # In a patched program these are its green versions, as a thread calls them.
+                sys.settrace(self.hooks[0])
+                sys.setprofile(self.hooks[1])
+        else:
+            state = getattr(main, "thread_state", None)
+            if state is not None:
+                trace_like(state)
+
+    def end(self) -> None:
+        """Leave nothing of a task that has ended."""
+        drop()
+
+
+def keep_apart() -> None:
+    """From now on swap the state of the calling thread's greenlets, if it has a hub.
+
+    A hub that is made later looks itself.
+    """
+    hub = thread_hub()
+    if hub is not None:
+        start_swap(hub)
+
+
+def start_swap(hub: HubState, hooks: Hooks | None = None) -> None:
+    """Swap the state of the greenlets of *hub*, the calling thread's."""
+    if hub.swap is None:
+        hub.swap = Swap(hub, hooks)
+    else:
+        hub.swap.begin_swapping()
+
+
+def look_at_thread(hub: HubState) -> None:
+    """Called for a new hub: start its swap if its main program, or what is to run on it, has state."""
+    if hub.main is None:
+        # The hooks that every new thread is to have; threading may be patched, or not yet imported.
+        threading = sys.modules.get("threading")
+        hooks = (None, None) if threading is None else (threading.gettrace(), threading.getprofile())
+        if hooks != (None, None):
+            start_swap(hub, hooks)
+        return
+    loop = RunningLoop.get is not None and RunningLoop.get() is not None
+    if loop or gettrace() is not None or getprofile() is not None:
+        start_swap(hub)
+
+
+if speedups is not None:
+    replace_twins(Swap, speedups.connect_thread_state(Swap, RunningLoop))
+    drop = speedups.take_thread_state
+    trace_like = speedups.trace_like

@@ -1,0 +1,121 @@
+"""Green ``sys``: trace and profile functions of one green thread, and the frames of all of them.
+
+CPython keeps the functions of ``settrace`` and ``setprofile`` for each OS thread.  Here each green thread has its
+own.  They never see the code of greenpool itself, as those of plain Python never see the inside of a lock.  So
+a trace function may wait for a lock, too.
+
+*Threads*: each function is for the calling green thread, or for all.
+"""
+
+from __future__ import annotations
+
+import os as _os
+import sys as _sys
+from collections.abc import Callable as _Callable
+from types import FrameType as _FrameType
+from types import FunctionType as _FunctionType
+from types import MethodType as _MethodType
+from types import ModuleType as _ModuleType
+from typing import Any as _Any
+
+from ._core.frames import frames_of_greenlets as _frames_of_greenlets
+from ._core.thread_state import keep_apart as _keep_apart
+
+__all__ = ["getprofile", "gettrace", "setprofile", "settrace"]
+
+_settrace = _sys.settrace
+_setprofile = _sys.setprofile
+_gettrace = _sys.gettrace
+_getprofile = _sys.getprofile
+
+Function = _Callable[[_FrameType, str, _Any], _Any]
+
+# Py_TPFLAGS_HEAPTYPE: classes of Python code have it.
+_HEAP_TYPE = 1 << 9
+
+_OWN = _os.path.dirname(__file__) + _os.sep
+
+
+class _Tracer:
+    """Calls a trace or profile function, but not for the code of greenpool."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+
+    def __call__(self, frame: _FrameType, event: str, argument: object) -> object:
+        if frame.f_code.co_filename.startswith(_OWN):
+            return None
+        return self.function(frame, event, argument)
+
+
+def settrace(function: Function | None, /) -> None:
+    """As ``sys.settrace``, for the calling green thread."""
+    _keep_apart()
+    _settrace(_wrap(function))
+
+
+def setprofile(function: Function | None, /) -> None:
+    """As ``sys.setprofile``, for the calling green thread."""
+    _keep_apart()
+    _setprofile(_wrap(function))
+
+
+def gettrace() -> _Any:
+    """As ``sys.gettrace``, for the calling green thread."""
+    return _unwrap(_gettrace())
+
+
+def getprofile() -> _Any:
+    """As ``sys.getprofile``, for the calling green thread."""
+    return _unwrap(_getprofile())
+
+
+def _wrap(function: _Any) -> _Any:
+    # A tracer that is written in C, such as coverage's, goes on in C when it is called; it chooses the files itself.
+    return _Tracer(function) if callable(function) and not _is_native(function) else function
+
+
+def _is_native(function: object) -> bool:
+    return not isinstance(function, (_FunctionType, _MethodType)) and not type(function).__flags__ & _HEAP_TYPE
+
+
+def _unwrap(function: _Any) -> _Any:
+    return function.function if type(function) is _Tracer else function
+
+
+def keep_profilers_apart(module: _ModuleType) -> None:
+    """Make *module*, the standard ``cProfile`` up to CPython 3.11, profile one green thread.
+
+    Its profiler is written in C and does not call ``setprofile``.  Later ones profile all threads.
+    """
+    profile: _Any = module
+    standard = profile.Profile
+
+    def enable(self: _Any, *args: _Any, **kwargs: _Any) -> None:
+        _keep_apart()
+        super(standard, self).enable(*args, **kwargs)
+
+    standard.enable = enable
+
+
+# The frames.
+
+
+def _current_frames() -> dict[int, _FrameType]:
+    """As ``sys._current_frames``: the frame of each thread by its identifier, green threads included.
+
+    A greenlet that is no thread has a frame here if ``threading.current_thread()`` has been called in it.
+    Without the GIL a hub is asked for those of its greenlets, and a hub that has not answered after a tenth of a
+    second, because one of its greenlets computes, has only that one's.
+    """
+    frames = _standard_frames()
+    active = getattr(_sys.modules.get("threading"), "_active", ())
+    for ident, frame, is_thread in _frames_of_greenlets(frames):
+        if is_thread or ident in active:
+            frames[ident] = frame
+    return frames
+
+
+_standard_frames = _sys._current_frames
