@@ -10,6 +10,10 @@
 PyObject *connect_carrier(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_carrier_doc[];
 
+/* code_filter.c */
+PyObject *speedups_make_code_filter(PyObject *module, PyObject *no_argument);
+extern const char make_code_filter_doc[];
+
 /* hub.c */
 PyObject *connect_hub(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_hub_doc[];
@@ -48,8 +52,9 @@ extern const char connect_task_doc[], connect_spawn_doc[];
 /* thread_state.c */
 PyObject *connect_thread_state(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *speedups_take_thread_state(PyObject *module, PyObject *no_argument);
+PyObject *speedups_drop_thread_state(PyObject *module, PyObject *state);
 PyObject *speedups_trace_like(PyObject *module, PyObject *state);
-extern const char connect_thread_state_doc[], take_thread_state_doc[], trace_like_doc[];
+extern const char connect_thread_state_doc[], drop_thread_state_doc[], take_thread_state_doc[], trace_like_doc[];
 
 /* waiter.c */
 PyObject *connect_waiter(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

@@ -36,10 +36,10 @@ static PyTypeObject *state_type;
 static PyObject *running_loop;
 
 static struct {
-    Slot following, hooks, stored;
-} swap = {{"following", 0}, {"hooks", 0}, {"stored", 0}};
+    Slot following, hooks, loop, stored;
+} swap = {{"following", 0}, {"hooks", 0}, {"loop", 0}, {"stored", 0}};
 
-static PyObject *swap_twin, *str_dead, *str_end_swapping, *str_get, *str_set, *str_swap_task, *str_thread_state;
+static PyObject *swap_twin, *str_dead, *str_end_swapping, *str_get, *str_set, *str_store, *str_swap_task, *str_thread_state;
 
 static int
 state_traverse(ThreadState *self, visitproc visit, void *arg)
@@ -191,7 +191,16 @@ drop_state(PyThreadState *thread, ThreadState *state)
         move(&thread->c_profileobj, &state->profile_object);
         PyEval_SetProfile(NULL, NULL);
     }
-    Py_DECREF(state);
+}
+
+static int
+check_state(PyObject *state)
+{
+    if (!Py_IS_TYPE(state, state_type)) {
+        PyErr_Format(PyExc_TypeError, "state must be a ThreadState, not %R", state);
+        return -1;
+    }
+    return 0;
 }
 
 /* greenlet calls this inside one of its own trace guards, which counts as one trace function. */
@@ -213,24 +222,48 @@ count(PyObject *self, long change, long *stored)
 static int
 leave(PyObject *self, PyThreadState *thread, PyObject *origin)
 {
+    int is_loop = holds(self, &swap.loop, origin);
+    if (is_loop < 0) {
+        return -1;
+    }
+    if (is_loop) {
+        thread->tracing = GUARD;
+    }
     ThreadState *state = take_state(thread, GUARD);
     if (!state) {
         return PyErr_Occurred() ? -1 : 0;
     }
-    PyObject *dead = PyObject_GetAttr(origin, str_dead);
-    if (dead == Py_True) {
-        drop_state(thread, state);
-        Py_DECREF(dead);
-        return 0;
+    PyObject *dead = is_loop ? Py_NewRef(Py_True) : PyObject_GetAttr(origin, str_dead);
+    int status = -1;
+    if (dead == Py_False) {
+        long stored;
+        status = PyObject_SetAttr(origin, str_thread_state, (PyObject *)state) < 0 ? -1 : count(self, 1, &stored);
     }
-    long stored;
-    int status = dead ? PyObject_SetAttr(origin, str_thread_state, (PyObject *)state) : -1;
+    else if (dead) {
+        status = done(PyObject_CallMethodObjArgs(self, str_store, origin, state, NULL));
+    }
     Py_XDECREF(dead);
     Py_DECREF(state);
-    return status < 0 ? -1 : count(self, 1, &stored);
+    return status;
 }
 
-/* Returns whether *target* had a state. */
+/* *target* has no state, and maybe no greenlet has any more. */
+static int
+go_on_without(PyObject *self, PyThreadState *thread, PyObject *target)
+{
+    long stored;
+    int over = count(self, 0, &stored) < 0 ? -1 : stored ? 0 : holds(self, &swap.hooks, Py_None);
+    if (over) {
+        return over < 0 ? -1 : done(PyObject_CallMethodNoArgs(self, str_end_swapping));
+    }
+    int is_loop = holds(self, &swap.loop, target);
+    if (is_loop > 0) {
+        /* No trace function is called in the loop, even if another thread sets one for this thread. */
+        thread->tracing = GUARD + 1;
+    }
+    return is_loop < 0 ? -1 : 0;
+}
+
 static int
 go_on(PyObject *self, PyThreadState *thread, PyObject *target)
 {
@@ -240,16 +273,13 @@ go_on(PyObject *self, PyThreadState *thread, PyObject *target)
     }
     if (!state || state == Py_None) {
         Py_XDECREF(state);
-        return 0;
+        return go_on_without(self, thread, target);
     }
     long stored;
     int status = -1;
-    if (!Py_IS_TYPE(state, state_type)) {
-        PyErr_Format(PyExc_TypeError, "not a ThreadState: %R", state);
-    }
-    else if (PyObject_SetAttr(target, str_thread_state, Py_None) == 0 && count(self, -1, &stored) == 0 &&
+    if (check_state(state) == 0 && PyObject_SetAttr(target, str_thread_state, Py_None) == 0 && count(self, -1, &stored) == 0 &&
              put_state(thread, (ThreadState *)state, GUARD) == 0) {
-        status = 1;
+        status = 0;
     }
     Py_DECREF(state);
     return status;
@@ -267,11 +297,6 @@ swap_swap(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     int status = go_on(self, thread, PyTuple_GET_ITEM(pair, 1));
-    if (status == 0) {
-        long stored;
-        int idle = count(self, 0, &stored) < 0 ? -1 : stored ? 0 : holds(self, &swap.hooks, Py_None);
-        status = idle > 0 ? done(PyObject_CallMethodNoArgs(self, str_end_swapping)) : idle;
-    }
     PyObject *following = status < 0 ? NULL : get(self, &swap.following);
     if (!following || following == Py_None) {
         return following;
@@ -283,19 +308,27 @@ swap_swap(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 
 const char take_thread_state_doc[] = PyDoc_STR(
 "take_thread_state($module, /)\n--\n\n"
-"Take the calling thread's state off it, and drop it.");
+"Take the calling thread's state off it; None if it has none.");
 
 PyObject *
 speedups_take_thread_state(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(no_argument))
 {
     PyThreadState *thread = PyThreadState_Get();
-    ThreadState *state = take_state(thread, thread->tracing);
-    if (state) {
-        drop_state(thread, state);
-    }
-    else if (PyErr_Occurred()) {
+    PyObject *state = (PyObject *)take_state(thread, thread->tracing);
+    return state || PyErr_Occurred() ? state : Py_NewRef(Py_None);
+}
+
+const char drop_thread_state_doc[] = PyDoc_STR(
+"drop_thread_state($module, state, /)\n--\n\n"
+"Let go of a state that nobody will want.");
+
+PyObject *
+speedups_drop_thread_state(PyObject *Py_UNUSED(module), PyObject *state)
+{
+    if (check_state(state) < 0) {
         return NULL;
     }
+    drop_state(PyThreadState_Get(), (ThreadState *)state);
     Py_RETURN_NONE;
 }
 
@@ -306,8 +339,8 @@ const char trace_like_doc[] = PyDoc_STR(
 PyObject *
 speedups_trace_like(PyObject *Py_UNUSED(module), PyObject *state)
 {
-    if (!Py_IS_TYPE(state, state_type)) {
-        return PyErr_Format(PyExc_TypeError, "state must be a ThreadState, not %R", state);
+    if (check_state(state) < 0) {
+        return NULL;
     }
     ThreadState *other = (ThreadState *)state;
     PyEval_SetTrace(other->trace, other->trace_object);
@@ -327,7 +360,7 @@ connect_thread_state(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     static const Name names[] = {
         {&str_dead, "dead"}, {&str_end_swapping, "end_swapping"}, {&str_get, "get"},
-        {&str_set, "set"},   {&str_swap_task, "swap_task"},       {&str_thread_state, "thread_state"},
+        {&str_set, "set"}, {&str_store, "store"}, {&str_swap_task, "swap_task"},       {&str_thread_state, "thread_state"},
     };
     if (check_arguments("connect_thread_state", args, nargs, "CC") < 0 || intern_names(names, LENGTH(names)) < 0 ||
         find_slots(args[0], SLOTS(swap.following, swap.stored)) < 0) {

@@ -19,6 +19,7 @@ import importlib.machinery
 import importlib.util
 import io
 import os
+import runpy
 import sys
 import threading
 from types import CodeType, ModuleType, TracebackType
@@ -30,6 +31,9 @@ from .runtime import Runtime
 
 def main(arguments: list[str] | None = None) -> None:
     options, program = _parse(sys.argv[1:] if arguments is None else arguments)
+    if options.module == "debugpy":
+        _run_in_debugger(options, program)
+        return
     monkey.patch_all()
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _report
@@ -77,6 +81,23 @@ def _pool_size(text: str) -> int:
     if pool_size < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
     return pool_size
+
+
+# The options of debugpy that take no value.
+_DEBUGPY_FLAGS = ("--disable-sys-remote-exec", "--log-to-stderr", "--wait-for-client")
+
+
+def _run_in_debugger(options: argparse.Namespace, arguments: list[str]) -> None:
+    """Run ``-m debugpy ... -m greenpool ...``: the debugger first, so that its threads and waits stay native.
+
+    They have to go on while it has stopped a hub.
+    """
+    place = 0
+    while place < len(arguments) and arguments[place].startswith("-") and arguments[place] != "-m":
+        place += 1 if arguments[place] in _DEBUGPY_FLAGS else 2
+    pool_size = [] if options.pool_size is None else ["--pool-size", str(options.pool_size)]
+    sys.argv = ["debugpy", *arguments[:place], "-m", __package__, *pool_size, *arguments[place:]]
+    runpy.run_module("debugpy", run_name="__main__", alter_sys=True)
 
 
 def _load_script(path: str) -> tuple[CodeType, ModuleType, str]:

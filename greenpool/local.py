@@ -183,6 +183,15 @@ def _add_values(self: local) -> dict[str, object]:
     return values
 
 
+class _NoTask:
+    """Has the values of a trace function that is called on a carrier between two tasks, and is forgotten at once."""
+
+    __slots__ = ("locals",)
+
+    def __init__(self) -> None:
+        self.locals: Any = None
+
+
 def _owner() -> Any:
     """The object whose ``locals`` are the calling greenlet's."""
     try:
@@ -190,7 +199,7 @@ def _owner() -> Any:
     except RuntimeError:
         greenlet = finalizing_greenlet()
     if type(greenlet) is Carrier:
-        return greenlet.task
+        return greenlet.task or _NoTask()
     if not hasattr(greenlet, "locals"):
         greenlet.locals = None
     # It may have used a local before it became a task by its first wait.

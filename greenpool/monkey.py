@@ -570,6 +570,8 @@ def patch_tracing() -> None:
     _replace(sys, {name: getattr(green, name) for name in (*green.__all__, "_current_frames")})
     if sys.version_info < (3, 12):
         _when_imported("cProfile", green.keep_profilers_apart)
+    elif _replace(sys.monitoring, {"register_callback": green.register_callback}):
+        green.wrap_callbacks()
 
 
 # All of them.

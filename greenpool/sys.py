@@ -12,6 +12,7 @@ from __future__ import annotations
 import os as _os
 import sys as _sys
 from collections.abc import Callable as _Callable
+from types import BuiltinFunctionType as _BuiltinFunctionType
 from types import FrameType as _FrameType
 from types import FunctionType as _FunctionType
 from types import MethodType as _MethodType
@@ -19,11 +20,13 @@ from types import ModuleType as _ModuleType
 from typing import Any as _Any
 
 from ._core.frames import frames_of_greenlets as _frames_of_greenlets
+from ._core.speedups import speedups as _speedups
 from ._core.thread_state import keep_apart as _keep_apart
+from ._core.thread_state import keep_apart_everywhere as _keep_apart_everywhere
+from ._core.thread_state import settrace as _settrace
 
 __all__ = ["getprofile", "gettrace", "setprofile", "settrace"]
 
-_settrace = _sys.settrace
 _setprofile = _sys.setprofile
 _gettrace = _sys.gettrace
 _getprofile = _sys.getprofile
@@ -36,18 +39,31 @@ _HEAP_TYPE = 1 << 9
 _OWN = _os.path.dirname(__file__) + _os.sep
 
 
-class _Tracer:
-    """Calls a trace or profile function, but not for the code of greenpool."""
+class CodeFilter:
+    """Calls a trace function, a profile function or a callback of ``sys.monitoring``, but not for the code of one
+    directory.
 
-    __slots__ = ("function",)
+    For that code it returns *otherwise*.
+    """
 
-    def __init__(self, function: Function) -> None:
+    __slots__ = ("directory", "function", "otherwise")
+
+    def __init__(self, function: _Any, directory: str, otherwise: object, /) -> None:
         self.function = function
+        self.directory = directory
+        self.otherwise = otherwise
 
-    def __call__(self, frame: _FrameType, event: str, argument: object) -> object:
-        if frame.f_code.co_filename.startswith(_OWN):
-            return None
-        return self.function(frame, event, argument)
+    def __call__(self, place: _Any, *arguments: object) -> object:
+        code = getattr(place, "f_code", place)
+        if code.co_filename.startswith(self.directory):
+            return self.otherwise
+        return self.function(place, *arguments)
+
+
+# The class in Python has a frame of its own, which the function finds if it looks for the one that has called it.
+_HAS_FRAME = _speedups is None
+if _speedups is not None:
+    globals()["CodeFilter"] = _speedups.make_code_filter()
 
 
 def settrace(function: Function | None, /) -> None:
@@ -74,7 +90,7 @@ def getprofile() -> _Any:
 
 def _wrap(function: _Any) -> _Any:
     # A tracer that is written in C, such as coverage's, goes on in C when it is called; it chooses the files itself.
-    return _Tracer(function) if callable(function) and not _is_native(function) else function
+    return CodeFilter(function, _OWN, None) if callable(function) and not _is_native(function) else function
 
 
 def _is_native(function: object) -> bool:
@@ -82,7 +98,7 @@ def _is_native(function: object) -> bool:
 
 
 def _unwrap(function: _Any) -> _Any:
-    return function.function if type(function) is _Tracer else function
+    return function.function if type(function) is CodeFilter else function
 
 
 def keep_profilers_apart(module: _ModuleType) -> None:
@@ -98,6 +114,40 @@ def keep_profilers_apart(module: _ModuleType) -> None:
         super(standard, self).enable(*args, **kwargs)
 
     standard.enable = enable
+
+
+# sys.monitoring, from CPython 3.12 on.
+
+
+def register_callback(tool_id: int, event: int, function: _Any) -> _Any:
+    """As ``sys.monitoring.register_callback``; *function* is not called for the code of greenpool.
+
+    Without the C extension it is.
+    """
+    wrapped = function
+    if callable(function) and not isinstance(function, _BuiltinFunctionType) and not _HAS_FRAME:
+        # An event of a place in the code, which can be switched off there, or one of an exception.
+        otherwise = _monitoring.DISABLE if event < _monitoring.events.RAISE else None
+        wrapped = CodeFilter(function, _OWN, otherwise)
+        _keep_apart_everywhere()
+    return _unwrap(_register_callback(tool_id, event, wrapped))
+
+
+def wrap_callbacks() -> None:
+    """Do what ``register_callback`` does for the callbacks that were registered before."""
+    events = [value for name, value in vars(_monitoring.events).items() if name.isupper() and value]
+    for tool_id in range(6):
+        for event in events:
+            try:
+                function = _register_callback(tool_id, event, None)
+            except ValueError:
+                continue  # it has no callback of its own
+            if function is not None:
+                register_callback(tool_id, event, function)
+
+
+_monitoring: _Any = getattr(_sys, "monitoring", None)
+_register_callback: _Any = getattr(_monitoring, "register_callback", None)
 
 
 # The frames.

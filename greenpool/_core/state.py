@@ -117,7 +117,7 @@ class GreenThread(Protocol):
 class ThreadStateSwap(Protocol):
     """Keeps the state of a thread apart for each of its greenlets (see thread_state.py)."""
 
-    def begin_swapping(self) -> None: ...
+    def begin_swapping(self, hooks: Any = None) -> None: ...
 
     def begin(self, task: HubTask) -> None:
         """Called before a task runs, on its carrier."""

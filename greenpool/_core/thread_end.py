@@ -88,7 +88,7 @@ def thread_ended(hub: HubState) -> None:
     hub.close_descriptors()
     # The loop's frame refers to this hub, and no garbage collector sees through a suspended greenlet.
     hub.mark.loop = None
-    hub.loop = hub.main = None
+    hub.loop = hub.main = hub.swap = None
 
 
 def _end_carriers(hub: HubState) -> None:

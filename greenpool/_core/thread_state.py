@@ -5,16 +5,18 @@ CPython keeps more than that for each OS thread, and here it is swapped as well:
 
 - asyncio's running loop and, from CPython 3.14 on, its current task
 - the hooks of asynchronous generators and the depth of coroutine origins, which asyncio sets
-- the functions of ``sys.settrace`` and ``sys.setprofile``
+- the functions of ``sys.settrace`` and ``sys.setprofile``, and whether one of them, or a callback of
+  ``sys.monitoring``, runs right now: meanwhile CPython calls no other in that OS thread
 
 *When.*  greenlet calls a function at each switch of a thread if there is one (``greenlet.settrace``).  A hub has
 one, its *swap*, only while a greenlet of it has such state.  ``keep_apart`` sets it, called by what changes
 such state.  The switch after which no greenlet has any takes it away.  So a hub whose greenlets have none pays
-nothing.
+nothing.  With a tool of ``sys.monitoring`` every hub has its swap for good.
 
 *How.*  At a switch the thread's state is that of the greenlet that leaves.  It is taken off and stored on that
 greenlet, and the state that the other greenlet has stored is put back.  A loop never has any: the hub is not
-traced.  A carrier has none between two tasks.
+traced, also where a debugger's own thread sets a trace function for this one.  A carrier has none between two
+tasks.
 
 *What a task begins with.*  A thread of the patched ``threading`` begins with nothing, as any thread; ``threading``
 then sets what its own ``settrace`` was given.  Any other greenlet is traced like the main program of its plain
@@ -35,18 +37,22 @@ from sys import (
     set_asyncgen_hooks,
     set_coroutine_origin_tracking_depth,
     setprofile,
-    settrace,
 )
 from typing import Any
 
 import greenlet as _greenlet
 
-from .current import thread_hub
+from .current import remembered, thread_hub
 from .speedups import replace_twins, speedups
 from .state import GreenThread, HubState, HubTask
 
 Hook = Callable[..., object]
 Hooks = tuple[Hook | None, Hook | None]
+
+
+# pydevd, which debugpy is made of, puts a function in the place of sys.settrace that warns of its callers.
+_pydevd: Any = getattr(sys.modules.get("pydevd_tracing"), "TracingFunctionHolder", None)
+settrace: Callable[[Any], None] = getattr(_pydevd, "_original_tracing", None) or sys.settrace
 
 
 class RunningLoop:
@@ -91,9 +97,8 @@ def take() -> ThreadState | None:
     return state
 
 
-def drop() -> None:
-    """Take the calling thread's state off it and forget it."""
-    take()
+def drop(state: object) -> None:
+    """Let go of a state that nobody will want."""
 
 
 def put(state: ThreadState) -> None:
@@ -129,11 +134,12 @@ def trace_like(state: ThreadState) -> None:
 class Swap:
     """What a hub does at each switch of its greenlets, as long as one of them has state to be kept apart."""
 
-    __slots__ = ("following", "function", "hooks", "hub", "stored")
+    __slots__ = ("following", "function", "hooks", "hub", "loop", "stored")
 
     def __init__(self, hub: HubState, hooks: Hooks | None) -> None:
         self.hub = hub
-        # What a task of a pool's hub is traced and profiled by.
+        self.loop = hub.loop
+        # What a task of a pool's hub is traced and profiled by.  Unless it is None, the swap never ends.
         self.hooks = hooks
         # The greenlets that are switched out and have a state stored.
         self.stored = 0
@@ -142,8 +148,9 @@ class Swap:
         self.function = self.swap
         self.begin_swapping()
 
-    def begin_swapping(self) -> None:
+    def begin_swapping(self, hooks: Hooks | None = None) -> None:
         """Be called at each switch, also when the program has set a function of its own meanwhile."""
+        self.hooks = self.hooks or hooks
         present = _greenlet.gettrace()
         if present is not self.function:
             self.following = present
@@ -160,9 +167,8 @@ class Swap:
         """Called by greenlet, in the greenlet that goes on, before anything else runs there."""
         origin, target = switch
         state = take()
-        if state is not None and not origin.dead:
-            origin.thread_state = state
-            self.stored += 1
+        if state is not None:
+            self.store(origin, state)
         state = getattr(target, "thread_state", None)
         if state is not None:
             target.thread_state = None
@@ -173,6 +179,19 @@ class Swap:
         if self.following is not None:
             self.following(event, switch)
 
+    def store(self, origin: GreenThread, state: object) -> None:
+        """Keep *state* until *origin* goes on.
+
+        A debugger's own thread sets a trace function for another OS thread, also while that runs its loop.  Such
+        a function is the main program's.
+        """
+        owner = self.hub.main if origin is self.loop else origin
+        if owner is None or owner.dead or (owner is not origin and getattr(owner, "thread_state", None) is not None):
+            drop(state)
+        else:
+            owner.thread_state = state
+            self.stored += 1
+
     # On the carrier, before a task and after it.
 
     def begin(self, task: HubTask) -> None:
@@ -181,10 +200,12 @@ class Swap:
             return
         main = self.hub.main
         if main is None:
-            if self.hooks is not None:
-                # In a patched program these are its green versions, as a thread calls them.
-                sys.settrace(self.hooks[0])
-                sys.setprofile(self.hooks[1])
+            # In a patched program these are its green versions, as a thread calls them.
+            trace, profile = self.hooks or (None, None)
+            if trace is not None:
+                sys.settrace(trace)
+            if profile is not None:
+                sys.setprofile(profile)
         else:
             state = getattr(main, "thread_state", None)
             if state is not None:
@@ -192,7 +213,9 @@ class Swap:
 
     def end(self) -> None:
         """Leave nothing of a task that has ended."""
-        drop()
+        state = take()
+        if state is not None:
+            drop(state)
 
 
 def keep_apart() -> None:
@@ -206,28 +229,43 @@ def keep_apart() -> None:
 
 
 def start_swap(hub: HubState, hooks: Hooks | None = None) -> None:
-    """Swap the state of the greenlets of *hub*, the calling thread's."""
+    """Swap the state of the greenlets of *hub*, the calling thread's; with *hooks*, as long as the hub lives."""
     if hub.swap is None:
         hub.swap = Swap(hub, hooks)
     else:
-        hub.swap.begin_swapping()
+        hub.swap.begin_swapping(hooks)
 
 
 def look_at_thread(hub: HubState) -> None:
     """Called for a new hub: start its swap if its main program, or what is to run on it, has state."""
-    if hub.main is None:
-        # The hooks that every new thread is to have; threading may be patched, or not yet imported.
-        threading = sys.modules.get("threading")
-        hooks = (None, None) if threading is None else (threading.gettrace(), threading.getprofile())
-        if hooks != (None, None):
-            start_swap(hub, hooks)
-        return
-    loop = RunningLoop.get is not None and RunningLoop.get() is not None
-    if loop or gettrace() is not None or getprofile() is not None:
-        start_swap(hub)
+    # The hooks that every new thread is to have; threading may be patched, or not yet imported.
+    threading = sys.modules.get("threading")
+    hooks = (None, None) if threading is None else (threading.gettrace(), threading.getprofile())
+    if _is_monitored() or (hub.main is None and hooks != (None, None)):
+        start_swap(hub, hooks)
+    elif hub.main is not None:
+        loop = RunningLoop.get is not None and RunningLoop.get() is not None
+        if loop or gettrace() is not None or getprofile() is not None:
+            start_swap(hub)
+
+
+def _is_monitored() -> bool:
+    """Whether ``sys.monitoring`` has a tool, whose callbacks are not to be called in a loop."""
+    monitoring = getattr(sys, "monitoring", None)
+    return monitoring is not None and any(monitoring.get_tool(tool) for tool in range(6))
+
+
+def keep_apart_everywhere() -> None:
+    """From now on have every hub swap, whatever its greenlets do; any thread."""
+    for hub in remembered():
+        if hub.is_own_thread():
+            start_swap(hub, (None, None))
+        else:
+            hub.post(start_swap, hub, (None, None))
 
 
 if speedups is not None:
     replace_twins(Swap, speedups.connect_thread_state(Swap, RunningLoop))
-    drop = speedups.take_thread_state
+    take = speedups.take_thread_state
+    drop = speedups.drop_thread_state
     trace_like = speedups.trace_like
