@@ -1,7 +1,7 @@
 """A running asyncio loop for each green thread, where CPython keeps one for each OS thread.
 
-``asyncio.run`` may so be called in any number of greenlets of one hub, and no other greenlet sees its loop: not
-Django's ORM, which refuses to run beside one, and not ``asyncio.run`` in the next greenlet.
+``asyncio.run`` may so be called in any number of greenlets of one hub, and no other greenlet sees its loop:
+not Django's ORM, which refuses to run beside one, and not ``asyncio.run`` in the next greenlet.
 
 *How.*  ``_core/thread_state.py`` swaps the loop where greenlets switch, as long as one runs on the hub.  Here
 ``asyncio.events`` is made to say when one begins to run.  Code that has taken ``asyncio._set_running_loop``

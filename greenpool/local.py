@@ -184,7 +184,7 @@ def _add_values(self: local) -> dict[str, object]:
 
 
 class _NoTask:
-    """Has the values of a trace function that is called on a carrier between two tasks, and is forgotten at once."""
+    """Has the values of a trace function on a carrier between two tasks, and is forgotten at once."""
 
     __slots__ = ("locals",)
 

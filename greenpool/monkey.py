@@ -273,7 +273,7 @@ def _check_main_thread(name: str) -> None:
 
 def _warn_of_subclasses(original: type[object], name: str) -> None:
     for subclass in original.__subclasses__():
-        if subclass.__module__.partition(".")[0] not in (__package__, "multiprocessing", "ssl"):
+        if subclass.__module__.partition(".")[0] not in (__package__, "asyncio", "multiprocessing", "ssl"):
             _warn(
                 f"{subclass.__module__}.{subclass.__qualname__} was made from "
                 f"{name} before patching and stays as it is"
@@ -559,6 +559,16 @@ def patch_asyncio() -> None:
 
         if not is_module_patched("asyncio.events"):
             _replace(events, replacements(events))
+            # Where it was imported before, its loops of each thread are kept in a local of the standard kind.
+            policy: Any = getattr(events, "BaseDefaultEventLoopPolicy", None) or getattr(
+                events, "_BaseDefaultEventLoopPolicy", None
+            )
+            if is_module_patched("threading") and policy is not None:
+                policy._Local = _green_local_class(policy._Local)
+                present: Any = getattr(events, "_event_loop_policy", None)
+                if hasattr(present, "_local"):
+                    present._local, standard = policy._Local(), present._local
+                    vars(present._local).update(vars(standard))
 
     _when_imported("asyncio.events", patch)
 

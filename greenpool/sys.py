@@ -1,8 +1,8 @@
 """Green ``sys``: trace and profile functions of one green thread, and the frames of all of them.
 
-CPython keeps the functions of ``settrace`` and ``setprofile`` for each OS thread.  Here each green thread has its
-own.  They never see the code of greenpool itself, as those of plain Python never see the inside of a lock.  So
-a trace function may wait for a lock, too.
+CPython keeps the functions of ``settrace`` and ``setprofile`` for each OS thread.  Here each green thread
+has its own.  They never see the code of greenpool itself, as those of plain Python never see the inside of
+a lock.  So a trace function may wait for a lock, too.
 
 *Threads*: each function is for the calling green thread, or for all.
 """
@@ -20,6 +20,7 @@ from types import ModuleType as _ModuleType
 from typing import Any as _Any
 
 from ._core.frames import frames_of_greenlets as _frames_of_greenlets
+from ._core.native import get_ident as _native_ident
 from ._core.speedups import speedups as _speedups
 from ._core.thread_state import keep_apart as _keep_apart
 from ._core.thread_state import keep_apart_everywhere as _keep_apart_everywhere
@@ -40,8 +41,8 @@ _OWN = _os.path.dirname(__file__) + _os.sep
 
 
 class CodeFilter:
-    """Calls a trace function, a profile function or a callback of ``sys.monitoring``, but not for the code of one
-    directory.
+    """Calls a trace function, a profile function or a callback of ``sys.monitoring``, but not for the code
+    of one directory.
 
     For that code it returns *otherwise*.
     """
@@ -60,7 +61,8 @@ class CodeFilter:
         return self.function(place, *arguments)
 
 
-# The class in Python has a frame of its own, which the function finds if it looks for the one that has called it.
+# The class in Python has a frame of its own, which the function finds if it looks for the one that has
+# called it.
 _HAS_FRAME = _speedups is None
 if _speedups is not None:
     globals()["CodeFilter"] = _speedups.make_code_filter()
@@ -89,12 +91,15 @@ def getprofile() -> _Any:
 
 
 def _wrap(function: _Any) -> _Any:
-    # A tracer that is written in C, such as coverage's, goes on in C when it is called; it chooses the files itself.
+    # A tracer that is written in C, such as coverage's, goes on in C when it is called; it chooses the
+    # files itself.
     return CodeFilter(function, _OWN, None) if callable(function) and not _is_native(function) else function
 
 
 def _is_native(function: object) -> bool:
-    return not isinstance(function, (_FunctionType, _MethodType)) and not type(function).__flags__ & _HEAP_TYPE
+    return (
+        not isinstance(function, (_FunctionType, _MethodType)) and not type(function).__flags__ & _HEAP_TYPE
+    )
 
 
 def _unwrap(function: _Any) -> _Any:
@@ -157,10 +162,12 @@ def _current_frames() -> dict[int, _FrameType]:
     """As ``sys._current_frames``: the frame of each thread by its identifier, green threads included.
 
     A greenlet that is no thread has a frame here if ``threading.current_thread()`` has been called in it.
-    Without the GIL a hub is asked for those of its greenlets, and a hub that has not answered after a tenth of a
-    second, because one of its greenlets computes, has only that one's.
+    Without the GIL a hub is asked for those of its greenlets, and a hub that has not answered after a tenth
+    of a second, because one of its greenlets computes, has only that one's.
     """
     frames = _standard_frames()
+    # The standard function has no frame itself.
+    frames[_native_ident()] = _sys._getframe(1)
     active = getattr(_sys.modules.get("threading"), "_active", ())
     for ident, frame, is_thread in _frames_of_greenlets(frames):
         if is_thread or ident in active:

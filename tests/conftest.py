@@ -25,6 +25,7 @@ import faulthandler
 import gc
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -37,6 +38,7 @@ import hypothesis
 import pytest
 
 import greenpool
+from documents import ROOT
 
 # A shell without job control makes background jobs ignore Ctrl-C, and their children would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -234,3 +236,22 @@ def on_new_thread() -> Callable[..., Any]:
         return outcome["value"]
 
     return call
+
+
+@pytest.fixture
+def run_script() -> Callable[[str], str]:
+    """Run a program in a process of its own and return its stdout. Fail if its exit status is not 0."""
+
+    def run(script: str) -> str:
+        process = subprocess.run(
+            [sys.executable, "-X", "faulthandler", "-W", "error", "-c", script],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert process.returncode == 0, process.stderr
+        assert process.stderr == ""
+        return process.stdout
+
+    return run

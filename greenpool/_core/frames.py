@@ -1,7 +1,8 @@
 """The frames of all greenlets, whichever thread asks.
 
-A greenlet that is switched out belongs to the thread of its hub.  With the GIL another thread may look at its
-frame, because no thread lets go of the GIL in the midst of a switch.  Without the GIL each hub looks at its own.
+A greenlet that is switched out belongs to the thread of its hub.  With the GIL another thread may look at
+its frame, because no thread lets go of the GIL in the midst of a switch.  Without the GIL each hub looks at
+its own.
 """
 
 from __future__ import annotations
@@ -42,9 +43,7 @@ def frames_of_greenlets(frames: dict[int, FrameType]) -> Iterator[Found]:
         yield from answer
 
 
-def _answer(
-    hub: HubState, frames: dict[int, FrameType], answers: list[list[Found]], answered: Event
-) -> None:
+def _answer(hub: HubState, frames: dict[int, FrameType], answers: list[list[Found]], answered: Event) -> None:
     answers.append(list(_frames_of_hub(hub, frames)))
     answered.set()
 

@@ -8,19 +8,19 @@ CPython keeps more than that for each OS thread, and here it is swapped as well:
 - the functions of ``sys.settrace`` and ``sys.setprofile``, and whether one of them, or a callback of
   ``sys.monitoring``, runs right now: meanwhile CPython calls no other in that OS thread
 
-*When.*  greenlet calls a function at each switch of a thread if there is one (``greenlet.settrace``).  A hub has
-one, its *swap*, only while a greenlet of it has such state.  ``keep_apart`` sets it, called by what changes
-such state.  The switch after which no greenlet has any takes it away.  So a hub whose greenlets have none pays
-nothing.  With a tool of ``sys.monitoring`` every hub has its swap for good.
+*When.*  greenlet calls a function at each switch of a thread if there is one (``greenlet.settrace``).  A hub
+has one, its *swap*, only while a greenlet of it has such state.  ``keep_apart`` sets it, called by what
+changes such state.  The switch after which no greenlet has any takes it away.  So a hub whose greenlets
+have none pays nothing.  With a tool of ``sys.monitoring`` every hub has its swap for good.
 
-*How.*  At a switch the thread's state is that of the greenlet that leaves.  It is taken off and stored on that
-greenlet, and the state that the other greenlet has stored is put back.  A loop never has any: the hub is not
-traced, also where a debugger's own thread sets a trace function for this one.  A carrier has none between two
-tasks.
+*How.*  At a switch the thread's state is that of the greenlet that leaves.  It is taken off and stored on
+that greenlet, and the state that the other greenlet has stored is put back.  A loop never has any: the hub
+is not traced, also where a debugger's own thread sets a trace function for this one.  A carrier has none
+between two tasks.
 
-*What a task begins with.*  A thread of the patched ``threading`` begins with nothing, as any thread; ``threading``
-then sets what its own ``settrace`` was given.  Any other greenlet is traced like the main program of its plain
-thread; on a hub of a pool it has the hooks that ``threading`` had when the hub began.
+*What a task begins with.*  A thread of the patched ``threading`` begins with nothing, as any thread;
+``threading`` then sets what its own ``settrace`` was given.  Any other greenlet is traced like the main
+program of its plain thread; on a hub of a pool it has the hooks that ``threading`` had when the hub began.
 
 *Threads*: everything here runs on the hub's own thread.
 """
@@ -40,7 +40,7 @@ from sys import (
 )
 from typing import Any
 
-import greenlet as _greenlet
+import greenlet as greenlet_module
 
 from .current import remembered, thread_hub
 from .speedups import replace_twins, speedups
@@ -49,6 +49,9 @@ from .state import GreenThread, HubState, HubTask
 Hook = Callable[..., object]
 Hooks = tuple[Hook | None, Hook | None]
 
+
+# Its stubs have greenlets without the attributes of a GreenThread.
+_at_switch: Any = greenlet_module
 
 # pydevd, which debugpy is made of, puts a function in the place of sys.settrace that warns of its callers.
 _pydevd: Any = getattr(sys.modules.get("pydevd_tracing"), "TracingFunctionHolder", None)
@@ -113,10 +116,11 @@ def put(state: ThreadState) -> None:
 
 
 def _set_hooks(trace: Any, profile: Any) -> None:
-    # A tracer written in C (coverage's) can be called, and goes on in C.  cProfile's, up to CPython 3.11, cannot.
+    # A tracer that is written in C, such as coverage's, can be called and then goes on in C.  The profiler of
+    # cProfile, up to CPython 3.11, cannot be called.
     if gettrace() is not trace:
         settrace(trace)
-    present = getprofile()
+    present: Any = getprofile()
     if present is not profile:
         if hasattr(present, "disable"):
             present.disable()
@@ -145,22 +149,22 @@ class Swap:
         self.stored = 0
         # The program's own function of greenlet.settrace.
         self.following: Hook | None = None
-        self.function = self.swap
+        self.function: Hook = self.swap
         self.begin_swapping()
 
     def begin_swapping(self, hooks: Hooks | None = None) -> None:
         """Be called at each switch, also when the program has set a function of its own meanwhile."""
         self.hooks = self.hooks or hooks
-        present = _greenlet.gettrace()
+        present: Hook | None = _at_switch.gettrace()
         if present is not self.function:
             self.following = present
-            _greenlet.settrace(self.function)
+            _at_switch.settrace(self.function)
 
     def end_swapping(self) -> None:
         """No greenlet has any state."""
         # A function that the program has set over this one goes on calling it.
-        if _greenlet.gettrace() is self.function:
-            _greenlet.settrace(self.following)
+        if _at_switch.gettrace() is self.function:
+            _at_switch.settrace(self.following)
             self.hub.swap = None
 
     def swap(self, event: str, switch: tuple[GreenThread, GreenThread]) -> None:
@@ -182,11 +186,15 @@ class Swap:
     def store(self, origin: GreenThread, state: object) -> None:
         """Keep *state* until *origin* goes on.
 
-        A debugger's own thread sets a trace function for another OS thread, also while that runs its loop.  Such
-        a function is the main program's.
+        A debugger's own thread sets a trace function for another OS thread, also while that runs its loop.
+        Such a function is the main program's.
         """
         owner = self.hub.main if origin is self.loop else origin
-        if owner is None or owner.dead or (owner is not origin and getattr(owner, "thread_state", None) is not None):
+        if (
+            owner is None
+            or owner.dead
+            or (owner is not origin and getattr(owner, "thread_state", None) is not None)
+        ):
             drop(state)
         else:
             owner.thread_state = state
@@ -201,6 +209,7 @@ class Swap:
         main = self.hub.main
         if main is None:
             # In a patched program these are its green versions, as a thread calls them.
+            trace: Any
             trace, profile = self.hooks or (None, None)
             if trace is not None:
                 sys.settrace(trace)
@@ -229,7 +238,10 @@ def keep_apart() -> None:
 
 
 def start_swap(hub: HubState, hooks: Hooks | None = None) -> None:
-    """Swap the state of the greenlets of *hub*, the calling thread's; with *hooks*, as long as the hub lives."""
+    """Swap the state of the greenlets of *hub*, which is the calling thread's.
+
+    With *hooks* it goes on as long as the hub lives.
+    """
     if hub.swap is None:
         hub.swap = Swap(hub, hooks)
     else:
