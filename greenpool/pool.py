@@ -199,6 +199,7 @@ class Group:
         check_seconds("timeout", timeout)
         deadline = None if timeout is None else monotonic() + timeout
         me = _current_task()
+        ended: list[Task[object]] = []
         while True:
             with self._lock:
                 others = [greenlet for greenlet in self._members if greenlet is not me]
@@ -209,6 +210,9 @@ class Group:
                 break
             for greenlet in others:
                 self._join(greenlet, deadline)
+            ended += others
+        for greenlet in ended:
+            greenlet.join(_rest(deadline))
         if me is not None and me in self:
             me.kill(exception)
 
@@ -227,7 +231,9 @@ class Group:
             self._dying.add(greenlet)
         self._kill_now([greenlet], exception)
         if block:
-            self._join(greenlet, None if timeout is None else monotonic() + timeout)
+            deadline = None if timeout is None else monotonic() + timeout
+            self._join(greenlet, deadline)
+            greenlet.join(_rest(deadline))
 
     def _kill_now(self, targets: list[Task[object]], exception: BaseException | type[BaseException]) -> None:
         """Kill those that have been noted as dying, and do not wait."""
@@ -244,7 +250,8 @@ class Group:
                 self._remove(greenlet)
 
     def _join(self, greenlet: Task[object], deadline: float | None) -> None:
-        greenlet.join(None if deadline is None else max(0.0, deadline - monotonic()))
+        # Before its link makes room for another greenlet: a kill does not reach those that wait for room.
+        greenlet.join_before_links(_rest(deadline))
         if greenlet.dead:
             self._remove(greenlet)
 
@@ -536,6 +543,11 @@ class Pool(Group):
         except PoolFull:
             return False
         return True
+
+
+def _rest(deadline: float | None) -> float | None:
+    """The seconds until *deadline*."""
+    return None if deadline is None else max(0.0, deadline - monotonic())
 
 
 def _current_task() -> Task[object] | None:

@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 from .._core.native import HAS_GIL
 from .._core.timeout import Timeout
-from .waitable import Waitable
+from .waitable import Waitable, resume_in_order
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -87,8 +87,7 @@ class AsyncResult(Waitable, Generic[T]):
         with self._guard:
             self._value = value  # type: ignore[assignment]  # None is a T where set() is called bare
             woken = self._claim_all()
-        for waiter in woken:
-            waiter.resume()
+        resume_in_order(woken)
 
     def set_exception(
         self,
@@ -108,14 +107,15 @@ class AsyncResult(Waitable, Generic[T]):
         with self._guard:
             self._exc_info = (type(exception), exception, traceback or exception.__traceback__)
             woken = self._claim_all()
-        for waiter in woken:
-            waiter.resume()
+        resume_in_order(woken)
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Wait for the value and return it, or raise the exception.
 
         Raises ``Timeout`` when there is none after *timeout* seconds or, with *block* false, at once.
         """
+        if self._due and block and self.ready():
+            self._let_links_run(timeout)
         value = self._value
         if not isinstance(value, _Unset):
             return value
@@ -143,6 +143,8 @@ class AsyncResult(Waitable, Generic[T]):
         """Wait at most *timeout* seconds for an outcome; returns the value or None, and raises nothing."""
         if not self.ready():
             self._wait(timeout)
+        elif self._due:
+            self._let_links_run(timeout)
         return self.value
 
     def __call__(self, source: Outcome[T]) -> None:
