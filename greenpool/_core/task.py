@@ -353,14 +353,21 @@ class Task(Generic[T_co]):
                 hub.take_in_next()
 
     def _call_links(self) -> None:
-        """It has ended: wake the joins in front of the first callback; from there on the links are due."""
-        links, self._links = self._links or (), None
-        for index, link in enumerate(links):
+        """It has ended: wake the joins in front of the first callback; from there on the links are due.
+
+        Until the last has been called ``_links`` is not None: a join on another thread looks at it.
+        """
+        links = self._links or ()
+        for link in links:
             if not isinstance(link, Waiter):
-                self._links = deque(itertools.islice(links, index, None))
+                due = deque(links)
+                while due[0] is not link:
+                    due.popleft()
+                self._links = due
                 self._schedule_links()
                 return
             link.wake(self)
+        self._links = None
 
     def _schedule_links(self) -> None:
         """Have the loop call the links that are due; on the hub's thread."""
@@ -521,16 +528,17 @@ class Task(Generic[T_co]):
             self._wait(timeout, self._link_first)
 
     def _wait(self, timeout: float | None, enter: Callable[[Waiter], object] | None = None) -> bool:
-        if self.done and cannot_park():
-            return True  # the links that are due run behind the caller, which may be one of them
-        greenlet = current_greenlet()
-        if self.done and self.hub is greenlet.hub and self._links is None:
+        if self.done and not self._may_have_links():
             return True
+        greenlet = current_greenlet()
         if greenlet is self.carrier:
             raise RuntimeError(f"{self!r} cannot wait for its own end")
         if self.hub is greenlet.hub:
             waiter = Waiter()
-            (enter or self._link)(waiter)
+            if enter is None:
+                self._link(waiter)
+            else:
+                enter(waiter)
         else:
             # It may not be settled yet on which hub the task will end.  (Reentrant, because a signal handler
             # may kill this greenlet while it is being woken.)
@@ -541,6 +549,13 @@ class Task(Generic[T_co]):
         finally:
             if not self.done:
                 self._on_own_thread(self._unlink, waiter)
+
+    def _may_have_links(self) -> bool:
+        """It has ended: whether the caller, which joins, can wait and may have links to wait for.
+
+        A callback in the loop cannot wait: the links that are due run behind it.
+        """
+        return not cannot_park() and (self._links is not None or self.hub is not thread_hub())
 
     # Links.
 

@@ -114,7 +114,7 @@ class AsyncResult(Waitable, Generic[T]):
 
         Raises ``Timeout`` when there is none after *timeout* seconds or, with *block* false, at once.
         """
-        if self._due and block and self.ready():
+        if self._due is not None and block and self.ready():
             self._let_links_run(timeout)
         value = self._value
         if not isinstance(value, _Unset):
@@ -143,7 +143,7 @@ class AsyncResult(Waitable, Generic[T]):
         """Wait at most *timeout* seconds for an outcome; returns the value or None, and raises nothing."""
         if not self.ready():
             self._wait(timeout)
-        elif self._due:
+        elif self._due is not None:
             self._let_links_run(timeout)
         return self.value
 

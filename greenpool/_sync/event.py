@@ -53,6 +53,6 @@ class Event(Waitable):
         """
         if not self._flag:
             return self._wait(timeout)
-        if self._due:
+        if self._due is not None:
             self._let_links_run(timeout)
         return True

@@ -174,7 +174,8 @@ class Waitable:
         self._guard = RLock()
         # None until the first wait.
         self._waiting: WaitLine | None = None
-        # Links that were claimed and not yet called; None until the first link.
+        # Links that were claimed and not yet called; None until the first link.  Without the guard it says no
+        # more than that: the thread that has made this ready may not have claimed them yet.
         self._due: list[Link] | None = None
 
     def ready(self) -> bool:
