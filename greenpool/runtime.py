@@ -43,6 +43,8 @@ from ._core.waiter import Waiter, interrupt
 from .greenlet import Greenlet
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from .futures import Future
 
 __all__ = [
@@ -324,7 +326,7 @@ class Handle(Executor):
 
     Cheap, and shared by as many threads as you like; a copy is as good as the original.  It does not keep
     the Runtime open.  It is also a ``concurrent.futures.Executor``, so it goes wherever one is asked for
-    (``asyncio``'s ``loop.run_in_executor(handle, fn)``).
+    (``asyncio``'s ``loop.run_in_executor(handle, fn)``, dask's ``pool=handle``).
     """
 
     def __init__(self, hubs: _Hubs) -> None:
@@ -430,6 +432,22 @@ class Handle(Executor):
                 ) from exception
 
     # concurrent.futures.Executor
+
+    @property
+    def _max_workers(self) -> int:
+        """The number of hubs.  dask and other callers of a ThreadPoolExecutor read this attribute of it."""
+        return self.pool_size
+
+    def executor(self) -> ThreadPoolExecutor:
+        """An executor over the same pool for ``asyncio``'s ``loop.set_default_executor``; any thread.
+
+        ``asyncio.to_thread`` and ``loop.run_in_executor(None, ...)`` then run their functions in greenlets.
+        asyncio accepts no other class than ``ThreadPoolExecutor`` there.  This one starts no thread, and its
+        ``shutdown``, which ``asyncio.run`` calls at its end, concerns neither this handle nor the Runtime.
+        """
+        from ._executor import HandleExecutor
+
+        return HandleExecutor(Handle(self._hubs), self.pool_size)
 
     @overload
     def submit(
