@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from contextvars import Context
+from functools import partial
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, overload
 
@@ -36,7 +37,7 @@ from ._core.fork import at_fork
 from ._core.hub import Hub
 from ._core.native import RLock, SimpleQueue, get_ident, original_threading
 from ._core.pollers import Poller, make_poller
-from ._core.state import GreenThread, HubTask
+from ._core.state import GreenThread, HubState, HubTask, Placement
 from ._core.task import Task
 from ._core.thread_end import ask_to_stop, close
 from ._core.waiter import Waiter, interrupt
@@ -713,6 +714,26 @@ def current_handle() -> Handle | None:
     if hubs is None:
         hubs = current_owner()
     return Handle(hubs) if isinstance(hubs, _Hubs) else None
+
+
+def current_placement() -> Placement:
+    """A function that puts a task where the spawns of the calling greenlet go; any thread may call it.
+
+    It raises SpawnError after a shutdown, and when the calling thread has ended.
+    """
+    greenlet = current_greenlet()
+    hub = greenlet.hub
+    owner = current_owner()
+    if greenlet.placement is not None:
+        return greenlet.placement
+    if isinstance(owner, _Hubs):
+        return partial(owner.place, index=hub.index)
+    return partial(_place_on, hub)
+
+
+def _place_on(hub: HubState, task: HubTask, seconds: float | None = None) -> None:
+    if not hub.accept(task, seconds):
+        raise SpawnError(f"the thread of {hub!r} has ended")
 
 
 # KeyboardInterrupt can strike between any two bytecodes of the main thread, also between the two that take

@@ -40,7 +40,15 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple, overloa
 
 from greenlet import GreenletExit
 
-from .current import Factories, cannot_park, current_greenlet, current_hub, getcurrent, thread_hub
+from .current import (
+    Factories,
+    cannot_park,
+    current_greenlet,
+    current_hub,
+    getcurrent,
+    thread_hub,
+    thread_placement,
+)
 from .error_report import call_reported, report_error
 from .errors import SpawnError
 from .inbox import Call
@@ -241,9 +249,10 @@ class Task(Generic[T_co]):
             hub = greenlet.hub
         except AttributeError:
             # The caller is a loop's own callback, a signal handler in its sleep, or a thread's first spawn.
-            placement = None
-            hub = current_hub()
-            hub.look_again()
+            placement = thread_placement()
+            if placement is None:
+                hub = current_hub()
+                hub.look_again()
         if placement is not None:
             placement(self, seconds)
         elif hub.stopping:
