@@ -61,6 +61,10 @@ class Group:
         self._members: dict[Task[object], None] = {}
         # Killed by us already: nobody is killed twice.
         self._dying: set[Task[object]] = set()
+        # Members that have left, and behind whose callback of this group others are due: a join goes on
+        # after those.
+        self._linking = 0
+        # Neither members nor those.
         self._empty = Event()
         self._empty.set()
         for greenlet in greenlets:
@@ -112,9 +116,20 @@ class Group:
             self._dying.discard(greenlet)
             # In the same step: whoever sees that it has left finds its room free.
             self._make_room()
-            if not self._members:
+            linking = greenlet.has_due_links()
+            if linking:
+                self._linking += 1
+            elif not self._members and not self._linking:
                 self._empty.set()
+        if linking:
+            greenlet.rawlink(self._links_called)
         return True
+
+    def _links_called(self, _: Task[object]) -> None:
+        with self._lock:
+            self._linking -= 1
+            if not self._members and not self._linking:
+                self._empty.set()
 
     def _make_room(self) -> None:
         """A member has left; the lock is held."""
@@ -179,7 +194,8 @@ class Group:
         """
         check_seconds("timeout", timeout)
         members = list(self) if raise_error else []
-        empty = self._empty.wait(timeout)
+        # Where only links are left it was long enough.
+        empty = self._empty.wait(timeout) or not self._members
         for greenlet in members:
             if greenlet.exception is not None:
                 raise greenlet.exception

@@ -193,7 +193,7 @@ class TaskGroup:
         return member
 
     def _withdraw(self, member: Task[object]) -> None:
-        """Its spawn was refused."""
+        """It has ended, or its spawn was refused."""
         with self._lock:
             self._members.pop(member, None)
             waiter = self._claim_if_over()
@@ -203,15 +203,15 @@ class TaskGroup:
     def _ended(self, member: Task[object]) -> None:
         """A member has ended; in the loop of its hub."""
         exception = member.exception
-        with self._lock:
-            self._members.pop(member, None)
-            if exception is not None:
-                self._note_error(exception)
-            waiter = self._claim_if_over()
-        if waiter is not None:
-            waiter.resume()
         if exception is not None:
+            with self._lock:
+                self._note_error(exception)
             self._abort()
+        if member.has_due_links():
+            # The block is left after those, as by a join.
+            member.rawlink(self._withdraw)
+        else:
+            self._withdraw(member)
 
     def _claim_if_over(self) -> Waiter | None:
         """The greenlet that waits for the last member, if that was it; resumed without the lock."""

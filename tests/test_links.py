@@ -127,15 +127,42 @@ def test_a_poll_does_not_wait_for_links(on_a_hub: OnAHub) -> None:
     on_a_hub(check)
 
 
-def test_links_of_a_group_run_before_its_join_returns(start: Start) -> None:
-    called: list[object] = []
-    for pool in (Group(), Pool(2)):
-        member = pool.spawn(int)
-        member.link(called.append)
-        pool.join()
-    with TaskGroup() as group:
-        group.spawn(int).link(called.append)
-    assert len(called) == 3
+@pytest.mark.parametrize("spawns", ["on a plain thread's hub", "on its own hub", "over a pool"])
+@pytest.mark.parametrize("method", ["link", "rawlink"])
+def test_links_of_a_group_run_before_its_join_returns(runtime: Runtime, spawns: str, method: str) -> None:
+    def check() -> None:
+        called: list[object] = []
+        go = Event()
+        for pool in (Group(), Pool(2)):
+            getattr(pool.spawn(go.wait), method)(called.append)
+            member = pool.spawn(go.wait)
+            future = member.as_future()
+            getattr(member, method)(called.append)
+            go.set()
+            assert future.result()
+            assert member in called
+            pool.join()
+            assert len(called) == 2
+            called.clear()
+            go.clear()
+        with TaskGroup() as group:
+            for _ in range(2):
+                getattr(group.spawn(go.wait), method)(called.append)
+            go.set()
+        assert len(called) == 2
+        go.clear()
+        with pytest.raises(ExceptionGroup), TaskGroup() as group:
+            getattr(group.spawn(lambda: fail(go.wait())), method)(called.append)
+            getattr(group.spawn(Event().wait), method)(called.append)
+            go.set()
+        assert len(called) == 4
+
+    if spawns == "on its own hub":
+        runtime.spawn(check).get()
+    elif spawns == "over a pool":
+        runtime.block_on(check)
+    else:
+        check()
 
 
 def test_two_joins_with_a_link_between_them(on_a_hub: OnAHub) -> None:

@@ -174,9 +174,9 @@ class Task(Generic[T_co]):
         # False: not started; True: handed to its hub; a Timer: to be started by it.
         self._start: bool | Timer = False
         self._name: str | None = None
-        # Whether callbacks were handed to a hub by another thread, or to that of the calling thread after the
-        # end.  Written before that, so that a join by the same thread knows that it stands behind them.
-        self._posted = False
+        # How many callbacks other threads have posted and the hub has not accepted, or a hub is to call after
+        # the end.  Counted before that, so a join by the same thread knows that it stands behind them.
+        self._posted = 0
 
     # Starting.
 
@@ -514,7 +514,7 @@ class Task(Generic[T_co]):
                 raise Timeout()
             if not self._wait(timeout):
                 raise Timeout(timeout)
-        elif block and (self._links is not None or self._posted):
+        elif block and (self._posted or self._links is not None):
             self._wait(timeout)
         if self._exception is not None:
             raise self._exception
@@ -528,7 +528,8 @@ class Task(Generic[T_co]):
         """
         if timeout is not None:
             check_seconds("timeout", timeout)
-        if not self.done or self._links is not None or self._posted:
+        # In this order, because a link is in the list before it is counted as accepted.
+        if not self.done or self._posted or self._links is not None:
             self._wait(timeout)
 
     def join_before_links(self, timeout: float | None = None) -> None:
@@ -552,7 +553,8 @@ class Task(Generic[T_co]):
             # It may not be settled yet on which hub the task will end.  (Reentrant, because a signal handler
             # may kill this greenlet while it is being woken.)
             waiter = Waiter(RLock())
-            self._post_link(waiter, enter or self._link)
+            if not self._post_link(waiter, enter or self._link):
+                self._link_here(waiter)
         try:
             return waiter.park(timeout) or self.done
         finally:
@@ -564,7 +566,15 @@ class Task(Generic[T_co]):
 
         A callback in the loop cannot wait: the links that are due run behind it.
         """
-        return not cannot_park() and (self._links is not None or self.hub is not thread_hub())
+        return not cannot_park() and (self.hub is not thread_hub() or self._links is not None)
+
+    def has_links(self) -> bool:
+        """Whether there are callbacks that have not been called; on another thread a hint."""
+        return bool(self._posted or self._links)
+
+    def has_due_links(self) -> bool:
+        """Whether the calling thread's hub is about to call links: those behind the calling one, say."""
+        return self.done and bool(self._links) and self.hub is thread_hub()
 
     # Links.
 
@@ -580,7 +590,18 @@ class Task(Generic[T_co]):
         """
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r}")
-        self._post_link(callback, self._link)
+        if self.hub is None:
+            with _start_lock(self):
+                if self.hub is None:
+                    self._link(callback)
+                    return
+        if self.hub is thread_hub():
+            self._link(callback)
+            return
+        self._count_posted(1)
+        if not self._post_link(callback, self._accept_link):
+            self._link_here(callback)
+            self._count_posted(-1)
 
     def link(self, callback: Callable[[Self], object]) -> None:
         """Have *callback(greenlet)* called at the end, in a greenlet of its own, so that it may wait."""
@@ -614,28 +635,33 @@ class Task(Generic[T_co]):
             # A closed hub has no running task left, so nothing of it can change any more.
             method(*args)
 
-    def _post_link(self, link: W, enter: Callable[[W], object]) -> None:
-        """As ``_on_own_thread(enter, link)``, where that thread may never run its hub again.
+    def _post_link(self, link: W, enter: Callable[[W], object]) -> bool:
+        """Do as ``_on_own_thread(enter, link)``; False where it has ended, and its hub may never run again.
 
         We append, then read ``done``; ``_finish`` sets ``done``, then reads the queue.  At least one side
         sees the other.  If we can still remove our entry, nobody ran it, so we call the link ourselves.
         """
         hub = self.hub
-        if not (hub is None or hub is thread_hub() or isinstance(link, Waiter)):
-            self._posted = True
         if hub is None or hub.main is None or hub is thread_hub():
             self._on_own_thread(enter, link)
-            return
+            return True
         call = Call(enter, link)
         posted = hub.inbox.post(call)
         if posted and self.done:
             try:
                 hub.inbox.queue.remove(call)
             except ValueError:
-                return  # carried out already
+                return True  # carried out already
             posted = False
-        if not posted:
-            self._link_here(link)
+        return posted
+
+    def _count_posted(self, more: int) -> None:
+        with _start_lock(self):
+            self._posted += more
+
+    def _accept_link(self, link: Link) -> None:
+        self._link(link)
+        self._count_posted(-1)
 
     def _link(self, link: Waiter | Link) -> None:
         links = self._links
@@ -672,22 +698,28 @@ class Task(Generic[T_co]):
 
         Not at once, because the start lock may be held, and the link may take another lock.
         """
-        if isinstance(link, Waiter) and link.hub is not thread_hub():
-            # A loop that never runs must not keep another thread waiting.
+        if isinstance(link, Waiter) and not (self._posted and link.hub is thread_hub()):
+            # Another thread does not wait for this one's loop, which may never run.
             link.wake(self)
             return
         hub = current_hub()
         if isinstance(link, Waiter):
             hub.call_soon(link.wake, self)
         else:
-            self._posted = True
-            hub.call_soon(link, self)
+            self._count_posted(1)
+            hub.call_soon(self._call_link, link)
         hub.look_again()
+
+    def _call_link(self, link: Link) -> None:
+        """In the loop of the thread that made the link."""
+        call_reported(current_hub(), link, (self,))
+        self._count_posted(-1)
 
     def _unlink(self, link: Waiter | Link) -> None:
         links = self._links
         if self.done and self._has_no_loop():
-            current_hub().take_back(link, self)
+            if current_hub().take_back(self._call_link, link):
+                self._count_posted(-1)
         elif links is not None and link in links:
             links.remove(link)
 
