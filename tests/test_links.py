@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import greenpool
 from greenpool import Greenlet, Runtime, TaskGroup
@@ -354,6 +357,32 @@ def test_a_wait_for_what_is_set_lets_links_run_first(primitive: Any) -> None:
     assert len(called) == 4
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_join_in_the_child_of_a_fork_does_not_wait_for_what_the_parent_was_to_call() -> None:
+    """The greenlet has ended before the fork, and its links were due."""
+    program = """
+import os, greenpool
+def main():
+    called = []
+    greenlet = greenpool.spawn(int)
+    greenlet.link(lambda _: called.append("link"))
+    greenlet.rawlink(lambda _: called.append("rawlink"))
+    greenpool.sleep(0)
+    assert not called
+    child = os.fork()
+    greenlet.join()
+    if child:
+        os.waitpid(child, 0)
+    print(called, flush=True)
+    if not child:
+        os._exit(0)
+with greenpool.Runtime(pool_size=1) as runtime:
+    runtime.spawn(main).get()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("['link', 'rawlink']\n" * 2, "")
+
+
 PROGRAM = """
 import greenpool
 from greenpool.event import AsyncResult
@@ -456,3 +485,50 @@ def test_each_link_of_an_event_is_called_once_or_taken_back(runtime: Runtime) ->
         event.unlink(second)
         event.get()
         assert called == [0, 2]
+
+
+# Properties.
+
+STEPS = st.sampled_from(["link", "rawlink", "unlink", "yield", "join", "end"])
+
+
+@given(steps=st.lists(STEPS, max_size=30), elsewhere=st.booleans())
+@settings(max_examples=100)
+def test_links_against_their_model(runtime: Runtime, steps: list[str], elsewhere: bool) -> None:
+    """Every link is called once, in order, by the next join at the latest, unless it was taken back before.
+
+    The steps are those of a greenlet on the hub of the greenlet that they link to, or on another one.
+    """
+
+    def check() -> None:
+        called: list[int] = []
+        linked: list[tuple[int, Callable[[object], object]]] = []
+        taken_back: set[int] = set()
+        in_doubt: set[int] = set()
+        go = Event()
+        greenlet = runtime.handle().spawn_on(1, go.wait) if elsewhere else greenpool.spawn(go.wait)
+        for number, step in enumerate([*steps, "end", "join"]):
+            if step in ("link", "rawlink"):
+
+                def callback(_: object, number: int = number) -> None:
+                    called.append(number)
+
+                linked.append((number, callback))
+                getattr(greenlet, step)(callback)
+            elif step == "unlink":
+                taken, callback = linked[number % len(linked)] if linked else (-1, print)
+                due = taken not in called
+                greenlet.unlink(callback)
+                if due:
+                    # On another hub it may have been called in the meantime.
+                    (in_doubt if elsewhere and go.is_set() else taken_back).add(taken)
+            elif step == "end":
+                go.set()
+            elif step == "yield":
+                greenpool.sleep(0)
+            elif go.is_set():
+                greenlet.join()
+                expected = [number for number, _ in linked if number not in taken_back]
+                assert called == [number for number in expected if number in called or number not in in_doubt]
+
+    runtime.handle().spawn_on(0, check).get()
