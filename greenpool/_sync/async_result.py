@@ -114,12 +114,15 @@ class AsyncResult(Waitable, Generic[T]):
 
         Raises ``Timeout`` when there is none after *timeout* seconds or, with *block* false, at once.
         """
-        if self._due is not None and block and self.ready():
-            self._let_links_run(timeout)
         value = self._value
         if not isinstance(value, _Unset):
+            if self._due is not None and block:
+                self._let_links_run(timeout)
             return value
-        if not self._exc_info:
+        if self._exc_info:
+            if self._due is not None and block:
+                self._let_links_run(timeout)
+        else:
             if not block:
                 raise Timeout()
             if not self._wait(timeout):
