@@ -110,10 +110,8 @@ def as_future(greenlet: Task[T]) -> Future[T]:
     future: Future[T] = Future()
 
     def ended(greenlet: Task[T]) -> None:
-        if greenlet.has_due_links():
-            # Who waits for the Future goes on after those, as by a join.
-            greenlet.rawlink(settle)
-        else:
+        # Those who wait for the Future go on after the other links, as by a join.
+        if not greenlet.call_last(settle):
             settle(greenlet)
 
     def settle(greenlet: Task[T]) -> None:

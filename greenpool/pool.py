@@ -116,13 +116,10 @@ class Group:
             self._dying.discard(greenlet)
             # In the same step: whoever sees that it has left finds its room free.
             self._make_room()
-            linking = greenlet.has_due_links()
-            if linking:
+            if greenlet.call_last(self._links_called):
                 self._linking += 1
             elif not self._members and not self._linking:
                 self._empty.set()
-        if linking:
-            greenlet.rawlink(self._links_called)
         return True
 
     def _links_called(self, _: Task[object]) -> None:

@@ -207,10 +207,8 @@ class TaskGroup:
             with self._lock:
                 self._note_error(exception)
             self._abort()
-        if member.has_due_links():
-            # The block is left after those, as by a join.
-            member.rawlink(self._withdraw)
-        else:
+        # The block is left after the links of the member, as by a join.
+        if not member.call_last(self._withdraw):
             self._withdraw(member)
 
     def _claim_if_over(self) -> Waiter | None:

@@ -572,9 +572,22 @@ class Task(Generic[T_co]):
         """Whether there are callbacks that have not been called; on another thread a hint."""
         return bool(self._posted or self._links)
 
-    def has_due_links(self) -> bool:
-        """Whether the calling thread's hub is about to call links: those behind the calling one, say."""
-        return self.done and bool(self._links) and self.hub is thread_hub()
+    def call_last(self, link: Link) -> bool:
+        """For a link that is being called: have *link* called behind all that were added by now.
+
+        False, and nothing is done, where there are none, or the calling thread's hub is not to call them.
+        """
+        hub = self.hub
+        if not self.done or hub is None or hub is not thread_hub():
+            return False
+        if self._posted and hub.main is None:
+            # Other threads' links may already be in the inbox.  The loop of a plain thread may run no more.
+            hub.call_soon(self._link, link)
+        elif self._links:
+            self._links.append(link)
+        else:
+            return False
+        return True
 
     # Links.
 
