@@ -33,10 +33,10 @@ static Slot inbox_queue = {"queue", 0};
 static struct {
     Slot args, context, function, hub, start;
     /* These begin as None or False. */
-    Slot carrier, kwargs, locals, value, exception, links, name, done, quiet;
+    Slot carrier, kwargs, locals, value, exception, links, name, done, quiet, posted;
 } task = {{"args", 0},    {"context", 0}, {"_function", 0}, {"hub", 0},        {"_start", 0}, {"carrier", 0},
           {"_kwargs", 0}, {"locals", 0}, {"_value", 0},    {"_exception", 0}, {"_links", 0}, {"_name", 0},
-          {"done", 0},    {"quiet", 0}};
+          {"done", 0},    {"quiet", 0},   {"_posted", 0}};
 
 /* A started task of *home*, which is not in its ready queue yet. */
 static PyObject *
@@ -62,8 +62,9 @@ make_task(PyObject *home, PyObject *const *args, Py_ssize_t nargs)
     for (const Slot *slot = &task.carrier; slot <= &task.name; slot++) {
         initialize(new, slot, Py_NewRef(Py_None));
     }
-    initialize(new, &task.done, Py_NewRef(Py_False));
-    initialize(new, &task.quiet, Py_NewRef(Py_False));
+    for (const Slot *slot = &task.done; slot <= &task.posted; slot++) {
+        initialize(new, slot, Py_NewRef(Py_False));
+    }
     return new;
 }
 
@@ -219,7 +220,7 @@ connect_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t narg
 {
     static const Name names[] = {{&str_call_links, "_call_links"}, {&str_take_in_next, "take_in_next"}};
     if (check_arguments("connect_task", args, nargs, "CCCC") < 0 || intern_names(names, LENGTH(names)) < 0 ||
-        find_slots(args[0], SLOTS(task.args, task.quiet)) < 0 ||
+        find_slots(args[0], SLOTS(task.args, task.posted)) < 0 ||
         find_slots(args[1], SLOTS(hub.inbox, hub.stopping)) < 0 ||
         find_slots(args[2], SLOTS(inbox_queue, inbox_queue)) < 0) {
         return NULL;

@@ -4,8 +4,10 @@ A coroutine waits for a greenlet by ``await to_asyncio(greenlet)``, in whichever
 greenlet waits for a coroutine by ``run_coroutine(coro)``: all such coroutines share one asyncio loop, which
 runs in a thread of its own, started when first needed.
 
-*The loop's thread* is a real one, also in a patched program, and no hub of greenpool's pool.  The child of a
-fork starts a new loop when it needs one.
+*The loop's thread* is a real one, also in a patched program, and no hub of greenpool's pool.  The loop
+blocks it, except in a patched program, so it runs no greenlets.  A coroutine's spawns therefore go where
+those of the greenlet go that called ``run_coroutine``: the hub of that greenlet runs meanwhile.  The child
+of a fork starts a new loop when it needs one.
 
 *The loop's end*, at the interpreter's exit: it accepts no more coroutines, its tasks are cancelled, and when
 the last has ended it is closed.  No greenlet is left waiting:
@@ -26,15 +28,19 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Never, TypeVar, TypeVarTuple
 
-from ._core.current import getcurrent
+from ._core.current import getcurrent, set_thread_placement, thread_hub
+from ._core.errors import SpawnError
 from ._core.fork import at_fork
 from ._core.interrupts import raise_interrupt
 from ._core.native import Lock, RLock, get_ident, start_new_thread
+from ._core.state import HubTask, Placement
 from ._core.task import Task
 from ._core.waiter import Waiter
 from .futures import as_future
+from .runtime import current_placement
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,6 +53,18 @@ Ts = TypeVarTuple("Ts")
 # An ``async def`` function returns one; the loop knows what it yields and is sent.
 Coro = Coroutine[object, Never, T]
 
+# Set in the context of each coroutine: where the greenlet that waits for it would spawn.
+_placement: ContextVar[Placement] = ContextVar("placement")
+
+
+def _place(task: HubTask, seconds: float | None = None) -> None:
+    """Place what is spawned in the loop's thread."""
+    placement = _placement.get(None)
+    if placement is None:
+        raise SpawnError("the asyncio loop's thread runs no greenlets, and no greenlet waits for this code")
+    placement(task, seconds)
+
+
 # At the interpreter's exit the asyncio tasks have so many seconds to end.
 EXIT_SECONDS = 5.0
 
@@ -58,14 +76,30 @@ def to_asyncio(greenlet: Task[T]) -> asyncio.Future[T]:
     greenlet that a kill has ended cancels it.  An exception that ends it later is carried, and not reported
     on stderr besides.
 
-    The greenlet's hub must be able to run meanwhile.  Where the asyncio loop has taken over a thread,
-    that thread's own greenlets stand still; those of a pool do not.
+    The greenlet's hub must be able to run meanwhile.  Those of a pool can.  The hub of the thread in which
+    the loop runs, be it one of a pool or not, can only in a patched program: otherwise the loop blocks the
+    thread when it waits.
 
-    Raises RuntimeError where no asyncio loop is running.
+    Raises RuntimeError where no asyncio loop is running, and for a greenlet that can never run because its
+    hub cannot.
     """
     import asyncio
 
-    return asyncio.wrap_future(as_future(greenlet), loop=asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    if isinstance(greenlet, Task) and greenlet.hub is not None and not greenlet.done:
+        if greenlet.hub is thread_hub() and not _parks(loop):
+            raise RuntimeError(
+                f"{greenlet!r} cannot run, because the asyncio loop blocks its thread; spawn it on a pool "
+                "(by a Handle, or in greenpool.run(asyncio.run, ...)), or patch the program"
+            )
+    return asyncio.wrap_future(as_future(greenlet), loop=loop)
+
+
+def _parks(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether *loop*, when it waits, lets other greenlets of its hub run: it has a selector of greenpool."""
+    from . import selectors
+
+    return type(getattr(loop, "_selector", None)).__module__ == selectors.__name__
 
 
 def run_coroutine(coro: Coro[T]) -> T:
@@ -115,11 +149,12 @@ class _CoroutineWaiter(Waiter):
     A kill does not end the wait: it cancels the task, whose end does.  The kill is raised after that.
     """
 
-    __slots__ = ("loop", "task", "interrupted")
+    __slots__ = ("loop", "placement", "task", "interrupted")
 
     def __init__(self, loop: _Loop) -> None:
         super().__init__(RLock())
         self.loop = loop
+        self.placement = current_placement()
         self.task: asyncio.Task[object] | None = None
         self.interrupted = False
 
@@ -128,6 +163,7 @@ class _CoroutineWaiter(Waiter):
     def start(self, coro: Coro[object]) -> None:
         # Claimed already, because the loop was given up, or Ctrl-C interrupted the caller.
         if not self.state:
+            _placement.set(self.placement)
             self.task = self.loop.asyncio_loop.create_task(coro)
             self.task.add_done_callback(self.end)
 
@@ -222,6 +258,8 @@ class _Loop:
     def _run(self) -> None:
         self.thread_id = get_ident()
         loop = self.asyncio_loop
+        if not _parks(loop):
+            set_thread_placement(_place)
         try:
             while not self._ending:
                 try:
@@ -233,6 +271,7 @@ class _Loop:
         finally:
             self.accepting = False
             loop.close()
+            set_thread_placement(None)
             self._wake_all()
             self._running.release()
 

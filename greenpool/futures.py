@@ -109,6 +109,11 @@ def as_future(greenlet: Task[T]) -> Future[T]:
     greenlet.quiet = True
     future: Future[T] = Future()
 
+    def ended(greenlet: Task[T]) -> None:
+        # Those who wait for the Future go on after the other links, as by a join.
+        if not greenlet.call_last(settle):
+            settle(greenlet)
+
     def settle(greenlet: Task[T]) -> None:
         if isinstance(greenlet.value, GreenletExit):
             future.cancel()
@@ -116,8 +121,7 @@ def as_future(greenlet: Task[T]) -> Future[T]:
             return
         exception = greenlet.exception
         if exception is None:
-            # It has ended, so this does not wait.
-            future.set_result(greenlet.get())
+            future.set_result(greenlet.get(block=False))
         else:
             future.set_exception(exception)
 
@@ -134,8 +138,8 @@ def as_future(greenlet: Task[T]) -> Future[T]:
             greenlet.kill(block=False)
 
     future.add_done_callback(kill)
-    if greenlet.done:
+    if greenlet.done and not greenlet.has_links():
         settle(greenlet)
     else:
-        greenlet.rawlink(settle)
+        greenlet.rawlink(ended)
     return future

@@ -211,18 +211,24 @@ def iwait(objects: Iterable[L], timeout: float | None = None, count: int | None 
 def _iwait(pending: list[L], timeout: float | None, count: int) -> Generator[L]:
     completions = _Completions()
     deadline = None if timeout is None else monotonic() + timeout
-    for item in pending:
-        ready = getattr(item, "ready", None)
-        if ready is not None and ready():
-            # At once, so that also a timeout of 0 finds it, on whichever hub it is.
-            completions(item)
-        else:
-            item.rawlink(completions)
+
+    def remaining() -> float | None:
+        return None if deadline is None else max(0.0, deadline - monotonic())
+
     try:
+        for item in pending:
+            ready = getattr(item, "ready", None)
+            if ready is not None and ready():
+                if isinstance(item, Task):
+                    # Its links may still be due.
+                    item.join(remaining())
+                # At once, so that also a timeout of 0 finds it, on whichever hub it is.
+                completions(item)
+            else:
+                item.rawlink(completions)
         for _ in range(count):
-            remaining = None if deadline is None else max(0.0, deadline - monotonic())
             try:
-                completed = completions.next(remaining)
+                completed = completions.next(remaining())
             except IndexError:
                 return
             yield completed

@@ -61,6 +61,10 @@ class Group:
         self._members: dict[Task[object], None] = {}
         # Killed by us already: nobody is killed twice.
         self._dying: set[Task[object]] = set()
+        # Members that have left, and behind whose callback of this group others are due: a join goes on
+        # after those.
+        self._linking = 0
+        # Neither members nor those.
         self._empty = Event()
         self._empty.set()
         for greenlet in greenlets:
@@ -112,9 +116,17 @@ class Group:
             self._dying.discard(greenlet)
             # In the same step: whoever sees that it has left finds its room free.
             self._make_room()
-            if not self._members:
+            if greenlet.call_last(self._links_called):
+                self._linking += 1
+            elif not self._members and not self._linking:
                 self._empty.set()
         return True
+
+    def _links_called(self, _: Task[object]) -> None:
+        with self._lock:
+            self._linking -= 1
+            if not self._members and not self._linking:
+                self._empty.set()
 
     def _make_room(self) -> None:
         """A member has left; the lock is held."""
@@ -179,7 +191,8 @@ class Group:
         """
         check_seconds("timeout", timeout)
         members = list(self) if raise_error else []
-        empty = self._empty.wait(timeout)
+        # Where only links are left it was long enough.
+        empty = self._empty.wait(timeout) or not self._members
         for greenlet in members:
             if greenlet.exception is not None:
                 raise greenlet.exception
@@ -199,6 +212,7 @@ class Group:
         check_seconds("timeout", timeout)
         deadline = None if timeout is None else monotonic() + timeout
         me = _current_task()
+        ended: list[Task[object]] = []
         while True:
             with self._lock:
                 others = [greenlet for greenlet in self._members if greenlet is not me]
@@ -209,6 +223,9 @@ class Group:
                 break
             for greenlet in others:
                 self._join(greenlet, deadline)
+            ended += others
+        for greenlet in ended:
+            greenlet.join(_rest(deadline))
         if me is not None and me in self:
             me.kill(exception)
 
@@ -227,7 +244,9 @@ class Group:
             self._dying.add(greenlet)
         self._kill_now([greenlet], exception)
         if block:
-            self._join(greenlet, None if timeout is None else monotonic() + timeout)
+            deadline = None if timeout is None else monotonic() + timeout
+            self._join(greenlet, deadline)
+            greenlet.join(_rest(deadline))
 
     def _kill_now(self, targets: list[Task[object]], exception: BaseException | type[BaseException]) -> None:
         """Kill those that have been noted as dying, and do not wait."""
@@ -244,7 +263,8 @@ class Group:
                 self._remove(greenlet)
 
     def _join(self, greenlet: Task[object], deadline: float | None) -> None:
-        greenlet.join(None if deadline is None else max(0.0, deadline - monotonic()))
+        # Before its link makes room for another greenlet: a kill does not reach those that wait for room.
+        greenlet.join_before_links(_rest(deadline))
         if greenlet.dead:
             self._remove(greenlet)
 
@@ -536,6 +556,11 @@ class Pool(Group):
         except PoolFull:
             return False
         return True
+
+
+def _rest(deadline: float | None) -> float | None:
+    """The seconds until *deadline*."""
+    return None if deadline is None else max(0.0, deadline - monotonic())
 
 
 def _current_task() -> Task[object] | None:

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from contextvars import Context
+from functools import partial
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, overload
 
@@ -36,13 +37,15 @@ from ._core.fork import at_fork
 from ._core.hub import Hub
 from ._core.native import RLock, SimpleQueue, get_ident, original_threading
 from ._core.pollers import Poller, make_poller
-from ._core.state import GreenThread, HubTask
+from ._core.state import GreenThread, HubState, HubTask, Placement
 from ._core.task import Task
 from ._core.thread_end import ask_to_stop, close
 from ._core.waiter import Waiter, interrupt
 from .greenlet import Greenlet
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from .futures import Future
 
 __all__ = [
@@ -324,7 +327,7 @@ class Handle(Executor):
 
     Cheap, and shared by as many threads as you like; a copy is as good as the original.  It does not keep
     the Runtime open.  It is also a ``concurrent.futures.Executor``, so it goes wherever one is asked for
-    (``asyncio``'s ``loop.run_in_executor(handle, fn)``).
+    (``asyncio``'s ``loop.run_in_executor(handle, fn)``, dask's ``pool=handle``).
     """
 
     def __init__(self, hubs: _Hubs) -> None:
@@ -430,6 +433,22 @@ class Handle(Executor):
                 ) from exception
 
     # concurrent.futures.Executor
+
+    @property
+    def _max_workers(self) -> int:
+        """The number of hubs.  dask and other callers of a ThreadPoolExecutor read this attribute of it."""
+        return self.pool_size
+
+    def executor(self) -> ThreadPoolExecutor:
+        """An executor over the same pool for ``asyncio``'s ``loop.set_default_executor``; any thread.
+
+        ``asyncio.to_thread`` and ``loop.run_in_executor(None, ...)`` then run their functions in greenlets.
+        asyncio accepts no other class than ``ThreadPoolExecutor`` there.  This one starts no thread, and its
+        ``shutdown``, which ``asyncio.run`` calls at its end, concerns neither this handle nor the Runtime.
+        """
+        from ._executor import HandleExecutor
+
+        return HandleExecutor(Handle(self._hubs), self.pool_size)
 
     @overload
     def submit(
@@ -695,6 +714,26 @@ def current_handle() -> Handle | None:
     if hubs is None:
         hubs = current_owner()
     return Handle(hubs) if isinstance(hubs, _Hubs) else None
+
+
+def current_placement() -> Placement:
+    """A function that puts a task where the spawns of the calling greenlet go; any thread may call it.
+
+    It raises SpawnError after a shutdown, and when the calling thread has ended.
+    """
+    greenlet = current_greenlet()
+    hub = greenlet.hub
+    owner = current_owner()
+    if greenlet.placement is not None:
+        return greenlet.placement
+    if isinstance(owner, _Hubs):
+        return partial(owner.place, index=hub.index)
+    return partial(_place_on, hub)
+
+
+def _place_on(hub: HubState, task: HubTask, seconds: float | None = None) -> None:
+    if not hub.accept(task, seconds):
+        raise SpawnError(f"the thread of {hub!r} has ended")
 
 
 # KeyboardInterrupt can strike between any two bytecodes of the main thread, also between the two that take

@@ -193,7 +193,7 @@ class TaskGroup:
         return member
 
     def _withdraw(self, member: Task[object]) -> None:
-        """Its spawn was refused."""
+        """It has ended, or its spawn was refused."""
         with self._lock:
             self._members.pop(member, None)
             waiter = self._claim_if_over()
@@ -203,15 +203,13 @@ class TaskGroup:
     def _ended(self, member: Task[object]) -> None:
         """A member has ended; in the loop of its hub."""
         exception = member.exception
-        with self._lock:
-            self._members.pop(member, None)
-            if exception is not None:
-                self._note_error(exception)
-            waiter = self._claim_if_over()
-        if waiter is not None:
-            waiter.resume()
         if exception is not None:
+            with self._lock:
+                self._note_error(exception)
             self._abort()
+        # The block is left after the links of the member, as by a join.
+        if not member.call_last(self._withdraw):
+            self._withdraw(member)
 
     def _claim_if_over(self) -> Waiter | None:
         """The greenlet that waits for the last member, if that was it; resumed without the lock."""

@@ -14,6 +14,7 @@ import pytest
 from test_blocking import run_script
 
 import greenpool
+from greenpool._core.current import current_hub
 from greenpool._core.native import get_ident
 from greenpool.aio import run_coroutine, to_asyncio
 from greenpool.cancel import move_on_after
@@ -274,6 +275,116 @@ def test_in_the_main_function_of_run() -> None:
         return [await to_asyncio(greenlet) for greenlet in greenlets]
 
     assert greenpool.run(asyncio.run, main()) == [divmod(number, 2) for number in range(10)]
+
+
+async def spawn_and_wait(count: int = 10) -> list[Any]:
+    """Spawn greenlets in a coroutine, where its thread spawns them, and wait for them."""
+    greenlets = [greenpool.spawn(current_hub_after_a_while) for _ in range(count)]
+    greenlets.append(greenpool.spawn_later(0.001, current_hub_after_a_while))
+    return await asyncio.gather(*[to_asyncio(greenlet) for greenlet in greenlets])
+
+
+def current_hub_after_a_while() -> Any:
+    greenpool.sleep(0.001)
+    return current_hub()
+
+
+def test_spawning_in_a_coroutine_that_a_greenlet_waits_for() -> None:
+    """It spawns where that greenlet does: the main function over the pool, a greenlet on its own hub."""
+    assert set(run_coroutine(spawn_and_wait())) == {current_hub()}
+
+    def in_greenlet() -> None:
+        assert set(run_coroutine(spawn_and_wait())) == {current_hub()}
+
+    with greenpool.Runtime(pool_size=3) as runtime:
+        assert len(set(runtime.block_on(run_coroutine, spawn_and_wait()))) == 3
+        for greenlet in [runtime.spawn(in_greenlet) for _ in range(6)]:
+            greenlet.get()
+    thread = threading.Thread(target=in_greenlet)
+    thread.start()
+    thread.join()
+
+
+def test_spawning_in_such_a_coroutine_when_nobody_waits_any_more() -> None:
+    spawned: list[Any] = []
+
+    async def begin() -> asyncio.Task[None]:
+        return asyncio.create_task(end())
+
+    async def end() -> None:
+        await asyncio.get_running_loop().run_in_executor(None, may_spawn.wait)
+        try:
+            spawned.append(greenpool.spawn(int))
+        except greenpool.SpawnError as error:
+            spawned.append(error)
+
+    may_spawn = threading.Event()
+    with greenpool.Runtime(pool_size=1) as runtime:
+        task = runtime.spawn(run_coroutine, begin()).get()
+    may_spawn.set()
+
+    async def wait() -> None:
+        await task
+
+    run_coroutine(wait())
+    assert isinstance(spawned[0], greenpool.SpawnError)
+
+
+def test_to_asyncio_of_a_greenlet_that_cannot_run() -> None:
+    """The loop blocks the thread that the greenlet needs."""
+    greenlets: list[greenpool.Greenlet] = []
+
+    async def main() -> Any:
+        greenlets.append(greenpool.spawn(pow, 2, 3))
+        return await to_asyncio(greenlets[-1])
+
+    def run() -> None:
+        with pytest.raises(RuntimeError, match="cannot run, because the asyncio loop blocks its thread"):
+            asyncio.run(main())
+        # It runs when its hub does, and once it has ended it can be awaited.
+        assert greenlets[-1].get() == 8
+        assert asyncio.run(await_ended()) == 8
+
+    async def await_ended() -> Any:
+        return await to_asyncio(greenlets[-1])
+
+    run()
+    greenpool.spawn(run).get()
+    with greenpool.Runtime(pool_size=1) as runtime:
+        runtime.spawn(run).get()
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+
+def test_to_asyncio_in_a_patched_program() -> None:
+    output = run_script(
+        """
+        from greenpool import monkey
+        monkey.patch_all()
+        import asyncio, threading
+        import greenpool
+        from greenpool.aio import run_coroutine, to_asyncio
+
+        def work(number):
+            greenpool.sleep(0.01)
+            return number
+
+        async def main():
+            return sum(await asyncio.gather(*[to_asyncio(greenpool.spawn(work, n)) for n in range(4)]))
+
+        print(asyncio.run(main()))
+        print(greenpool.spawn(asyncio.run, main()).get())
+        print(greenpool.run(asyncio.run, main()))
+        print(greenpool.run(run_coroutine, main()))
+        with greenpool.Runtime(pool_size=2) as runtime:
+            print(runtime.spawn(asyncio.run, main()).get())
+        thread = threading.Thread(target=lambda: print(asyncio.run(main())))
+        thread.start()
+        thread.join()
+        """
+    )
+    assert output == "6\n" * 6
 
 
 def test_to_asyncio_refuses_nonsense() -> None:

@@ -16,6 +16,7 @@ import greenpool
 from greenpool import Greenlet, Handle, Runtime, SpawnError, StreamSpawnError
 from greenpool._core.current import thread_hub
 from greenpool.event import Event
+from greenpool.lock import Barrier
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
@@ -283,6 +284,49 @@ def test_run_in_executor(runtime: Runtime) -> None:
         return results
 
     assert asyncio.run(main()) == [1, 2, 4, 8, ZeroDivisionError]
+
+
+def test_to_thread_runs_in_greenlets_of_the_pool(runtime: Runtime) -> None:
+    handle = runtime.handle()
+
+    def meet(barrier: Barrier) -> int | None:
+        barrier.wait(30)
+        return hub_index()
+
+    async def main() -> set[int | None]:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(handle.executor())
+        # More than a ThreadPoolExecutor would have threads.
+        barrier = Barrier(50)
+        hubs = await asyncio.gather(*[asyncio.to_thread(meet, barrier) for _ in range(50)])
+        with pytest.raises(ZeroDivisionError):
+            await loop.run_in_executor(None, lambda: 1 / 0)
+        return set(hubs)
+
+    for _ in range(2):
+        assert len(asyncio.run(main())) == runtime.pool_size
+    # asyncio has shut its executor down, and the handle goes on.
+    assert handle.submit(pow, 2, 3).result() == 8
+
+
+def test_an_executor_of_a_handle(runtime: Runtime) -> None:
+    handle = runtime.handle()
+    executor = handle.executor()
+    assert isinstance(executor, concurrent.futures.ThreadPoolExecutor)
+    assert repr(executor) == f"<HandleExecutor of {handle!r}>"
+    assert list(executor.map(pow, [2, 3], [3, 2])) == [8, 9]
+    waiting = executor.submit(Event().wait)
+    executor.shutdown(cancel_futures=True)
+    assert waiting.cancelled()
+    with pytest.raises(RuntimeError, match="after its shutdown"):
+        executor.submit(int)
+    assert handle.submit(int).result() == 0
+
+
+def test_the_number_of_workers_is_that_of_the_hubs(runtime: Runtime) -> None:
+    """As dask and distributed look for it."""
+    handle = runtime.handle()
+    assert handle._max_workers == handle.executor()._max_workers == runtime.pool_size
 
 
 def test_cancelling_run_in_executor_kills_the_greenlet(runtime: Runtime) -> None:

@@ -16,7 +16,7 @@ from typing import Any, cast
 import greenlet as _greenlet
 
 from .native import Lock, get_ident
-from .state import GreenThread, HubState, HubTask
+from .state import GreenThread, HubState, HubTask, Placement
 
 # A greenlet that was not adopted yet lacks the attributes of a GreenThread.
 getcurrent = cast("Callable[[], GreenThread]", _greenlet.getcurrent)
@@ -135,6 +135,23 @@ def current_hub() -> HubState:
     return hub
 
 
+# For threads that run no hub of their own: where spawns in their main program go.
+_placements: dict[int, Placement] = {}
+
+
+def thread_placement() -> Placement | None:
+    """Where the spawns of the calling thread's main program go; None is the thread's own hub."""
+    return _placements.get(get_ident())
+
+
+def set_thread_placement(placement: Placement | None) -> None:
+    """Have *placement* take all that the calling thread's main program spawns; None undoes it."""
+    if placement is None:
+        _placements.pop(get_ident(), None)
+    else:
+        _placements[get_ident()] = placement
+
+
 def remember(hub: HubState) -> None:
     """Enter a new hub into the list of all hubs; any thread."""
     with _every_hub_lock:
@@ -154,6 +171,9 @@ def forget_other_threads() -> None:
         if thread != own:
             del _hubs[thread]
             _ends.pop(thread, None)
+    for thread in list(_placements):
+        if thread != own:
+            del _placements[thread]
 
 
 def renew_registry_lock() -> None:
@@ -185,7 +205,7 @@ def adopt(greenlet: GreenThread) -> GreenThread:
     greenlet.waiter = None
     greenlet.interrupts = ()
     greenlet.budget = BUDGET
-    greenlet.placement = None
+    greenlet.placement = thread_placement()
     greenlet.task = Factories.main_task(greenlet, hub)
     return greenlet
 

@@ -336,6 +336,15 @@ class HubState:
         """Have the loop call *callback*, which must not wait; for code in a greenlet of this hub."""
         self.inbox.queue.append(Call(callback, *args))
 
+    def take_back(self, callback: object, argument: object) -> bool:
+        """Undo one ``call_soon(callback, argument)``; False if there is none that waits to be carried out."""
+        # A copy, because other threads post meanwhile.
+        for item in self.inbox.queue.copy():
+            if isinstance(item, Call) and item.args == (argument,) and item.callback == callback:
+                self.inbox.queue.remove(item)
+                return True
+        return False
+
     def call_at(self, deadline: float, callback: Callable[[*Ts], object], *args: *Ts) -> Timer:
         """Have the loop call *callback*, which must not wait, at *deadline* on the monotonic clock."""
         return self.timers.call_at(deadline, callback, *args)

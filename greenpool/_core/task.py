@@ -19,12 +19,20 @@ no trace.  Code that makes and starts a task in one go needs no lock, because no
 - ``HubState.admit`` puts it into the ready queue of the calling thread's hub, ``HubState.accept`` into the
   inbox of any hub.  Both follow or call ``accepted_by``.
 - ``enter`` puts a task that its hub has counted into that hub's ready queue.
+
+*Links* are called in the order in which the hub accepted them, and the joins stand among them.  Joins that
+stand in front of the first callback are woken by the end itself.  The links from that callback on are *due*:
+they stay in ``_links``, where ``unlink`` finds them, and the loop takes one after the other.  A link that
+runs in a greenlet of its own leaves the list when that greenlet starts, which then has the loop go on with
+the next ones.  On the hub of a plain thread these greenlets start before everything else that is ready,
+because the main program may never wait again, and other threads may have joined behind them.
 """
 
 from __future__ import annotations
 
 import itertools
 from _contextvars import Context, copy_context
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import GenericAlias, TracebackType
@@ -32,7 +40,15 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple, overloa
 
 from greenlet import GreenletExit
 
-from .current import Factories, current_greenlet, current_hub, getcurrent, thread_hub
+from .current import (
+    Factories,
+    cannot_park,
+    current_greenlet,
+    current_hub,
+    getcurrent,
+    thread_hub,
+    thread_placement,
+)
 from .error_report import call_reported, report_error
 from .errors import SpawnError
 from .inbox import Call
@@ -60,6 +76,8 @@ else:
 
 Link = Callable[..., object]
 """Is called with the task, when that has ended."""
+
+W = TypeVar("W", Waiter, Link)
 
 _names: Iterator[int] = itertools.count(1)
 # Without the GIL itertools.count is not atomic.  Reentrant, because a signal handler may ask for a name.
@@ -109,6 +127,7 @@ class Task(Generic[T_co]):
         "_links",
         "_start",
         "_name",
+        "_posted",
         "__dict__",
         "__weakref__",
     )
@@ -153,10 +172,14 @@ class Task(Generic[T_co]):
         self.locals: Any = None
         self._value: Any = None
         self._exception: BaseException | None = None
-        self._links: list[Waiter | Link] | None = None
+        # In order; a deque once they are due.  None: there are none, or all have been called.
+        self._links: list[Waiter | Link] | deque[Waiter | Link] | None = None
         # False: not started; True: handed to its hub; a Timer: to be started by it.
         self._start: bool | Timer = False
         self._name: str | None = None
+        # How many callbacks other threads have posted and the hub has not accepted, or a hub is to call after
+        # the end.  Counted before that, so a join by the same thread knows that it stands behind them.
+        self._posted = 0
 
     # Starting.
 
@@ -229,9 +252,10 @@ class Task(Generic[T_co]):
             hub = greenlet.hub
         except AttributeError:
             # The caller is a loop's own callback, a signal handler in its sleep, or a thread's first spawn.
-            placement = None
-            hub = current_hub()
-            hub.look_again()
+            placement = thread_placement()
+            if placement is None:
+                hub = current_hub()
+                hub.look_again()
         if placement is not None:
             placement(self, seconds)
         elif hub.stopping:
@@ -341,12 +365,89 @@ class Task(Generic[T_co]):
                 hub.take_in_next()
 
     def _call_links(self) -> None:
-        links, self._links = self._links, None
-        for link in links or ():
+        """It has ended: wake the joins in front of the first callback; from there on the links are due.
+
+        Until the last has been called ``_links`` is not None: a join on another thread looks at it.
+        """
+        links = self._links or ()
+        for link in links:
+            if not isinstance(link, Waiter):
+                due = deque(links)
+                while due[0] is not link:
+                    due.popleft()
+                self._links = due
+                self._schedule_links()
+                return
+            link.wake(self)
+        self._links = None
+
+    def _schedule_links(self) -> None:
+        """Have the loop call the links that are due; on the hub's thread."""
+        hub: HubState = self.hub  # type: ignore[assignment]  # a started task has one
+        if getcurrent() is hub.loop and not hub.inbox.asleep:
+            # At once: the next pass of a plain thread's hub may come too late.
+            self._call_due_links()
+        else:
+            hub.call_soon(self._call_due_links)
+            hub.look_again()
+
+    def _call_due_links(self) -> None:
+        """Call the links up to the next that runs in a greenlet of its own; in the loop of the hub.
+
+        Calls that find nothing to do are harmless.
+        """
+        hub: HubState = self.hub  # type: ignore[assignment]  # a started task has one
+        links = self._links
+        while links:
+            link = links[0]
+            if isinstance(link, SpawnedLink) and link.applies_to(self) and not hub.inbox.closed:
+                self._start_linked(hub, links)
+                return
+            del links[0]
             if isinstance(link, Waiter):
                 link.wake(self)
-            else:
-                self.hub.call_soon(link, self)  # type: ignore[union-attr]  # a started task has one
+            elif not isinstance(link, SpawnedLink):
+                call_reported(hub, link, (self,))
+        if links is self._links:
+            self._links = None
+
+    def _start_linked(self, hub: HubState, links: list[Waiter | Link] | deque[Waiter | Link]) -> None:
+        """Start a greenlet for each of the first links, as far as they run in greenlets of their own."""
+        started = []
+        for link in links:
+            if not isinstance(link, SpawnedLink):
+                break
+            # One that was started, but is no longer in the queue, was left behind by a fork.
+            if link.applies_to(self) and (link.task is None or link.task not in hub.ready):
+                link.task = LinkedTask(self, link)
+                # Accepted with the link: it runs even where the hub refuses spawns by now.
+                link.task.accepted_by(hub)
+                started.append(link.task)
+        hub.live += len(started)
+        if hub.main is None:
+            hub.ready.extend(started)
+        else:
+            hub.ready.extendleft(reversed(started))
+
+    def take_link(self, link: SpawnedLink) -> bool:
+        """Whether *link*, whose greenlet starts, is still linked; the loop goes on with the next ones."""
+        links = self._links
+        linked = links is not None and any(other is link for other in links)
+        if not links:
+            self._links = None
+            return linked
+        if linked:
+            # Those in front of it do not apply to this end.
+            while links[0] is not link:
+                del links[0]
+            del links[0]
+        following = links[0] if links else None
+        if not (isinstance(following, SpawnedLink) and following.task is not None):
+            hub: HubState = self.hub  # type: ignore[assignment]  # a started task has one
+            hub.call_soon(self._call_due_links)
+            if hub.main is not None:
+                hub.take_in_next()
+        return linked
 
     def end_with_thread(self) -> None:
         """End it where it stands, as its hub will never run again; on that hub's thread, the last of it."""
@@ -403,7 +504,8 @@ class Task(Generic[T_co]):
         return type(exception), exception, exception.__traceback__
 
     def get(self, block: bool = True, timeout: float | None = None) -> T_co:
-        """Wait for the end and return the function's value or raise its exception.
+        """Wait for the end, and for the links added before, and return the function's value or raise its
+        exception.
 
         Raises ``Timeout`` (or, with *block* false, at once) when it has not ended within *timeout*
         seconds.
@@ -415,47 +517,107 @@ class Task(Generic[T_co]):
                 raise Timeout()
             if not self._wait(timeout):
                 raise Timeout(timeout)
+        elif block and (self._posted or self._links is not None):
+            self._wait(timeout)
         if self._exception is not None:
             raise self._exception
         value: T_co = self._value
         return value
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for the end, at most *timeout* seconds; whatever way it ends, join returns None."""
+        """Wait for the end, at most *timeout* seconds; whatever way it ends, join returns None.
+
+        Links that were added before have been called by then; one of ``link`` has run until it first waited.
+        """
         if timeout is not None:
             check_seconds("timeout", timeout)
-        if not self.done:
+        # In this order, because a link is in the list before it is counted as accepted.
+        if not self.done or self._posted or self._links is not None:
             self._wait(timeout)
 
-    def _wait(self, timeout: float | None) -> bool:
+    def join_before_links(self, timeout: float | None = None) -> None:
+        """Do what ``join`` does, but go on before any link is called."""
+        if not self.done:
+            self._wait(timeout, self._link_first)
+
+    def _wait(self, timeout: float | None, enter: Callable[[Waiter], object] | None = None) -> bool:
+        if self.done and not self._may_have_links():
+            return True
         greenlet = current_greenlet()
         if greenlet is self.carrier:
             raise RuntimeError(f"{self!r} cannot wait for its own end")
         if self.hub is greenlet.hub:
             waiter = Waiter()
-            self._link(waiter)
+            if enter is None:
+                self._link(waiter)
+            else:
+                enter(waiter)
         else:
             # It may not be settled yet on which hub the task will end.  (Reentrant, because a signal handler
             # may kill this greenlet while it is being woken.)
             waiter = Waiter(RLock())
-            self._post_link(waiter)
+            if not self._post_link(waiter, enter or self._link):
+                self._link_here(waiter)
         try:
-            return waiter.park(timeout)
+            return waiter.park(timeout) or self.done
         finally:
             if not self.done:
                 self._on_own_thread(self._unlink, waiter)
 
+    def _may_have_links(self) -> bool:
+        """It has ended: whether the caller, which joins, can wait and may have links to wait for.
+
+        A callback in the loop cannot wait: the links that are due run behind it.
+        """
+        return not cannot_park() and (self.hub is not thread_hub() or self._links is not None)
+
+    def has_links(self) -> bool:
+        """Whether there are callbacks that have not been called; on another thread a hint."""
+        return bool(self._posted or self._links)
+
+    def call_last(self, link: Link) -> bool:
+        """For a link that is being called: have *link* called behind all that were added by now.
+
+        False, and nothing is done, where there are none, or the calling thread's hub is not to call them.
+        """
+        hub = self.hub
+        if not self.done or hub is None or hub is not thread_hub():
+            return False
+        if self._posted and hub.main is None:
+            # Other threads' links may already be in the inbox.  The loop of a plain thread may run no more.
+            hub.call_soon(self._link, link)
+        elif self._links:
+            self._links.append(link)
+        else:
+            return False
+        return True
+
     # Links.
 
     def rawlink(self, callback: Callable[[Self], object]) -> None:
-        """Have the hub call *callback(greenlet)* when the greenlet has ended (at once if it has).
+        """Have the hub call *callback(greenlet)* when the greenlet has ended (soon if it has).
 
         It runs in the loop of the greenlet's hub and must not wait.  Where that is the hub of another plain
         thread, and the greenlet has ended, it runs in that of the calling thread.
+
+        All links are called in the order in which they were added, and before a greenlet or a thread that
+        joined later goes on.  Links that other threads add take their place when the hub accepts them.  An
+        exception of a callback is reported, and the next ones are called.
         """
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r}")
-        self._post_link(callback)
+        if self.hub is None:
+            with _start_lock(self):
+                if self.hub is None:
+                    self._link(callback)
+                    return
+        if self.hub is thread_hub():
+            self._link(callback)
+            return
+        self._count_posted(1)
+        if not self._post_link(callback, self._accept_link):
+            self._link_here(callback)
+            self._count_posted(-1)
 
     def link(self, callback: Callable[[Self], object]) -> None:
         """Have *callback(greenlet)* called at the end, in a greenlet of its own, so that it may wait."""
@@ -470,7 +632,11 @@ class Task(Generic[T_co]):
         self.rawlink(SpawnedLink(callback, on_success=False))
 
     def unlink(self, callback: Callable[[Self], object]) -> None:
-        """Take back what ``link``, ``link_value``, ``link_exception`` or ``rawlink`` did."""
+        """Take back what ``link``, ``link_value``, ``link_exception`` or ``rawlink`` did.
+
+        On the greenlet's hub the callback is not called after this, even if the greenlet has ended before.
+        On any other thread it may be under way.
+        """
         self._on_own_thread(self._unlink, callback)
 
     def _on_own_thread(self, method: Callable[[*Ts], object], *args: *Ts) -> None:
@@ -485,57 +651,93 @@ class Task(Generic[T_co]):
             # A closed hub has no running task left, so nothing of it can change any more.
             method(*args)
 
-    def _post_link(self, link: Waiter | Link) -> None:
-        """As ``_on_own_thread(self._link, link)``, where that thread may never run its hub again.
+    def _post_link(self, link: W, enter: Callable[[W], object]) -> bool:
+        """Do as ``_on_own_thread(enter, link)``; False where it has ended, and its hub may never run again.
 
         We append, then read ``done``; ``_finish`` sets ``done``, then reads the queue.  At least one side
         sees the other.  If we can still remove our entry, nobody ran it, so we call the link ourselves.
         """
         hub = self.hub
         if hub is None or hub.main is None or hub is thread_hub():
-            self._on_own_thread(self._link, link)
-            return
-        call = Call(self._link, link)
+            self._on_own_thread(enter, link)
+            return True
+        call = Call(enter, link)
         posted = hub.inbox.post(call)
         if posted and self.done:
             try:
                 hub.inbox.queue.remove(call)
             except ValueError:
-                return  # carried out already
+                return True  # carried out already
             posted = False
-        if not posted:
-            if isinstance(link, Waiter):
-                link.wake(self)
-            else:
-                hub = current_hub()
-                hub.call_soon(link, self)
-                hub.look_again()
+        return posted
+
+    def _count_posted(self, more: int) -> None:
+        with _start_lock(self):
+            self._posted += more
+
+    def _accept_link(self, link: Link) -> None:
+        self._link(link)
+        self._count_posted(-1)
 
     def _link(self, link: Waiter | Link) -> None:
-        if self.done:
-            if isinstance(link, Waiter):
-                link.wake(self)
+        links = self._links
+        if not self.done:
+            if links is None:
+                self._links = [link]
             else:
-                hub = self.hub
-                # Without a hub the link is not called at once, because the start lock is held and the link
-                # may take another lock.
-                at_once = hub is not None
-                if hub is None or hub.inbox.closed:
-                    # It never had a loop, or has none any more, so that of the calling thread makes the call.
-                    hub = current_hub()
-                if at_once and getcurrent() is hub.loop:
-                    call_reported(hub, link, (self,))
-                else:
-                    hub.call_soon(link, self)
-                    hub.look_again()
-        elif self._links is None:
-            self._links = [link]
+                links.append(link)
+        elif self._has_no_loop():
+            self._link_here(link)
+        elif links is not None:
+            links.append(link)
+            # In the child of a fork the call that was scheduled in the parent is gone.
+            self._schedule_links()
+        elif isinstance(link, Waiter):
+            link.wake(self)
         else:
-            self._links.append(link)
+            self._links = deque((link,))
+            self._schedule_links()
+
+    def _link_first(self, link: Waiter) -> None:
+        if self.done or self._links is None:
+            self._link(link)
+        else:
+            self._links.insert(0, link)
+
+    def _has_no_loop(self) -> bool:
+        """Whether it never had a hub, or its hub is closed; each link is then called where it was made."""
+        hub = self.hub
+        return hub is None or hub.inbox.closed
+
+    def _link_here(self, link: Waiter | Link) -> None:
+        """It has ended: have the loop of the calling thread call *link*, or wake it behind earlier ones.
+
+        Not at once, because the start lock may be held, and the link may take another lock.
+        """
+        if isinstance(link, Waiter) and not (self._posted and link.hub is thread_hub()):
+            # Another thread does not wait for this one's loop, which may never run.
+            link.wake(self)
+            return
+        hub = current_hub()
+        if isinstance(link, Waiter):
+            hub.call_soon(link.wake, self)
+        else:
+            self._count_posted(1)
+            hub.call_soon(self._call_link, link)
+        hub.look_again()
+
+    def _call_link(self, link: Link) -> None:
+        """In the loop of the thread that made the link."""
+        call_reported(current_hub(), link, (self,))
+        self._count_posted(-1)
 
     def _unlink(self, link: Waiter | Link) -> None:
-        if self._links is not None and link in self._links:
-            self._links.remove(link)
+        links = self._links
+        if self.done and self._has_no_loop():
+            if current_hub().take_back(self._call_link, link):
+                self._count_posted(-1)
+        elif links is not None and link in links:
+            links.remove(link)
 
     # Killing.
 
@@ -558,6 +760,8 @@ class Task(Generic[T_co]):
         if timeout is not None:
             check_seconds("timeout", timeout)
         if self.done:
+            if block:
+                self.join(timeout)
             return
         if isinstance(exception, type):
             instance = exception()
@@ -656,7 +860,7 @@ class MainTask(Task[None]):
 class SpawnedLink:
     """A link that runs its callback in a greenlet; equal to the callback, so that unlink finds it."""
 
-    __slots__ = ("callback", "on_success", "on_failure")
+    __slots__ = ("callback", "on_success", "on_failure", "task")
 
     def __init__(self, callback: Link, on_success: bool = True, on_failure: bool = True) -> None:
         if not callable(callback):
@@ -664,12 +868,18 @@ class SpawnedLink:
         self.callback = callback
         self.on_success = on_success
         self.on_failure = on_failure
+        # Runs the callback; None until the link is due.
+        self.task: LinkedTask | None = None
+
+    def applies_to(self, task: Task[object]) -> bool:
+        """Whether it is to be called at this end of *task*."""
+        return self.on_success if task.successful() else self.on_failure
 
     def __call__(self, task: Task[object]) -> None:
-        if self.on_success if task.successful() else self.on_failure:
-            # Accepted with the link: it runs even where the hub refuses spawns by now.
+        """Run the callback on the calling thread's hub, because that of *task* does not run."""
+        if self.applies_to(task):
             hub = current_hub()
-            linked = Task(self.callback, task)
+            linked: Task[object] = Task(self.callback, task)
             linked.accepted_by(hub)
             hub.admit(linked)
 
@@ -680,6 +890,31 @@ class SpawnedLink:
 
     def __hash__(self) -> int:
         return hash(self.callback)
+
+
+class LinkedTask(Task[object]):
+    """Runs the callback of a SpawnedLink, unless that has been unlinked by the time it starts."""
+
+    __slots__ = ("source", "link_made")
+
+    def __init__(self, source: Task[Any], link: SpawnedLink) -> None:
+        Task.__init__(self, link.callback, source)
+        self.source = source
+        self.link_made = link
+
+    def _take_link(self) -> bool:
+        return self.source.take_link(self.link_made)
+
+    def _execute(self) -> None:
+        if not self._take_link():
+            self._function, self.args = None, ()
+        Task._execute(self)
+
+    def end_with_thread(self) -> None:
+        """Let the links behind this one be called, though this one cannot be any more."""
+        if not self.done:
+            self._take_link()
+        Task.end_with_thread(self)
 
 
 Factories.main_task = MainTask

@@ -103,6 +103,10 @@ class Waiter:
         else:
             hub.inbox.post(self.greenlet)
 
+    def resume_behind_posts(self) -> None:
+        """Do what ``resume`` does, behind all that was posted to the hub; any thread, no lock needed."""
+        self.hub.inbox.post(self.greenlet)
+
     def wake(self, value: object = None) -> bool:
         """Claim and resume; False if somebody else did.  Any thread, if there is a guard."""
         return self._finish(value, WOKEN)

@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 from .._core.native import HAS_GIL
 from .._core.timeout import Timeout
-from .waitable import Waitable
+from .waitable import Waitable, resume_in_order
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -87,8 +87,7 @@ class AsyncResult(Waitable, Generic[T]):
         with self._guard:
             self._value = value  # type: ignore[assignment]  # None is a T where set() is called bare
             woken = self._claim_all()
-        for waiter in woken:
-            waiter.resume()
+        resume_in_order(woken)
 
     def set_exception(
         self,
@@ -108,8 +107,7 @@ class AsyncResult(Waitable, Generic[T]):
         with self._guard:
             self._exc_info = (type(exception), exception, traceback or exception.__traceback__)
             woken = self._claim_all()
-        for waiter in woken:
-            waiter.resume()
+        resume_in_order(woken)
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Wait for the value and return it, or raise the exception.
@@ -118,8 +116,13 @@ class AsyncResult(Waitable, Generic[T]):
         """
         value = self._value
         if not isinstance(value, _Unset):
+            if self._due is not None and block:
+                self._let_links_run(timeout)
             return value
-        if not self._exc_info:
+        if self._exc_info:
+            if self._due is not None and block:
+                self._let_links_run(timeout)
+        else:
             if not block:
                 raise Timeout()
             if not self._wait(timeout):
@@ -143,6 +146,8 @@ class AsyncResult(Waitable, Generic[T]):
         """Wait at most *timeout* seconds for an outcome; returns the value or None, and raises nothing."""
         if not self.ready():
             self._wait(timeout)
+        elif self._due is not None:
+            self._let_links_run(timeout)
         return self.value
 
     def __call__(self, source: Outcome[T]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .waitable import Waitable
+from .waitable import Waitable, resume_in_order
 
 
 class Event(Waitable):
@@ -39,8 +39,7 @@ class Event(Waitable):
         with self._guard:
             self._flag = True
             woken = self._claim_all()
-        for waiter in woken:
-            waiter.resume()
+        resume_in_order(woken)
 
     def clear(self) -> None:
         """Take the flag down.  Waiters that an earlier ``set`` has woken are not affected."""
@@ -52,4 +51,8 @@ class Event(Waitable):
 
         True means that the flag was set while the caller waited, even if it is down again by now.
         """
-        return self._flag or self._wait(timeout)
+        if not self._flag:
+            return self._wait(timeout)
+        if self._due is not None:
+            self._let_links_run(timeout)
+        return True

@@ -24,7 +24,7 @@ class _Outcome(Protocol[T_co]):
 
     def rawlink(self, callback: Callable[[_Outcome[T_co]], object], /) -> object: ...
 
-    def get(self) -> T_co: ...
+    def get(self, block: bool = True) -> T_co: ...
 
 
 class Outcomes(Generic[T]):
@@ -101,7 +101,8 @@ class Outcomes(Generic[T]):
                         self._waiters.remove(waiter)
         if self._room is not None:
             self._room.release()
-        return outcome.get()
+        # It is there, and what else is linked to the call concerns nobody here.
+        return outcome.get(block=False)
 
     def abandon(self) -> None:
         """Begin no more calls, because nobody will take their values."""

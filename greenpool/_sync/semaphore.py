@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from .arguments import check_int, seconds
 from .line import Line
-from .waitable import Link, find_link
+from .waitable import Link, find_link, unlink_due
 
 # Permits beyond this many are only counted, so that Semaphore(10**9) makes no list of 10**9 elements.
 MAX_LISTED = 256
@@ -19,13 +19,15 @@ class Semaphore(Line):
     from a hub's callbacks and from signal handlers.
     """
 
-    __slots__ = ("_permits", "_unlisted", "__dict__")
+    __slots__ = ("_permits", "_unlisted", "_due", "__dict__")
 
     def __init__(self, value: int = 1) -> None:
         check_int("value", value)
         if value < 0:
             raise ValueError(f"value must not be negative, not {value!r}")
         Line.__init__(self)
+        # Links that were claimed and not yet called; under the guard.
+        self._due: list[Link] = []
         # The free permits that are not in ``_permits``; under the guard.
         self._unlisted = max(value - MAX_LISTED, 0)
         self._permits = [None] * (value - self._unlisted)
@@ -115,7 +117,7 @@ class Semaphore(Line):
 
         The callback runs in the hub's loop and must not wait.
         """
-        link = Link(callback, self)
+        link = Link(callback, self, self._guard, self._due)
         with self._guard:
             self._get_in_line(link, None)
             woken = self._serve()
@@ -123,9 +125,9 @@ class Semaphore(Line):
             waiter.resume()
 
     def unlink(self, callback: Callable[[Semaphore], object]) -> None:
-        """Take back a ``rawlink`` whose callback has not been called yet."""
+        """Take back a ``rawlink`` whose callback has not been called yet, even if it is due."""
         with self._guard:
-            if self._line:
+            if not unlink_due(self._due, callback) and self._line:
                 link = find_link(self._line, callback)
                 if link is not None:
                     del self._line[link]

@@ -13,6 +13,11 @@ waiter.  If the append comes after it, then the flag was written before, and the
 append sees it: the mutex orders the two threads.  (Without the rotate, on processors that reorder memory
 accesses, both looks may miss the other thread's write.)
 
+*Order.*  Links are called, and waiters woken, in the order in which they came, as far as they belong to one
+hub.  So a waiter that came after a link of its own hub takes the way that the link's call takes, through the
+inbox.  A link that was claimed is *due*, and ``unlink`` still finds it, until its hub calls it.  Hubs do not
+wait for each other here, because a link may belong to a plain thread that never waits again.
+
 *The guard is reentrant*, because a signal handler or a finalizer may call ``set`` between any two steps
 below, on the same thread.
 """
@@ -23,9 +28,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from .._core.current import current_hub
+from .._core.current import cannot_park, current_hub, thread_hub
+from .._core.error_report import call_reported
 from .._core.native import RLock
-from .._core.waiter import EXPIRED, WOKEN, Claimable, Waiter
+from .._core.state import HubState
+from .._core.waiter import EXPIRED, WOKEN, Claimable, Guard, Waiter
 from .arguments import seconds
 
 
@@ -35,24 +42,63 @@ class Link:
     The hub is that of the thread that made the link.
     """
 
-    __slots__ = ("callback", "source", "hub", "state")
+    __slots__ = ("callback", "source", "hub", "state", "guard", "due", "posted")
 
-    def __init__(self, callback: Callable[..., object], source: object) -> None:
+    def __init__(
+        self, callback: Callable[..., object], source: object, guard: Guard, due: list[Link]
+    ) -> None:
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r}")
         self.callback = callback
         self.source = source
         self.hub = current_hub()
         self.state = 0
+        # The guard of *source* and, under it, those of its links that were claimed and not yet called.
+        self.guard = guard
+        self.due = due
+        # Written after the post; before that a second post does no harm, because only the first calls it.
+        self.posted = False
 
     def claim(self, value: object = None, state: int = WOKEN) -> bool:
         if self.state:
             return False
         self.state = state
+        if state == WOKEN:
+            self.due.append(self)
         return True
 
     def resume(self) -> None:
-        self.hub.post(self.callback, self.source)
+        if self.posted:
+            return
+        if not self.hub.post(self._call):
+            self._leave()  # its hub is closed
+        self.posted = True
+
+    def _call(self) -> None:
+        if self._leave():
+            call_reported(self.hub, self.callback, (self.source,))
+
+    def _leave(self) -> bool:
+        """It is not due any more; False if it was unlinked."""
+        with self.guard:
+            for index, link in enumerate(self.due):
+                if link is self:
+                    del self.due[index]
+                    return True
+        return False
+
+
+def resume_in_order(woken: list[Claimable]) -> None:
+    """Resume all that have been claimed, so that those of one hub go on in this order; without the guard."""
+    linked: set[HubState] = set()
+    for entry in woken:
+        if isinstance(entry, Link):
+            linked.add(entry.hub)
+            entry.resume()
+        elif linked and isinstance(entry, Waiter) and entry.hub in linked:
+            entry.resume_behind_posts()
+        else:
+            entry.resume()
 
 
 def find_link(waiting: Iterable[Claimable], callback: Callable[..., object]) -> Link | None:
@@ -61,6 +107,15 @@ def find_link(waiting: Iterable[Claimable], callback: Callable[..., object]) -> 
         if type(entry) is Link and not entry.state and entry.callback == callback:
             return entry
     return None
+
+
+def unlink_due(due: list[Link] | None, callback: Callable[..., object]) -> bool:
+    """Take the first link of *callback* out of *due*, under the guard; False if there is none."""
+    for index, link in enumerate(due or ()):
+        if link.callback == callback:
+            del due[index]  # type: ignore[union-attr]  # it has an entry
+            return True
+    return False
 
 
 class WaitLine(deque[Any]):
@@ -113,12 +168,15 @@ class WaitLine(deque[Any]):
 class Waitable:
     """The common part of Event and AsyncResult: all waiters are woken together."""
 
-    __slots__ = ("_guard", "_waiting", "__dict__", "__weakref__")
+    __slots__ = ("_guard", "_waiting", "_due", "__dict__", "__weakref__")
 
     def __init__(self) -> None:
         self._guard = RLock()
         # None until the first wait.
         self._waiting: WaitLine | None = None
+        # Links that were claimed and not yet called; None until the first link.  Without the guard it says no
+        # more than that: the thread that has made this ready may not have claimed them yet.
+        self._due: list[Link] | None = None
 
     def ready(self) -> bool:
         raise NotImplementedError
@@ -142,6 +200,26 @@ class Waitable:
                 self._waiting = WaitLine()
             return self._waiting
 
+    def _post_due_links(self) -> bool:
+        """Post the links that are due on the calling thread's hub; False if there are none.
+
+        The thread that has claimed them may not have come to that yet.
+        """
+        hub = thread_hub()
+        with self._guard:
+            links = [link for link in self._due or () if link.hub is hub]
+        for link in links:
+            link.resume()
+        return bool(links)
+
+    def _let_links_run(self, timeout: float | None = None) -> None:
+        """It is ready: have the links that are due on the caller's hub called before the caller goes on."""
+        if not self._post_due_links() or cannot_park():
+            return
+        waiter = Waiter()
+        waiter.hub.call_soon(waiter.wake)
+        waiter.park(timeout)
+
     def _wait(self, timeout: float | None) -> bool:
         timeout = seconds(timeout)
         waiting = self._waiting
@@ -152,9 +230,12 @@ class Waitable:
             waiting.append(waiter)
             if self.ready():
                 with self._guard:
-                    if waiter.claim(True):
+                    claimed = waiter.claim(True)
+                    if claimed:
                         waiting.leave(waiter)
-                        return True
+                if claimed:
+                    self._let_links_run(timeout)
+                    return True
             return waiter.park(timeout)
         finally:
             if waiter.state != WOKEN:
@@ -162,11 +243,15 @@ class Waitable:
                     waiting.leave(waiter)
 
     def rawlink(self, callback: Callable[..., object]) -> None:
-        """Have the calling thread's hub call *callback(self)*, once, when this is ready, at once if it is.
+        """Have the calling thread's hub call *callback(self)*, once, when this is ready, soon if it is.
 
-        The callback runs in the hub's loop and must not wait.
+        The callback runs in the hub's loop and must not wait.  The links of one hub are called in the order
+        in which they were added, before a greenlet of that hub that came to wait later goes on.
         """
-        link = Link(callback, self)
+        with self._guard:
+            if self._due is None:
+                self._due = []
+        link = Link(callback, self, self._guard, self._due)
         waiting = self._line()
         waiting.append(link)
         if self.ready():
@@ -174,12 +259,14 @@ class Waitable:
                 claimed = link.claim(True)
                 waiting.leave(link)
             if claimed:
-                link.resume()
+                self._post_due_links()
 
     def unlink(self, callback: Callable[..., object]) -> None:
-        """Take back a ``rawlink`` whose callback has not been called yet."""
+        """Take back a ``rawlink`` whose callback has not been called yet, even if it is due already."""
         waiting = self._line()
         with self._guard:
+            if unlink_due(self._due, callback):
+                return
             link = find_link(waiting.entries(), callback)
             if link is not None:
                 waiting.leave(link)
@@ -188,3 +275,4 @@ class Waitable:
         """In the child of a fork: the waiters, and the holder of the guard, exist only in the parent."""
         self._guard = RLock()
         self._waiting = None
+        self._due = None

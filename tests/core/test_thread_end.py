@@ -132,6 +132,37 @@ def test_who_waits_on_another_thread_is_told() -> None:
     assert linked == greenlets
 
 
+@pytest.mark.parametrize("ends", ["before", "with the thread"])
+def test_a_join_behind_links_that_can_run_no_more_returns(ends: str) -> None:
+    """The links in front of it would run in greenlets of their own, on the hub of a thread that has ended."""
+    started, joined = threading.Event(), threading.Event()
+    greenlets: list[Greenlet] = []
+    linked: list[object] = []
+
+    def run() -> None:
+        go = Event()
+        greenlets.append(greenpool.spawn(go.wait))
+        greenlets[0].link(linked.append)
+        greenlets[0].link(lambda _: greenpool.sleep(60))
+        greenlets[0].rawlink(linked.append)
+        greenpool.sleep(0)
+        started.set()
+        joined.wait()
+        if ends == "before":
+            go.set()
+            greenpool.sleep(0)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    started.wait()
+    joiners = [greenpool.spawn(greenlets[0].join) for _ in range(3)]
+    greenpool.sleep(0)
+    joined.set()
+    greenpool.joinall(joiners, raise_error=True)
+    thread.join()
+    assert linked == greenlets * (2 if ends == "before" else 1)
+
+
 def test_nothing_of_them_is_left(on_new_thread: OnNewThread) -> None:
     carriers = []
 
