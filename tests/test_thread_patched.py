@@ -86,6 +86,32 @@ def test_a_greenlet_that_forks_is_the_main_thread_of_the_child() -> None:
     )
 
 
+@needs_fork
+@pytest.mark.parametrize("ending", ["pass", "sys.exit(3)", "raise ValueError", "work.join()"])
+@pytest.mark.parametrize("daemon", [False, True])
+def test_the_child_of_a_fork_ends_with_the_thread_that_forked(ending: str, daemon: bool) -> None:
+    """As in plain Python: with status 0, however it ends, and after the threads that it has started."""
+    assert (
+        run_patched(f"""
+        import os, sys, threading, time
+        def fork():
+            pids.append(os.fork())
+            if not pids[-1]:
+                threading.excepthook = lambda args: os.write(1, args.exc_type.__name__.encode() + b" ")
+                work = threading.Thread(target=lambda: (time.sleep(0.01), os.write(1, b"worked ")))
+                work.daemon = {daemon}
+                work.start()
+                {ending}
+        pids = []
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+        print(os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]))
+        """)
+        == {"raise ValueError": "ValueError ", "sys.exit(3)": "SystemExit "}.get(ending, "") + "worked 0\n"
+    )
+
+
 def test_the_program_ends_after_its_os_threads() -> None:
     """Its green threads go on until then, because the OS threads may wait for them."""
     assert (
