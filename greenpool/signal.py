@@ -1,10 +1,9 @@
 """Cooperative ``signal`` (as ``gevent.signal``): every name of the standard module; what waits parks.
 
 *Handlers* run as the main program, as Python promises, not as the green thread that they happen to interrupt:
-in a greenlet of their own, for which ``get_ident`` is that of the main thread; and what they raise is raised
-in the main program, where it waits or when it waits next.  It is raised at once only where the program's code
-runs, and not this package's: an exception, or a switch, between two bytecodes of the hub would lose whatever
-they were about to do.  A handler may wait; what it has interrupted then goes on.
+``get_ident`` is that of the main thread, and what they raise is raised in the main program, where it waits or
+when it waits next.  A handler may wait.  The main program stands still until it has returned, and all other
+greenlets go on, the interrupted one too (see _core/signal_handler.py).
 
 *pause* learns of a signal by way of ``set_wakeup_fd``, which it takes for as long as it waits; what comes in
 is passed on to the descriptor that was set before, that of another pause maybe.

@@ -29,6 +29,7 @@ from .current import adopt, forget_other_threads, getcurrent, remembered, renew_
 from .descriptor import renew_descriptor_locks
 from .inbox import Call
 from .native import get_ident, original_threading
+from .signal_handler import forget_handlers, running_handlers
 from .state import GreenThread, HubState, Registered
 from .task import renew_task_locks
 from .waiter import ABANDONED, WAITING, abandon, interrupt
@@ -136,12 +137,14 @@ def _inherit(hub: HubState) -> None:
     for other in (hub.main, *hub.carriers):
         if other not in survivors:
             abandon(other)
-    # The mark stays if it is there.  If it is not, the loop runs, or the interrupted greenlet is about to
-    # switch to the loop.
-    going_on = [*survivors, hub.mark]
+    # The mark stays if it is there, and so does the loop that a handler has interrupted.
+    going_on = [*survivors, hub.mark, hub.loop]
     turns = [
         item for item in (*hub.ready, *hub.inbox.queue) if not isinstance(item, Call) and item in going_on
     ]
+    if getcurrent() is not hub.loop and hub.mark not in turns and hub.loop not in turns:
+        # A handler has interrupted a greenlet that was about to switch to the loop.
+        turns.append(hub.mark)
     # Changed in place, because the loop may be in the midst of a pass.
     hub.ready.clear()
     hub.ready.extend(turns)
@@ -164,6 +167,7 @@ def _inherit(hub: HubState) -> None:
         # No main program goes on here, so the process ends with the greenlet that forked and with those that
         # it has started.
         hub.main = None
+        forget_handlers()
         hub.on_system_error = _Program(survivors).throw
         hub.on_rest = lambda _received: hub.call_soon(_end_process, hub)
         hub.received = 1
@@ -189,6 +193,8 @@ def _survivors(hub: HubState) -> list[GreenThread]:
         survivors.append(survivor)
     if hub.main is not None and (survivor is hub.loop or hasattr(survivors[0], "signalnum")):
         survivors.append(hub.main)
+    if hub.main in survivors:
+        survivors.extend(handler for handler in running_handlers() if handler not in survivors)
     return survivors
 
 
