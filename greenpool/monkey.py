@@ -323,6 +323,12 @@ def patch_os() -> None:
 def patch_subprocess() -> None:
     """``subprocess.Popen`` waits without blocking."""
     patch_module("subprocess")
+    with contextlib.suppress(ImportError):
+        import _posixsubprocess
+
+        from .subprocess import fork_exec
+
+        _replace(_posixsubprocess, {"fork_exec": fork_exec})
 
 
 def patch_signal() -> None:

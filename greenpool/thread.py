@@ -28,6 +28,7 @@ from ._core.native import get_ident as _native_ident
 from ._core.state import GreenThread
 from ._core.task import Task
 from ._core.waiter import yield_now
+from ._signal_masks import inherit as inherit_mask
 from ._sync.arguments import lock_timeout as _lock_timeout
 from .event import Event
 from .local import local as _local  # noqa: F401 - part of _thread
@@ -279,6 +280,7 @@ def _start(
     if handle is not None:
         handle.ident = id(thread)
         thread.handle = handle
+    inherit_mask(thread)
     thread._count()
     try:
         thread.start()

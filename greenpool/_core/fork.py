@@ -48,6 +48,7 @@ ORDER = (
     "sockets",
     "children",  # threads that wait for child processes
     "signals",
+    "signal masks",
     "green threads",
     "workers",  # threads of thread pools
     "runtimes",
