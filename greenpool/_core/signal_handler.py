@@ -18,8 +18,8 @@ go on.  If a second handler interrupts one that waits, it runs on top of that.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
+from sys import gettrace, settrace
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -257,11 +257,11 @@ def _stand_still_outside(frame: FrameType | None) -> None:
     """Have the program, which is at *frame* in this package, stand still at the next line of its own code."""
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
-    if frame is None or sys.gettrace() not in (None, _trace_call):
+    if frame is None or gettrace() not in (None, _trace_call):
         return
     frame.f_trace = _trace_line
     _traced.append(frame)
-    sys.settrace(_trace_call)
+    settrace(_trace_call)
 
 
 def _trace_call(frame: FrameType, _event: str, _argument: object) -> None:
@@ -278,8 +278,8 @@ def _trace_line(_frame: FrameType, _event: str, _argument: object) -> None:
 
 
 def _end_tracing() -> None:
-    if sys.gettrace() is _trace_call:
-        sys.settrace(None)
+    if gettrace() is _trace_call:
+        settrace(None)
     while _traced:
         _traced.pop().f_trace = None
 
