@@ -346,6 +346,12 @@ def patch_os() -> None:
 def patch_subprocess() -> None:
     """``subprocess.Popen`` waits without blocking."""
     patch_module("subprocess")
+    with contextlib.suppress(ImportError):
+        import _posixsubprocess
+
+        from .subprocess import fork_exec
+
+        _replace(_posixsubprocess, {"fork_exec": fork_exec})
 
 
 def patch_signal() -> None:
@@ -432,9 +438,10 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
 
     from . import thread as green
     from ._core.pollers import make_poller
-    from .threading import replacements
+    from .threading import join_parks, replacements
 
     keep_original_threading()
+    join_parks(original_threading())
     # Imports all that a hub needs: later the locks of imports are green, and need a hub to wait.
     make_poller().close()
     for thread in standard.enumerate():

@@ -57,6 +57,8 @@ from ._fd.transfer import may_fill_up as _may_fill_up  # noqa: E402
 from ._fd.transfer import when_ready as _when_ready  # noqa: E402
 from ._fd.transfer import write_all as _write_all  # noqa: E402
 from ._fd.workers import blocking as _blocking  # noqa: E402
+from ._signal_masks import own_mask as _own_mask  # noqa: E402
+from ._signal_masks import with_own_mask as _with_own_mask  # noqa: E402
 
 _Reaped = _TypeVar("_Reaped", bound="tuple[int, int] | tuple[int, int, _Usage]")
 
@@ -188,7 +190,22 @@ if _native_waitid is not None:
 
 def system(command: str | bytes) -> int:
     """As ``os.system``, parking the greenlet."""
-    return _blocking(_native_system, command)
+    return _blocking(_with_own_mask(_native_system), command)
+
+
+if hasattr(_standard, "posix_spawn"):
+    _native_posix_spawn = _standard.posix_spawn
+    _native_posix_spawnp = _standard.posix_spawnp
+
+    def posix_spawn(*args: _Any, **kwargs: _Any) -> int:
+        """As ``os.posix_spawn``; the child has the calling green thread's signal mask."""
+        with _own_mask():
+            return _native_posix_spawn(*args, **kwargs)
+
+    def posix_spawnp(*args: _Any, **kwargs: _Any) -> int:
+        """As ``os.posix_spawnp``; the child has the calling green thread's signal mask."""
+        with _own_mask():
+            return _native_posix_spawnp(*args, **kwargs)
 
 
 def popen(cmd: str, mode: str = "r", buffering: int = -1) -> _IO[str]:

@@ -1,10 +1,9 @@
 """Cooperative ``signal`` (as ``gevent.signal``): every name of the standard module; what waits parks.
 
 *Handlers* run as the main program, as Python promises, not as the green thread that they happen to interrupt:
-in a greenlet of their own, for which ``get_ident`` is that of the main thread; and what they raise is raised
-in the main program, where it waits or when it waits next.  It is raised at once only where the program's code
-runs, and not this package's: an exception, or a switch, between two bytecodes of the hub would lose whatever
-they were about to do.  A handler may wait; what it has interrupted then goes on.
+``get_ident`` is that of the main thread, and what they raise is raised in the main program, where it waits or
+when it waits next.  A handler may wait.  The main program stands still until it has returned, and all other
+greenlets go on, the interrupted one too (see _core/signal_handler.py).
 
 *pause* learns of a signal by way of ``set_wakeup_fd``, which it takes for as long as it waits; what comes in
 is passed on to the descriptor that was set before, that of another pause maybe.
@@ -12,6 +11,8 @@ is passed on to the descriptor that was set before, that of another pause maybe.
 *sigwait and its like* are for signals that are blocked, which pend for the process or for one thread.  Only
 that thread can see the latter, so no other can wait in its stead, and nothing wakes the hub.  So they ask
 again and again, after a few milliseconds each time.
+
+*Masks*: each green thread has one of its own (see _signal_masks.py).
 
 *Threads*: any, as the standard functions; ``pause`` outside of the main thread waits in a thread of its own,
 and returns when a signal is delivered to that one.
@@ -22,10 +23,12 @@ and returns when a signal is delivered to that one.
 
 from __future__ import annotations
 
+import errno as _errno
 import os as _os
 import signal as _standard
 from collections.abc import Callable as _Callable
 from collections.abc import Iterable as _Iterable
+from operator import index as _index
 from time import monotonic as _monotonic
 from types import FrameType as _FrameType
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -39,6 +42,7 @@ if _TYPE_CHECKING:
 
 _take_names(_standard, globals())
 
+from . import _signal_masks as _masks  # noqa: E402
 from ._core import native as _native  # noqa: E402
 from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
 from ._core.fork import at_fork as _at_fork  # noqa: E402
@@ -182,8 +186,67 @@ if hasattr(_standard, "pause"):
             _pass_on(ended.reading, ended.previous)
 
 
+if hasattr(_standard, "pthread_sigmask"):
+    _native_pthread_kill = _standard.pthread_kill
+    _native_pthread_sigmask = _standard.pthread_sigmask
+    _native_sigpending = _standard.sigpending
+
+    def pthread_sigmask(how: int, mask: _Iterable[int], /) -> set[int]:
+        """As ``signal.pthread_sigmask``; in a green thread for that one, not for its OS thread.
+
+        What a green thread blocks is still handled, because handlers run as the main program.
+        """
+        task = _masks.own_task()
+        if task is None:
+            return set(_native_pthread_sigmask(how, mask))
+        if how not in (_standard.SIG_BLOCK, _standard.SIG_UNBLOCK, _standard.SIG_SETMASK):
+            raise OSError(_errno.EINVAL, _os.strerror(_errno.EINVAL))
+        changed = frozenset(map(_checked, mask))
+        before = _masks.mask_of(task)
+        if how == _standard.SIG_SETMASK:
+            _masks.set_mask(task, changed)
+        elif changed or how == _standard.SIG_UNBLOCK:
+            _masks.set_mask(task, before | changed if how == _standard.SIG_BLOCK else before - changed)
+        return {_named(number) for number in before}
+
+    def sigpending() -> set[int]:
+        """As ``signal.sigpending``, with the signals that were sent to the calling green thread alone."""
+        task = _masks.own_task()
+        pending = set(_native_sigpending())
+        return pending if task is None else pending | {_named(n) for n in _masks.pending_of(task)}
+
+    def pthread_kill(thread_id: int, signalnum: int, /) -> None:
+        """As ``signal.pthread_kill``; *thread_id* may be that of a green thread.
+
+        If the green thread blocks the signal, it pends for that thread.  Otherwise it goes to the OS thread
+        of its hub.  Raises ProcessLookupError if there is no such thread.
+        """
+        number = _checked(signalnum) if signalnum else 0
+        if _masks.kill(thread_id, number):
+            return
+        if thread_id not in _native.current_frames():
+            # The C function would read memory that no thread has.
+            raise ProcessLookupError(_errno.ESRCH, _os.strerror(_errno.ESRCH))
+        _native_pthread_kill(thread_id, number)
+
+    def _checked(number: int) -> int:
+        number = _index(number)
+        if not 0 < number < _standard.NSIG:
+            raise ValueError(f"signal number {number} out of range [1; {_standard.NSIG - 1}]")
+        return number
+
+    def _named(number: int) -> int:
+        try:
+            return _standard.Signals(number)
+        except ValueError:
+            return number
+
+
 if hasattr(_standard, "sigtimedwait"):
     _native_sigtimedwait = _standard.sigtimedwait
+
+    # The code of a signal that was sent to one thread.
+    _SI_TKILL = -6
 
     def sigtimedwait(sigset: _Iterable[int], timeout: float, /) -> _standard.struct_siginfo | None:
         """As ``signal.sigtimedwait``, parking the greenlet; *timeout* in seconds."""
@@ -206,7 +269,17 @@ if hasattr(_standard, "sigtimedwait"):
 
     def _pending_information(sigset: _Iterable[int]) -> _Callable[[], _standard.struct_siginfo | None]:
         signals = frozenset(sigset)
-        return lambda: _native_sigtimedwait(signals, 0)
+        task = _masks.own_task()
+
+        def information() -> _standard.struct_siginfo | None:
+            found = _native_sigtimedwait(signals, 0)
+            if found is None and task is not None:
+                sent = _masks.take_one(task, signals)
+                if sent is not None:
+                    return _standard.struct_siginfo((sent, 0, _SI_TKILL, _os.getpid(), _os.getuid(), 0, 0))
+            return found
+
+        return information
 
 elif hasattr(_standard, "sigwait"):
     # macOS has no call that only looks; but there one signal can be asked for once it is pending.

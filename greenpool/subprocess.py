@@ -31,9 +31,11 @@ if _TYPE_CHECKING:
 _take_names(_standard, globals())
 
 from . import selectors as _selectors  # noqa: E402
+from ._core import native as _native  # noqa: E402
 from ._fd.children import wait_for_exit as _wait_for_exit  # noqa: E402
 from ._fd.files import FileIO as _FileIO  # noqa: E402
 from ._fd.files import open_raw as _open_raw  # noqa: E402
+from ._signal_masks import own_mask as _own_mask  # noqa: E402
 
 __all__ = list(_standard.__all__)
 
@@ -50,6 +52,15 @@ _names["io"] = _SimpleNamespace(open=_open_pipe, TextIOWrapper=_io.TextIOWrapper
 _names["_PopenSelector"] = getattr(_selectors, "PollSelector", _selectors.SelectSelector)
 
 
+if _names.get("_fork_exec") is not None:
+    from _posixsubprocess import fork_exec as _native_fork_exec
+
+    def fork_exec(*args: _Any) -> int:
+        """As ``_posixsubprocess.fork_exec``; the child has the calling green thread's signal mask."""
+        with _own_mask():
+            return _native_fork_exec(*args)
+
+
 class Popen(_base):  # type: ignore[misc]  # the base is known at run time only
     """As ``subprocess.Popen``; whatever waits parks the greenlet."""
 
@@ -57,6 +68,14 @@ class Popen(_base):  # type: ignore[misc]  # the base is known at run time only
 
     __init__ = _rebound(_base.__init__, _names)
     _communicate = _rebound(_base._communicate, _names)
+
+    def _execute_child(self, *args: object, **kwargs: object) -> None:
+        if _os.read is not _native.read:
+            # In a patched program this parks, and ``fork_exec`` below does the same.
+            _base._execute_child(self, *args, **kwargs)
+            return
+        with _own_mask():
+            _base._execute_child(self, *args, **kwargs)
 
     def _wait(self, timeout: float | None) -> int | None:
         end = _monotonic() + (timeout or 0)

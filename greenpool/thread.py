@@ -28,6 +28,7 @@ from ._core.native import get_ident as _native_ident
 from ._core.state import GreenThread
 from ._core.task import Task
 from ._core.waiter import yield_now
+from ._signal_masks import inherit as inherit_mask
 from ._sync.arguments import lock_timeout as _lock_timeout
 from .event import Event
 from .local import local as _local  # noqa: F401 - part of _thread
@@ -152,6 +153,8 @@ class RLock(_RLock):
 # Guards what follows, never for long; reentrant, because a signal handler or a finalizer may start
 # a thread between any two bytecodes.
 _threads_lock = _NativeRLock()
+# False in the child of a fork that a green thread has made: no end comes there before that of a daemon.
+_has_daemons = True
 # Green threads that are alive, for _count.
 _alive = 0
 # The live green threads that have a handle, by which they are joined.
@@ -218,10 +221,15 @@ class _GreenThread(Task):
 
 
 def _after_fork_in_child() -> None:
-    global _alive
+    global _alive, _has_daemons
     _threads_lock._at_fork_reinit()  # type: ignore[attr-defined]  # private
     survivor = getattr(getcurrent(), "task", None)
     _alive = 1 if isinstance(survivor, _GreenThread) else 0
+    if type(getcurrent()) is Carrier:
+        # Its end is the end of the process, which waits for daemons, too (see _core/fork.py).
+        _has_daemons = False
+        if isinstance(survivor, _GreenThread):
+            survivor.daemon = False
     for handle in list(_running):
         handle._done._at_fork_reinit()
         if handle.ident != get_ident():
@@ -265,7 +273,7 @@ def _start(
 ) -> _GreenThread:
     thread = _GreenThread(function, *args)
     thread._kwargs = dict(kwargs) or None
-    thread.daemon = daemon
+    thread.daemon = daemon and _has_daemons
     owner = _thread_of(function)
     if owner is not None:
         # This takes the place of threading's Event, which takes a lock to be set.  A thread whose hub is told
@@ -274,6 +282,7 @@ def _start(
     if handle is not None:
         handle.ident = id(thread)
         thread.handle = handle
+    inherit_mask(thread)
     thread._count()
     try:
         thread.start()

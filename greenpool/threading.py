@@ -9,15 +9,20 @@ from __future__ import annotations
 import sys as _sys
 import threading as _standard
 from collections.abc import Callable as _Callable
+from functools import wraps as _wraps
 from types import ModuleType as _ModuleType
 from typing import Any as _Any
+from weakref import WeakKeyDictionary as _WeakKeyDictionary
 
 from greenlet import GreenletExit as _GreenletExit
 
 from . import thread as _green
 from ._core import native as _native
+from ._core.current import cannot_park as _cannot_park
 from ._core.current import getcurrent as _getcurrent
+from ._core.current import thread_hub as _thread_hub
 from ._core.waiter import sleep as _sleep
+from .event import Event as _Event
 from .local import local as _local
 
 # Seconds between two looks at the OS threads that the program's end waits for.
@@ -67,6 +72,7 @@ def replacements(module: _ModuleType) -> dict[str, object]:
 def _replace_methods(module: _ModuleType) -> None:
     module.Condition.wait = _wait
     thread: _Any = module.Thread
+    thread.join = _parking_join(module)
     if hasattr(thread, "_wait_for_tstate_lock"):
         thread._wait_for_tstate_lock = _wait_for_tstate_lock(thread._wait_for_tstate_lock)
 
@@ -132,6 +138,71 @@ def _wait_for_tstate_lock(standard: _Callable[..., None]) -> _Callable[..., None
     return _wait_for_tstate_lock
 
 
+# The end of each OS thread that a greenlet joins.
+_ends: _WeakKeyDictionary[object, _Event] = _WeakKeyDictionary()
+
+
+def _parking_join(module: _ModuleType) -> _Callable[..., None]:
+    standard: _Callable[..., None] = module.Thread.join
+
+    @_wraps(standard)
+    def join(self: _Any, timeout: float | None = None) -> None:
+        if (
+            _is_os_thread(self)
+            and self.is_alive()
+            and self is not module.current_thread()
+            and _thread_hub() is not None
+            and not _cannot_park()
+        ):
+            try:
+                ended = _end_of(self)
+            except RuntimeError:
+                pass  # no thread can be started any more, for the program ends
+            else:
+                if not ended.wait(None if timeout is None else max(timeout, 0)):
+                    return
+        standard(self, timeout)
+
+    return join
+
+
+def _is_os_thread(thread: _Any) -> bool:
+    """Whether *thread*, if it is alive, is none of the green ones."""
+    if hasattr(thread, "_tstate_lock"):
+        return type(thread._tstate_lock) is not _green.Sentinel
+    return type(_handle_of(thread)) is not _green._ThreadHandle
+
+
+def _handle_of(thread: _Any) -> _Any:
+    """The handle of a thread of CPython 3.13 and newer."""
+    return thread._os_thread_handle if hasattr(thread, "_os_thread_handle") else thread._handle
+
+
+def _end_of(thread: _Any) -> _Event:
+    """What is set when *thread*, an OS thread, has ended: another OS thread waits for that."""
+    ended = _ends.get(thread)
+    if ended is None:
+        ended = _Event()
+
+        def watch() -> None:
+            # Not by ``join``, which would make this thread known to threading.
+            if hasattr(thread, "_wait_for_tstate_lock"):
+                thread._wait_for_tstate_lock()
+            else:
+                _handle_of(thread).join()
+            ended.set()
+
+        _native.start_new_thread(watch, ())
+        _ends[thread] = ended
+    return ended
+
+
+def join_parks(module: _ModuleType) -> None:
+    """Have ``join`` of the threads of *module*, another instance of the standard one, park greenlets."""
+    thread: _Any = module.Thread
+    thread.join = _parking_join(module)
+
+
 def _end_of_main(module: _ModuleType) -> _Callable[[], None]:
     standard: _Any = module._shutdown
 
@@ -150,6 +221,11 @@ def _end_of_main(module: _ModuleType) -> _Callable[[], None]:
         """As ``threading._shutdown``, also for the OS threads that are no daemons: those of the original
         ``Thread``, and those started before patching, which CPython 3.13 waits for in ``_thread``.
         """
+        # Up to CPython 3.12 it would block at the locks of OS threads that were started before patching.
+        if hasattr(module, "_shutdown_locks"):
+            module._shutdown_locks.intersection_update(
+                [lock for lock in list(module._shutdown_locks) if type(lock) is _green.Sentinel]
+            )
         standard()
         while os_threads():
             # They may wait for greenlets of this one.  And no thread can be started any more that would join

@@ -167,6 +167,157 @@ def test_a_handler_may_start_a_greenlet_and_wait_for_it_while_the_hub_waits() ->
     assert done.wait()
 
 
+# The main program stands still while a handler waits.
+
+
+class Log(list[str]):
+    """What a handler and the main program do, in order."""
+
+    def handler(self, name: str, seconds: float = 0.01) -> Callable[[int, object], None]:
+        def handle(signum: int, frame: object) -> None:
+            self.append(f"{name} begins")
+            greenpool.sleep(seconds)
+            self.append(f"{name} ends")
+
+        return handle
+
+
+def test_the_main_program_stands_still_until_a_handler_has_returned() -> None:
+    """What it waits for comes meanwhile. The other greenlets go on."""
+    log = Log()
+    event = Event()
+    signal.signal(signal.SIGUSR1, log.handler("handler"))
+
+    def interrupt() -> None:
+        signal.raise_signal(signal.SIGUSR1)
+        event.set()
+        log.append("other")
+
+    greenpool.spawn(interrupt)
+    event.wait()
+    log.append("main")
+    assert log == ["handler begins", "other", "handler ends", "main"]
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda: greenpool.sleep(0),
+        lambda: greenpool.sleep(0.001),
+        lambda: greenpool.spawn(int).join(),
+        lambda: Event().wait(0.001),
+        lambda: signal.sigtimedwait([signal.SIGUSR2], 0.001),
+    ],
+)
+def test_whatever_the_main_program_waits_for(wait: Callable[[], object]) -> None:
+    log = Log()
+    signal.signal(signal.SIGUSR1, log.handler("handler"))
+    greenpool.spawn(signal.raise_signal, signal.SIGUSR1)
+    wait()
+    log.append("main")
+    assert log == ["handler begins", "handler ends", "main"]
+
+
+def test_a_timeout_of_the_main_program_s_wait_passes_meanwhile() -> None:
+    signal.signal(signal.SIGUSR1, Log().handler("handler", 0.02))
+    greenpool.spawn(signal.raise_signal, signal.SIGUSR1)
+    begin = time.monotonic()
+    assert not Event().wait(0.001)
+    assert time.monotonic() - begin >= 0.02
+
+
+def test_a_handler_stands_still_for_the_one_that_interrupts_it() -> None:
+    """In plain Python it is the same: the second one runs on top of the first."""
+    log = Log()
+    signal.signal(signal.SIGUSR1, log.handler("outer", 0.01))
+    signal.signal(signal.SIGUSR2, log.handler("inner", 0.05))
+    greenpool.spawn(signal.raise_signal, signal.SIGUSR1)
+    greenpool.spawn(signal.raise_signal, signal.SIGUSR2)
+    greenpool.sleep(0)
+    log.append("main")
+    assert log == ["outer begins", "inner begins", "inner ends", "outer ends", "main"]
+
+
+def test_what_a_handler_raises_while_another_waits_is_raised_there() -> None:
+    """Ctrl-C in a handler that waits: the handler gets the exception, and then the main program."""
+    log = Log()
+
+    def outer(signum: int, frame: object) -> None:
+        try:
+            greenpool.sleep(30)
+        except Oops:
+            log.append("outer")
+            raise
+
+    signal.signal(signal.SIGUSR1, outer)
+    signal.signal(signal.SIGUSR2, fail)
+    greenpool.spawn(signal.raise_signal, signal.SIGUSR1)
+    greenpool.spawn(signal.raise_signal, signal.SIGUSR2)
+    with pytest.raises(Oops) as caught:
+        greenpool.sleep(0.001)
+    assert log == ["outer"]
+    assert caught.value.__context__ is None
+    assert greenpool.spawn(lambda: 7).get() == 7
+
+
+def test_a_handler_that_interrupts_this_package_s_code_for_the_main_program() -> None:
+    """That code goes on, because it may hold what the handler waits for, but not the main program."""
+    log = Log()
+    signal.signal(signal.SIGUSR1, log.handler("handler"))
+
+    # Code of a file of the package, so that it is taken for the package's.
+    names: dict[str, Any] = {"kill": os.kill, "pid": os.getpid(), "number": signal.SIGUSR1, "log": log}
+    source = "def within():\n kill(pid, number)\n log.append('within')"
+    exec(compile(source, str(Path(greenpool.__file__).parent / "within.py"), "exec"), names)
+    greenpool.sleep(0)
+    names["within"]()
+    log.append("main")
+    assert log == ["handler begins", "within", "handler ends", "main"]
+
+
+@pytest.mark.slow
+def test_the_main_program_stands_still_whenever_the_signals_come() -> None:
+    """Two signals, hundreds of times, while the main program sleeps, waits for a greenlet, and reads."""
+    running: list[int] = []
+    handled = [0]
+    wrong = []
+
+    def handle(signum: int, frame: object) -> None:
+        depth = len(running)
+        running.append(signum)
+        greenpool.sleep(0.0003)
+        if len(running) != depth + 1:
+            wrong.append(signum)
+        running.pop()
+        handled[0] += 1
+        if signum == signal.SIGALRM and handled[0] < 1000:
+            signal.setitimer(signal.ITIMER_REAL, 0.0002 + handled[0] % 7 * 0.0001)
+
+    def kill() -> None:
+        while handled[0] < 1000:
+            greenpool.sleep(0.0007)
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    signal.signal(signal.SIGALRM, handle)
+    signal.signal(signal.SIGUSR1, handle)
+    killing = greenpool.spawn(kill)
+    signal.setitimer(signal.ITIMER_REAL, 0.0002)
+    near, far = socket.socketpair()
+    with near, far:
+        while handled[0] < 1000:
+            for operation in (
+                lambda: greenpool.sleep(0),
+                lambda: greenpool.sleep(0.0003),
+                lambda: greenpool.spawn(int).join(),
+                lambda: near.recv(far.send(b"x")),
+            ):
+                operation()
+                if running:
+                    wrong.append(0)
+    killing.join()
+    assert not wrong
+
+
 # pause
 
 

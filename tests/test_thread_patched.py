@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from test_monkey import PATCH, run
+
+ROOT = Path(__file__).parent.parent
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -83,6 +88,151 @@ def test_a_greenlet_that_forks_is_the_main_thread_of_the_child() -> None:
         print(greenpool.spawn(parent).get())
         """)
         == "MainThread True False\n0\n"
+    )
+
+
+@needs_fork
+@pytest.mark.parametrize("ending", ["pass", "sys.exit(3)", "raise ValueError", "work.join()"])
+@pytest.mark.parametrize("daemon", [False, True])
+def test_the_child_of_a_fork_ends_with_the_thread_that_forked(ending: str, daemon: bool) -> None:
+    """As in plain Python: with status 0, however it ends, and after the threads that it has started."""
+    assert (
+        run_patched(f"""
+        import os, sys, threading, time
+        def fork():
+            pids.append(os.fork())
+            if not pids[-1]:
+                threading.excepthook = lambda args: os.write(1, args.exc_type.__name__.encode() + b" ")
+                work = threading.Thread(target=lambda: (time.sleep(0.01), os.write(1, b"worked ")))
+                work.daemon = {daemon}
+                work.start()
+                {ending}
+        pids = []
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+        print(os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]))
+        """)
+        == {"raise ValueError": "ValueError ", "sys.exit(3)": "SystemExit "}.get(ending, "") + "worked 0\n"
+    )
+
+
+# A real thread that has to be joined while other green threads run: one of them lets it end.
+REAL = """
+import threading, time
+event = threading.Event()
+real = monkey.get_original("threading", "Thread")(target=event.wait, name="real")
+real.start()
+"""
+
+
+@pytest.mark.parametrize("joins", ["join()", "threading.Thread(target=join).start()"])
+def test_a_join_of_a_real_thread_parks(joins: str) -> None:
+    assert (
+        run_patched(
+            f"""{REAL}
+def join():
+    assert real.is_alive() and real.name == "real" and real.ident and not real.daemon
+    for _ in range(2):
+        real.join(0.001)
+        print(real.is_alive())
+    real.join()
+    real.join()
+    print(real.is_alive(), [thread.name for thread in threading.enumerate() if "Dummy" in thread.name])
+def end():
+    time.sleep(0.05)
+    event.set()
+threading.Thread(target=end).start()
+{joins}
+"""
+        )
+        == "True\nTrue\nFalse []\n"
+    )
+
+
+def test_a_join_of_a_thread_that_was_started_before_patching_parks() -> None:
+    assert (
+        run("""
+import threading, warnings
+warnings.simplefilter("ignore")
+held = threading.Lock()
+held.acquire()
+thread = threading.Thread(target=held.acquire)
+thread.start()
+release = held.release
+from greenpool import monkey
+monkey.patch_all()
+import time
+threading.Thread(target=lambda: (time.sleep(0.01), release())).start()
+thread.join()
+print(thread.is_alive())
+""")
+        == "False\n"
+    )
+
+
+def test_a_join_of_a_real_thread_that_is_given_up() -> None:
+    assert (
+        run_patched(f"""{REAL}
+import greenpool
+with greenpool.Timeout(0.001, False):
+    real.join()
+    print("not reached")
+joining = greenpool.spawn(real.join)
+time.sleep(0.001)
+joining.kill()
+print(real.is_alive())
+event.set()
+real.join()
+print(real.is_alive())
+""")
+        == "True\nFalse\n"
+    )
+
+
+@pytest.mark.parametrize("command", [[], ["-m", "greenpool"]])
+def test_a_green_thread_joins_the_main_thread(command: list[str], tmp_path: Path) -> None:
+    """The others run meanwhile, and the main thread has ended when the interpreter waits for the others."""
+    program = tmp_path / "program.py"
+    program.write_text("""
+from greenpool import monkey
+monkey.patch_all()
+import threading, time
+main = threading.main_thread()
+def join():
+    main.join(0.001)
+    print(main.is_alive(), main.name, main.ident == main_ident, main.daemon, flush=True)
+    joined.set()
+    main.join()
+    print(main.is_alive(), flush=True)
+joined = threading.Event()
+main_ident = threading.get_ident()
+threading.Thread(target=join).start()
+joined.wait()
+print("main ends", flush=True)
+""")
+    output = subprocess.check_output(
+        [sys.executable, *command, str(program)], cwd=ROOT, text=True, timeout=30
+    )
+    assert output == "True MainThread True False\nmain ends\nFalse\n"
+
+
+def test_the_program_s_end_waits_for_a_thread_that_was_started_before_patching() -> None:
+    """That thread may wait for a green one."""
+    assert (
+        run("""
+import threading, warnings
+warnings.simplefilter("ignore")
+held = threading.Lock()
+held.acquire()
+threading.Thread(target=lambda: (held.acquire(), print("real"))).start()
+release = held.release
+from greenpool import monkey
+monkey.patch_all()
+import time
+threading.Thread(target=lambda: (time.sleep(0.05), release()), daemon=True).start()
+""")
+        == "real\n"
     )
 
 

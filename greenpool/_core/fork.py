@@ -11,6 +11,9 @@ queue, the poller, the table of registrations.  Only a call that was waiting in 
 (``forked_within``), and the loop takes that for what it is.  signal_handler.py marks a handler's greenlet
 with ``signalnum``; all the rest of this support is here.
 
+*The end of the child.*  If no main program goes on there, the process ends when the greenlet that forked and
+all that it has started have ended, as it ends in CPython when the thread that forked returns.
+
 *Threads*: everything below runs on the thread that forks, the hooks in the child after every other thread is
 gone.
 """
@@ -18,18 +21,23 @@ gone.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 
 from .carrier import Carrier
-from .current import forget_other_threads, getcurrent, remembered, renew_registry_lock, thread_hub
+from .current import adopt, forget_other_threads, getcurrent, remembered, renew_registry_lock, thread_hub
 from .descriptor import renew_descriptor_locks
 from .inbox import Call
+from .native import get_ident, original_threading
+from .signal_handler import forget_handlers, running_handlers
 from .state import GreenThread, HubState, Registered
 from .task import renew_task_locks
-from .thread_end import stop
-from .waiter import ABANDONED, WAITING, abandon
+from .waiter import ABANDONED, WAITING, abandon, interrupt
 
 Hook = Callable[[], object]
+
+# Seconds between two looks at the real threads that the end of a child waits for.
+LOOK = 0.01
 
 # The order in the child and in the parent; before the fork it is the opposite.  The locks come first, because
 # all else takes them, then the hubs, because the other hooks look at the surviving one.
@@ -40,6 +48,7 @@ ORDER = (
     "sockets",
     "children",  # threads that wait for child processes
     "signals",
+    "signal masks",
     "green threads",
     "workers",  # threads of thread pools
     "runtimes",
@@ -129,12 +138,14 @@ def _inherit(hub: HubState) -> None:
     for other in (hub.main, *hub.carriers):
         if other not in survivors:
             abandon(other)
-    # The mark stays if it is there.  If it is not, the loop runs, or the interrupted greenlet is about to
-    # switch to the loop.
-    going_on = [*survivors, hub.mark]
+    # The mark stays if it is there, and so does the loop that a handler has interrupted.
+    going_on = [*survivors, hub.mark, hub.loop]
     turns = [
         item for item in (*hub.ready, *hub.inbox.queue) if not isinstance(item, Call) and item in going_on
     ]
+    if getcurrent() is not hub.loop and hub.mark not in turns and hub.loop not in turns:
+        # A handler has interrupted a greenlet that was about to switch to the loop.
+        turns.append(hub.mark)
     # Changed in place, because the loop may be in the midst of a pass.
     hub.ready.clear()
     hub.ready.extend(turns)
@@ -153,15 +164,18 @@ def _inherit(hub: HubState) -> None:
     hub.inbox.after_fork(hub.open_wakers())
     for registration in list(hub.registrations.values()):
         _inherit_registration(hub, registration, survivors)
-    if hub.main is None:
-        # A pool's thread ends, as any thread that forked does, when the greenlet that forked has ended.
-        hub.on_system_error = _raise
-        hub.on_rest = lambda _received: stop(hub)
+    if hub.main not in survivors:
+        # No main program goes on here, so the process ends with the greenlet that forked and with those that
+        # it has started.
+        hub.main = None
+        forget_handlers()
+        hub.on_system_error = _Program(survivors).throw
+        hub.on_rest = lambda _received: hub.call_soon(_end_process, hub)
         hub.received = 1
 
 
 def _survivors(hub: HubState) -> list[GreenThread]:
-    """The forking greenlet and, if that is a signal handler, the main program and what it returns to."""
+    """The forking greenlet, those that it returns to, and the main program if that is a signal handler."""
     survivor = getcurrent()
     survivors = [survivor]
     while hasattr(survivor, "signalnum"):
@@ -174,8 +188,14 @@ def _survivors(hub: HubState) -> list[GreenThread]:
             )
         survivor = survivor.parent
         survivors.append(survivor)
-    if hub.main is not None and (survivor is hub.loop or len(survivors) > 1):
+    while survivor.parent is not None and survivor is not hub.loop and survivor.parent is not hub.loop:
+        # A raw greenlet returns to the one that has made it.
+        survivor = survivor.parent
+        survivors.append(survivor)
+    if hub.main is not None and (survivor is hub.loop or hasattr(survivors[0], "signalnum")):
         survivors.append(hub.main)
+    if hub.main in survivors:
+        survivors.extend(handler for handler in running_handlers() if handler not in survivors)
     return survivors
 
 
@@ -202,9 +222,53 @@ def _inherit_registration(hub: HubState, registration: Registered, survivors: li
     registration.wake_all()
 
 
-def _raise(exception: BaseException) -> None:
-    """Take a SystemExit or KeyboardInterrupt that no main program is left to take."""
-    raise exception
+class _Program:
+    """What stands for the main program in such a child: the greenlet that forked and those it returns to."""
+
+    def __init__(self, greenlets: list[GreenThread]) -> None:
+        # A carrier may have another task by the time that it is asked.
+        self._greenlets = [(each, getattr(each, "task", None)) for each in greenlets]
+
+    def throw(self, exception: BaseException) -> None:
+        """Raise *exception*, which is for the main program, where that waits; end the process without one."""
+        for greenlet, task in self._greenlets:
+            ended = task is None or task.done if isinstance(greenlet, Carrier) else greenlet.dead
+            if not ended:
+                if not hasattr(greenlet, "interrupts"):
+                    adopt(greenlet)
+                interrupt(greenlet, exception)
+                return
+        _end_with(exception)
+
+
+def _end_with(exception: BaseException) -> None:
+    """End the process as *exception* ends a program."""
+    status: object = 1
+    if isinstance(exception, SystemExit):
+        status = exception.code or 0
+    if not isinstance(exception, SystemExit):
+        sys.excepthook(type(exception), exception, exception.__traceback__)
+    elif not isinstance(status, int):
+        os.write(2, f"{status}\n".encode())
+    os._exit(status & 0xFF if isinstance(status, int) else 1)
+
+
+def _end_process(hub: HubState) -> None:
+    """End the process like CPython when the thread that has forked ends there, and no other is left.
+
+    CPython's thread just returns to the C library, which then calls ``exit(0)``.  So nothing is flushed,
+    ``atexit`` does not come, and daemon threads are waited for like all others.
+    """
+    # Real threads that the child has started may still start greenlets here.
+    others = any(
+        thread.ident != get_ident() and thread.is_alive() for thread in original_threading().enumerate()
+    )
+    if others and not hub.live:
+        hub.timers.call_later(LOOK, _end_process, hub)
+    elif hub.live:
+        hub.received = 1
+    else:
+        os._exit(0)
 
 
 _CORE = os.path.dirname(os.path.abspath(__file__)) + os.sep

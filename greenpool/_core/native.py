@@ -26,6 +26,7 @@ __all__ = [
     "RLock",
     "SimpleQueue",
     "close",
+    "current_frames",
     "fresh_copy",
     "get_ident",
     "original_threading",
@@ -43,6 +44,9 @@ _copying = Lock()
 # The C part of signal.  The Python part makes enums, which take a twentieth of the time of importing
 # greenpool.
 signal: Any = importlib.import_module("_signal")
+
+# Of OS threads only.
+current_frames = sys._current_frames
 
 close = os.close
 pipe = os.pipe

@@ -38,6 +38,7 @@ import os
 from collections.abc import Callable
 
 from .current import BUDGET
+from .handler_call import HandlerCall
 from .interrupts import raise_interrupt
 from .pollers.events import IN, OUT, READ, WRITE
 from .sections import without_sections
@@ -108,9 +109,15 @@ class Registration:
         greenlet.waiter = waiter
         greenlet.budget = BUDGET
         ready = hub.ready
-        ready.popleft().switch()
-        while waiter.state < WOKEN:
-            ready.popleft().switch()
+        while True:
+            try:
+                ready.popleft().switch()
+                while waiter.state < WOKEN:
+                    ready.popleft().switch()
+                break
+            except HandlerCall as handler_call:
+                call = handler_call
+            call.make(greenlet, waiter)
         greenlet.waiter = None
         return self._outcome(waiter) if self.closed or waiter.state != WOKEN else True
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVarTuple
 from .inbox import Call, Inbox, Turn
 from .interrupts import Interrupts
 from .mark import Mark
-from .native import get_ident
+from .native import get_ident, signal
 from .pollers import Poller
 from .protocol import Protocol
 from .signal_waker import SignalWaker, in_main_thread
@@ -318,6 +318,18 @@ class HubState:
     def is_edge_triggered(self) -> bool:
         """Whether its poller knows all event bits; a level-triggered one knows reading and writing only."""
         return self.poller.arm is None
+
+    def find_task(self, ident: int) -> HubTask | None:
+        """The started task that has this identifier as a green thread."""
+        for carrier in list(self.carriers):
+            task = carrier.task
+            if task is not None and id(task) == ident:
+                return task
+        return None
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the hub's OS thread."""
+        signal.pthread_kill(self.thread_id, number)
 
     # The hub's own thread.
 

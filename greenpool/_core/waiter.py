@@ -21,6 +21,8 @@ greenlet parks next.
 waiter somewhere and parking, and leave a stray resume behind.  A park therefore goes on waiting until
 its own waiter is claimed.
 
+*A signal handler* may run on the main program's stack while that is parked (see handler_call.py).
+
 *Where greenlets switch away.*  ``Waiter.park`` is the one function that gives the hub to the next greenlet
 until a waiter is claimed.  Four copies of its loop exist, each for a measured figure that stands beside it:
 ``yield_now`` below, which needs no waiter; ``Registration.wait_read``; ``QuickWaiter.receive``; and
@@ -34,6 +36,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .current import BUDGET, adopt, current_greenlet, getcurrent
+from .handler_call import HandlerCall
 from .interrupts import add_interrupt, put_back_interrupt, raise_interrupt, take_interrupt
 from .native import HAS_GIL, get_ident
 from .protocol import Protocol
@@ -153,9 +156,15 @@ class Waiter:
         ready = self.hub.ready
         greenlet.waiter = self
         try:
-            ready.popleft().switch()
-            while self.state < WOKEN:
-                ready.popleft().switch()
+            while True:
+                try:
+                    ready.popleft().switch()
+                    while self.state < WOKEN:
+                        ready.popleft().switch()
+                    break
+                except HandlerCall as handler_call:
+                    call = handler_call
+                call.make(greenlet, self)
         finally:
             greenlet.waiter = None
             if timer is not None:
@@ -207,9 +216,15 @@ class QuickWaiter(Waiter):
         ready = self.hub.ready
         greenlet.waiter = self
         try:
-            ready.popleft().switch()
-            while self.state < WOKEN:
-                ready.popleft().switch()
+            while True:
+                try:
+                    ready.popleft().switch()
+                    while self.state < WOKEN:
+                        ready.popleft().switch()
+                    break
+                except HandlerCall as handler_call:
+                    call = handler_call
+                call.make(greenlet, self)
         finally:
             greenlet.waiter = None
         if self.state != WOKEN:
@@ -272,7 +287,13 @@ def yield_now() -> None:
     greenlet.budget = BUDGET
     ready = greenlet.hub.ready
     ready.append(greenlet)
-    ready.popleft().switch()
+    while True:
+        try:
+            ready.popleft().switch()
+            return
+        except HandlerCall as handler_call:
+            call = handler_call
+        call.make(greenlet, None)
 
 
 def spend() -> None:

@@ -478,6 +478,121 @@ say("done")
 
 # Forks in a signal handler.
 
+# The end of a child in which no main program goes on.
+
+# ``fork_in(place, function)`` forks in a greenlet at that place and returns the exit status of the child.
+FORK_IN = """
+import time
+
+def fork_and_wait(function):
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    signal.alarm(10)
+    return function()
+
+def on_main_thread(function):
+    return greenpool.spawn(fork_and_wait, function).get()
+
+def on_a_hub_of_a_pool(function):
+    with greenpool.Runtime(pool_size=2) as runtime:
+        return runtime.spawn(fork_and_wait, function).get()
+
+def on_another_thread(function):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(on_main_thread(function)))
+    thread.start()
+    thread.join()
+    return found[0]
+
+def in_a_raw_greenlet(function):
+    from greenlet import greenlet
+    return greenpool.spawn(lambda: greenlet(fork_and_wait).switch(function)).get()
+"""
+
+PLACES = ["on_main_thread", "on_a_hub_of_a_pool", "on_another_thread", "in_a_raw_greenlet"]
+
+
+@pytest.fixture(params=PLACES)
+def run_forking(run: Run, request: pytest.FixtureRequest) -> Run:
+    """Run the test with a greenlet that forks in each of these places."""
+    return lambda script: run(f"{FORK_IN}fork_in = {request.param}\n{script}")
+
+
+def test_the_child_ends_with_the_greenlet_that_forked(run_forking: Run) -> None:
+    """As in CPython, where a thread that forked returns: nothing is flushed, and atexit does not come."""
+    output = run_forking("""
+import atexit
+atexit.register(say, "atexit")
+other = greenpool.spawn(parked, "other")
+greenpool.sleep(0)
+file = open(1, "w", closefd=False)
+file.write("not flushed\\n")
+say(fork_in(lambda: greenpool.sleep(0.001)))
+file.flush()
+other.kill()
+""")
+    assert output == "0\nnot flushed\nfinally of other in the parent\natexit\n"
+
+
+def test_the_child_ends_after_what_it_has_started(run_forking: Run) -> None:
+    """Its greenlets, green daemon threads too, and its real threads; not a real thread that is kept idle."""
+    output = run_forking("""
+from greenpool import threading as green_threading
+
+def start():
+    greenpool.blocking(int)
+    greenpool.spawn_later(0.02, say, "greenlet")
+    green_threading.Thread(target=lambda: (greenpool.sleep(0.04), say("daemon")), daemon=True).start()
+    threading.Thread(target=lambda: (time.sleep(0.06), say("real thread"))).start()
+
+say(fork_in(start))
+""")
+    assert output == "greenlet\ndaemon\nreal thread\n0\n"
+
+
+def test_sys_exit_in_another_greenlet_ends_the_child(run_forking: Run) -> None:
+    output = run_forking("""
+say(fork_in(lambda: greenpool.spawn_later(0.001, sys.exit, 3)))
+""")
+    assert output == "3\n"
+
+
+def test_ctrl_c_in_the_child_reaches_the_greenlet_that_forked(run_forking: Run) -> None:
+    """It is the child's main program."""
+    output = run_forking("""
+def interrupted():
+    greenpool.spawn_later(0.001, os.kill, os.getpid(), signal.SIGINT)
+    try:
+        greenpool.sleep(10)
+    except KeyboardInterrupt:
+        say("interrupted")
+
+say(fork_in(interrupted))
+""")
+    assert output == "interrupted\n0\n"
+
+
+def test_a_daemon_thread_that_forked_lives_on_in_the_child(run: Run) -> None:
+    output = run("""
+from greenpool import threading
+
+def fork():
+    pids.append(os.fork())
+    if not pids[-1]:
+        signal.alarm(20)
+        greenpool.sleep(0.01)
+        say("went on")
+
+pids = []
+thread = threading.Thread(target=fork, daemon=True)
+thread.start()
+thread.join()
+say(os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]))
+""")
+    assert output == "went on\n0\n"
+
+
 HANDLER = """
 from greenpool import select
 from greenpool import signal as green_signal
