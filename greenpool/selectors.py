@@ -1,8 +1,7 @@
 """Cooperative ``selectors`` (as ``gevent.selectors``): every name of the standard module; ``select`` parks.
 
 Every selector is a subclass of the standard one, over ``greenpool.select``.  So ``asyncio.run`` in a greenlet
-parks that greenlet while its loop has nothing to do.  (One running loop per OS thread is the limit of asyncio
-itself.)
+parks that greenlet while its loop has nothing to do.
 
 *Threads*: as the standard ones.
 """
