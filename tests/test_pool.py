@@ -890,6 +890,9 @@ class PoolMachine(RuleBasedStateMachine):
         # Nobody can kill a thread, and nobody would ever make room in a pool of size 0.
         self.launch(spawner, in_thread and self.size > 0)
         self.waiting.append(spawner)
+        # The order in which they wait decides which rules hypothesis may choose later.
+        while len(self.pool._room._line) < len(self.waiting):
+            greenpool.sleep(0.0002)
 
     @precondition(lambda self: len(self.running) == self.size)
     @rule(timeout=st.sampled_from([0, 0.001]), in_thread=st.booleans())

@@ -332,30 +332,15 @@ def test_asyncio_lets_the_other_greenlets_run(tmp_path: Path) -> None:
     run_patched(program, directory=tmp_path)
 
 
-def test_a_second_running_loop_on_the_same_hub_is_refused(tmp_path: Path) -> None:
+def test_many_threads_of_a_hub_each_run_a_loop(tmp_path: Path) -> None:
     program = """
         import asyncio
 
-        async def hold():
-            running.set()
-            while not refused:
-                await asyncio.sleep(0.001)
+        async def request():
+            loop = asyncio.get_running_loop()
+            await asyncio.sleep(0.1)
+            assert asyncio.get_running_loop() is loop
 
-        def run_another():
-            running.wait()
-            coroutine = asyncio.sleep(0)
-            try:
-                asyncio.run(coroutine)
-            except RuntimeError as error:
-                refused.append(str(error))
-            finally:
-                coroutine.close()
-
-        running, refused = threading.Event(), []
-        other = threading.Thread(target=run_another)
-        other.start()
-        asyncio.run(hold())
-        other.join()
-        assert refused == ["asyncio.run() cannot be called from a running event loop"], refused
+        fifty(lambda number: asyncio.run(request()))
     """
     run_patched(program, directory=tmp_path)
