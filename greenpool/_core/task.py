@@ -407,6 +407,10 @@ class Task(Generic[T_co]):
                 call_reported(hub, link, (self,))
         if links is self._links:
             self._links = None
+            if hub.main is not None:
+                # Its main program may never wait again (see _post_link).
+                for enter in (self._accept_link, self._link_first, self._link):
+                    hub.carry_out_posted(enter)
 
     def _start_linked(self, hub: HubState, links: list[Waiter | Link] | deque[Waiter | Link]) -> None:
         """Start a greenlet for each of the first links, as far as they run in greenlets of their own."""
@@ -654,8 +658,9 @@ class Task(Generic[T_co]):
     def _post_link(self, link: W, enter: Callable[[W], object]) -> bool:
         """Do as ``_on_own_thread(enter, link)``; False where it has ended, and its hub may never run again.
 
-        We append, then read ``done``; ``_finish`` sets ``done``, then reads the queue.  At least one side
-        sees the other.  If we can still remove our entry, nobody ran it, so we call the link ourselves.
+        We append, then read ``done`` and ``_links``.  The other side sets ``done``, then reads the queue; and
+        where links are due, it sets ``_links`` to None after the last, then reads the queue.  At least one
+        side sees the other.  If we can still remove our entry, nobody ran it, so we call the link ourselves.
         """
         hub = self.hub
         if hub is None or hub.main is None or hub is thread_hub():
@@ -663,7 +668,7 @@ class Task(Generic[T_co]):
             return True
         call = Call(enter, link)
         posted = hub.inbox.post(call)
-        if posted and self.done:
+        if posted and self.done and self._links is None:
             try:
                 hub.inbox.queue.remove(call)
             except ValueError:
