@@ -357,6 +357,20 @@ class HubState:
                 return True
         return False
 
+    def carry_out_posted(self, callback: object) -> None:
+        """Carry out now what others have posted with *callback*, so far as it was posted before this call."""
+        queue = self.inbox.queue
+        # This orders the look at the queue after what the caller has written.
+        queue.rotate(0)
+        # A copy, because other threads post meanwhile.
+        for item in queue.copy() if queue else ():
+            if isinstance(item, Call) and item.callback == callback:
+                try:
+                    queue.remove(item)
+                except ValueError:
+                    continue  # its poster has taken it back
+                item.callback(*item.args)
+
     def call_at(self, deadline: float, callback: Callable[[*Ts], object], *args: *Ts) -> Timer:
         """Have the loop call *callback*, which must not wait, at *deadline* on the monotonic clock."""
         return self.timers.call_at(deadline, callback, *args)

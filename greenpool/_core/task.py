@@ -410,19 +410,26 @@ class Task(Generic[T_co]):
                 call_reported(hub, link, (self,))
         if links is self._links:
             self._links = None
+            if hub.main is not None:
+                # Its main program may never wait again (see _post_link).
+                for enter in (self._accept_link, self._link_first, self._link):
+                    hub.carry_out_posted(enter)
 
     def _start_linked(self, hub: HubState, links: list[Waiter | Link] | deque[Waiter | Link]) -> None:
         """Start a greenlet for each of the first links, as far as they run in greenlets of their own."""
-        started = []
+        started: list[LinkedTask] = []
         for link in links:
             if not isinstance(link, SpawnedLink):
                 break
-            # One that was started, but is no longer in the queue, was left behind by a fork.
-            if link.applies_to(self) and (link.task is None or link.task not in hub.ready):
-                link.task = LinkedTask(self, link)
-                # Accepted with the link: it runs even where the hub refuses spawns by now.
-                link.task.accepted_by(hub)
-                started.append(link.task)
+            if not link.applies_to(self):
+                continue
+            if not started and link.task is not None and link.task in hub.ready:
+                return
+            # Not started yet; or it was, and a fork has left it behind.
+            link.task = LinkedTask(self, link)
+            # Accepted with the link: it runs even where the hub refuses spawns by now.
+            link.task.accepted_by(hub)
+            started.append(link.task)
         hub.live += len(started)
         if hub.main is None:
             hub.ready.extend(started)
@@ -654,8 +661,9 @@ class Task(Generic[T_co]):
     def _post_link(self, link: W, enter: Callable[[W], object]) -> bool:
         """Do as ``_on_own_thread(enter, link)``; False where it has ended, and its hub may never run again.
 
-        We append, then read ``done``; ``_finish`` sets ``done``, then reads the queue.  At least one side
-        sees the other.  If we can still remove our entry, nobody ran it, so we call the link ourselves.
+        We append, then read ``done`` and ``_links``.  The other side sets ``done``, then reads the queue; and
+        where links are due, it sets ``_links`` to None after the last, then reads the queue.  At least one
+        side sees the other.  If we can still remove our entry, nobody ran it, so we call the link ourselves.
         """
         hub = self.hub
         if hub is None or hub.main is None or hub is thread_hub():
@@ -663,7 +671,7 @@ class Task(Generic[T_co]):
             return True
         call = Call(enter, link)
         posted = hub.inbox.post(call)
-        if posted and self.done:
+        if posted and self.done and self._links is None:
             try:
                 hub.inbox.queue.remove(call)
             except ValueError:
@@ -895,15 +903,15 @@ class SpawnedLink:
 class LinkedTask(Task[object]):
     """Runs the callback of a SpawnedLink, unless that has been unlinked by the time it starts."""
 
-    __slots__ = ("source", "link_made")
+    __slots__ = ("source", "spawned_link")
 
     def __init__(self, source: Task[Any], link: SpawnedLink) -> None:
         Task.__init__(self, link.callback, source)
         self.source = source
-        self.link_made = link
+        self.spawned_link = link
 
     def _take_link(self) -> bool:
-        return self.source.take_link(self.link_made)
+        return self.source.take_link(self.spawned_link)
 
     def _execute(self) -> None:
         if not self._take_link():

@@ -87,7 +87,11 @@ class AsyncResult(Waitable, Generic[T]):
         with self._guard:
             self._value = value  # type: ignore[assignment]  # None is a T where set() is called bare
             woken = self._claim_all()
-        resume_in_order(woken)
+        if self._due is not None:
+            resume_in_order(woken)
+            return
+        for waiter in woken:
+            waiter.resume()
 
     def set_exception(
         self,
@@ -107,7 +111,11 @@ class AsyncResult(Waitable, Generic[T]):
         with self._guard:
             self._exc_info = (type(exception), exception, traceback or exception.__traceback__)
             woken = self._claim_all()
-        resume_in_order(woken)
+        if self._due is not None:
+            resume_in_order(woken)
+            return
+        for waiter in woken:
+            waiter.resume()
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Wait for the value and return it, or raise the exception.

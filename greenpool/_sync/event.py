@@ -39,7 +39,11 @@ class Event(Waitable):
         with self._guard:
             self._flag = True
             woken = self._claim_all()
-        resume_in_order(woken)
+        if self._due is not None:
+            resume_in_order(woken)
+            return
+        for waiter in woken:
+            waiter.resume()
 
     def clear(self) -> None:
         """Take the flag down.  Waiters that an earlier ``set`` has woken are not affected."""
