@@ -136,12 +136,15 @@ def join():
     for _ in range(2):
         real.join(0.001)
         print(real.is_alive())
+    joining.set()
     real.join()
     real.join()
     print(real.is_alive(), [thread.name for thread in threading.enumerate() if "Dummy" in thread.name])
 def end():
-    time.sleep(0.05)
+    joining.wait()
+    time.sleep(0.01)
     event.set()
+joining = threading.Event()
 threading.Thread(target=end).start()
 {joins}
 """

@@ -29,7 +29,7 @@ from .current import adopt, forget_other_threads, getcurrent, remembered, renew_
 from .descriptor import renew_descriptor_locks
 from .inbox import Call
 from .native import get_ident, original_threading
-from .signal_handler import forget_handlers, running_handlers
+from .signal_handler import run_handlers_as, running_handlers
 from .state import GreenThread, HubState, Registered
 from .task import renew_task_locks
 from .waiter import ABANDONED, WAITING, abandon, interrupt
@@ -168,8 +168,9 @@ def _inherit(hub: HubState) -> None:
         # No main program goes on here, so the process ends with the greenlet that forked and with those that
         # it has started.
         hub.main = None
-        forget_handlers()
-        hub.on_system_error = _Program(survivors).throw
+        program = _Program(survivors)
+        run_handlers_as(program.find)
+        hub.on_system_error = program.throw
         hub.on_rest = lambda _received: hub.call_soon(_end_process, hub)
         hub.received = 1
 
@@ -229,16 +230,23 @@ class _Program:
         # A carrier may have another task by the time that it is asked.
         self._greenlets = [(each, getattr(each, "task", None)) for each in greenlets]
 
-    def throw(self, exception: BaseException) -> None:
-        """Raise *exception*, which is for the main program, where that waits; end the process without one."""
+    def find(self) -> GreenThread | None:
+        """The first of them that has not ended."""
         for greenlet, task in self._greenlets:
             ended = task is None or task.done if isinstance(greenlet, Carrier) else greenlet.dead
             if not ended:
-                if not hasattr(greenlet, "interrupts"):
-                    adopt(greenlet)
-                interrupt(greenlet, exception)
-                return
-        _end_with(exception)
+                return greenlet
+        return None
+
+    def throw(self, exception: BaseException) -> None:
+        """Raise *exception*, which is for the main program, where that waits; end the process without one."""
+        greenlet = self.find()
+        if greenlet is None:
+            _end_with(exception)
+            return
+        if not hasattr(greenlet, "interrupts"):
+            adopt(greenlet)
+        interrupt(greenlet, exception)
 
 
 def _end_with(exception: BaseException) -> None:

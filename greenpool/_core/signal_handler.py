@@ -28,17 +28,21 @@ from greenlet import greenlet
 from .current import getcurrent, thread_hub
 from .handler_call import HandlerCall
 from .interrupts import add_interrupt
+from .registration import Registration
 from .state import GreenThread, HubState, Wait
-from .waiter import Waiter, yield_now
+from .waiter import QuickWaiter, Waiter, yield_now
 
 Handler = Callable[[int, FrameType | None], object]
+
+_CORE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PACKAGE = os.path.dirname(_CORE[:-1]) + os.sep
 
 
 def run_handler(handler: Handler, signalnum: int, frame: FrameType | None, in_program: bool) -> None:
     """Run *handler* as the main program; *in_program*: the signal has interrupted a program's own code."""
     hub = thread_hub()
     current = getcurrent()
-    program: GreenThread | None = None if hub is None else _beside[-1] if _beside else hub.main
+    program = None if hub is None else _find_program(hub)
     if hub is None or (in_program and current is program):
         handler(signalnum, frame)
         return
@@ -63,29 +67,48 @@ def running_handlers() -> list[HandlerThread]:
     return list(_beside)
 
 
-def forget_handlers() -> None:
+class _Child:
     """In the child of a fork where the main program does not go on."""
+
+    # Finds the greenlet that has forked.
+    find_program: Callable[[], GreenThread | None] | None = None
+
+
+def run_handlers_as(find_program: Callable[[], GreenThread | None]) -> None:
+    """In such a child: from now on the handlers run as the greenlet that *find_program* finds."""
     _beside.clear()
+    _Child.find_program = find_program
+
+
+def _find_program(hub: HubState) -> GreenThread | None:
+    """What a handler interrupts."""
+    if _beside:
+        return _beside[-1]
+    if hub.main is None and _Child.find_program is not None:
+        return _Child.find_program()
+    return hub.main
 
 
 def _is_parked(program: GreenThread) -> bool:
     """Whether *program*, which does not run, is in one of the functions that take a HandlerCall.
 
-    It may also have switched to a raw greenlet, or be interrupted by another handler.
+    It may also have switched to a raw greenlet, be interrupted by another handler, or be parked in C code, as
+    a main program never is.
     """
     frame = program.gr_frame
-    if frame is not None and frame.f_code is _run_beside.__code__:
-        return False
-    if getattr(program, "waiter", None) is not None:
-        return True
-    while frame is not None and frame.f_globals.get("__package__") == __package__:
-        if frame.f_code is _YIELD_CODE:
+    while frame is not None and frame.f_code is not _run_beside.__code__:
+        if frame.f_code in _PARKS:
             return True
+        if not frame.f_code.co_filename.startswith(_CORE):
+            break
         frame = frame.f_back
     return False
 
 
-_YIELD_CODE = getattr(yield_now, "__wrapped__", yield_now).__code__
+_PARKS = {
+    getattr(function, "__wrapped__", function).__code__
+    for function in (Waiter.park, QuickWaiter.receive, Registration.wait_read, yield_now)
+}
 
 
 # On the main program's stack.
@@ -247,7 +270,6 @@ def _stand_still() -> None:
 # Standing still where this package's code returns to the program, or calls it.  The program's next line or
 # call is found by tracing.  Where a debugger has the trace function, the program goes on until it parks.
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 # The program's frames that are traced.
 _traced: list[FrameType] = []

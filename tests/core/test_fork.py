@@ -548,7 +548,8 @@ def start():
 
 say(fork_in(start))
 """)
-    assert output == "greenlet\ndaemon\nreal thread\n0\n"
+    *started, status = output.splitlines()
+    assert (sorted(started), status) == (["daemon", "greenlet", "real thread"], "0")
 
 
 def test_sys_exit_in_another_greenlet_ends_the_child(run_forking: Run) -> None:
@@ -571,6 +572,42 @@ def interrupted():
 say(fork_in(interrupted))
 """)
     assert output == "interrupted\n0\n"
+
+
+def test_handlers_in_the_child_run_as_the_greenlet_that_forked(run_forking: Run) -> None:
+    """What one raises is raised there at once, and while one waits that greenlet stands still."""
+    output = run_forking("""
+from greenpool import signal as green_signal
+
+class Oops(Exception):
+    pass
+
+def fail(*arguments):
+    raise Oops
+
+def wait(*arguments):
+    running.append(True)
+    greenpool.sleep(0.01)
+    running.pop()
+
+def work():
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    green_signal.signal(signal.SIGALRM, fail)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    try:
+        while True:
+            pass
+    except Oops:
+        say("interrupted")
+    green_signal.signal(signal.SIGUSR1, wait)
+    greenpool.spawn(os.kill, os.getpid(), signal.SIGUSR1)
+    greenpool.sleep(0.001)
+    say(running)
+
+running = []
+say(fork_in(work))
+""")
+    assert output == "interrupted\n[]\n0\n"
 
 
 def test_a_daemon_thread_that_forked_lives_on_in_the_child(run: Run) -> None:
