@@ -41,6 +41,7 @@ __all__ = [
     "is_object_patched",
     "patch_all",
     "patch_dns",
+    "patch_io",
     "patch_module",
     "patch_multiprocessing",
     "patch_os",
@@ -211,9 +212,9 @@ class _RepeatedLoader:
 
 
 def _other_modules() -> Iterator[ModuleType]:
-    """Every loaded module but our own, which stand on the originals."""
+    """Every loaded module but those that stand on the originals: our own, and ``_io``, which imports use."""
     for name, module in list(sys.modules.items()):
-        if type(module) is ModuleType and name.partition(".")[0] not in (__package__, "greenlet"):
+        if type(module) is ModuleType and name.partition(".")[0] not in (__package__, "greenlet", "_io"):
             yield module
 
 
@@ -318,6 +319,11 @@ def patch_os() -> None:
         green = {saved["os"][name]: getattr(sys.modules["os"], name) for name in ("read", "write")}
         for method in (connection.Connection._recv, connection.Connection._send):
             method.__defaults__ = tuple(green.get(value, value) for value in method.__defaults__)
+
+
+def patch_io() -> None:
+    """``open``, ``io.open`` and ``io.FileIO`` of pipes, FIFOs, sockets and terminals."""
+    patch_module("io", ("open", "FileIO"))
 
 
 def patch_subprocess() -> None:
@@ -567,6 +573,7 @@ def patch_all(
         patch_time()
     if os:
         patch_os()
+        patch_io()
     if signal:
         patch_signal()
     if select:

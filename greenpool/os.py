@@ -40,6 +40,8 @@ if _TYPE_CHECKING:
     from _typeshed import WriteableBuffer as _WriteableBuffer
     from typing_extensions import Buffer as _Buffer
 
+    from ._fd.opening import Path as _Path
+
 # The standard module's Python code (spawnv, ...) runs over the names below, too.
 _take_names(_standard, globals())
 
@@ -51,6 +53,7 @@ from ._fd.children import native_waitid as _native_waitid  # noqa: E402
 from ._fd.children import wait_for_change as _wait_for_change  # noqa: E402
 from ._fd.children import wait_for_exit as _wait_for_exit  # noqa: E402
 from ._fd.children import wait_in_thread as _wait_in_thread  # noqa: E402
+from ._fd.opening import open_file as _open_file  # noqa: E402
 from ._fd.transfer import PIPE_BUF as _PIPE_BUF  # noqa: E402
 from ._fd.transfer import asks_for_bytes as _asks_for_bytes  # noqa: E402
 from ._fd.transfer import may_fill_up as _may_fill_up  # noqa: E402
@@ -67,7 +70,12 @@ _native_waitpid = _standard.waitpid
 _wrap_close: _Callable[..., _IO[str]] = getattr(_standard, "_wrap_close")  # noqa: B009
 
 
-# Reading and writing.
+# Opening, reading and writing.
+
+
+def open(path: _Path, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+    """As ``os.open``, parking the greenlet until a FIFO's other end is opened."""
+    return _open_file(path, flags, mode, dir_fd=dir_fd)
 
 
 def read(fd: int, length: int, /) -> bytes:

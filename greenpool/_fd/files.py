@@ -80,8 +80,14 @@ class FileIO(_Owning, io.FileIO):
     # deque, so that only one of two threads takes them.
     _kept: deque[bytes] | None = None
 
-    def __init__(self, file: int, mode: str = "r", closefd: bool = True) -> None:
-        super().__init__(file, mode, closefd)
+    def __init__(
+        self,
+        file: str | bytes | os.PathLike[str] | os.PathLike[bytes] | int,
+        mode: str = "r",
+        closefd: bool = True,
+        opener: Callable[[str, int], int] | None = None,
+    ) -> None:
+        super().__init__(file, mode, closefd, opener)
         self._descriptor = Descriptor(self.fileno())
 
     def _wait(self, bits: int) -> None:
