@@ -3,10 +3,11 @@
 ``open`` and ``FileIO`` ask the kernel once what the file is.  A regular file, a directory and a block device
 become the standard file objects, and block.  For all others (pipes, FIFOs, sockets, terminals) the raw file
 and the buffer are those of fileobject.py, which park and leave the descriptor as it is.  They are instances
-of the standard classes.  Every raw file is an instance of this module's ``FileIO``.
+of the standard classes.  Of the classes of this module all files of the
+kind are instances, whichever they are.
 
-*A buffer that the program makes itself* (``io.BufferedReader(io.FileIO(0))``) is the standard one: it parks,
-but a second greenlet of the hub that uses it meanwhile gets RuntimeError("reentrant call").
+*A buffer that the program makes itself* (``io.BufferedReader(raw)``) is one of fileobject.py, too, unless the
+raw file is the standard one: greenlets of one hub may use it at the same time, and take turns.
 
 *Threads*: as the standard functions.
 """
@@ -90,36 +91,55 @@ def _open_waiting(path: str, flags: int) -> int:
     return _open_file(path, flags, 0o666)
 
 
-class _FileIOType(_ABCMeta):
-    """The type of ``FileIO``: every raw file is its instance, and a call of it makes the right kind."""
+class _Choosing(_ABCMeta):
+    """The type of a class whose instances are all those of *standard*; calling it makes the right kind.
 
-    def __call__(
-        cls, file: _File, mode: str = "r", closefd: bool = True, opener: _Opener | None = None
-    ) -> _NativeFileIO:
-        if cls is FileIO:
-            if opener is None or isinstance(file, int):
-                if not _is_waited_for(file):
-                    return _NativeFileIO(file, mode, closefd)
-            else:
-                try:
-                    return _NativeFileIO(file, mode, closefd, _checking(opener))
-                except _Parks as found:
-                    descriptor = found.descriptor
-                return _make(cls, file, mode, closefd, lambda path, flags: descriptor)
-        return _make(cls, file, mode, closefd, opener)
+    A subclass that a program makes of it is a class like others.
+    """
+
+    standard: type[_Any]
+    choose: _Callable[..., _Any]
+    chooses = False
+
+    def __call__(cls, *args: _Any, **kwargs: _Any) -> _Any:
+        return cls.choose(*args, **kwargs) if "chooses" in vars(cls) else super().__call__(*args, **kwargs)
 
     def __instancecheck__(cls, instance: object) -> bool:
-        return isinstance(instance, _NativeFileIO) if cls is FileIO else super().__instancecheck__(instance)
+        if "chooses" in vars(cls):
+            return isinstance(instance, cls.standard)
+        return super().__instancecheck__(instance)
 
     def __subclasscheck__(cls, subclass: type) -> bool:
-        return issubclass(subclass, _NativeFileIO) if cls is FileIO else super().__subclasscheck__(subclass)
+        if "chooses" in vars(cls):
+            return issubclass(subclass, cls.standard)
+        return super().__subclasscheck__(subclass)
 
 
-_make: _Callable[..., _NativeFileIO] = type.__call__
+_make: _Callable[..., _Any] = type.__call__
 
 
-class FileIO(_files.FileIO, metaclass=_FileIOType):
-    """As ``io.FileIO``; its reads and writes park the greenlet where they may wait."""
+def _choose_file(
+    file: _File, mode: str = "r", closefd: bool = True, opener: _Opener | None = None
+) -> _NativeFileIO:
+    if opener is None or isinstance(file, int):
+        if not _is_waited_for(file):
+            return _NativeFileIO(file, mode, closefd)
+    else:
+        try:
+            return _NativeFileIO(file, mode, closefd, _checking(opener))
+        except _Parks as found:
+            descriptor = found.descriptor
+        opener = lambda path, flags: descriptor  # noqa: E731 - the name is that of the argument
+    made: _NativeFileIO = _make(FileIO, file, mode, closefd, opener)
+    return made
+
+
+class FileIO(_files.FileIO, metaclass=_Choosing):
+    __doc__ = _NativeFileIO.__doc__
+
+    chooses = True
+    standard = _NativeFileIO
+    choose = staticmethod(_choose_file)
 
     def __init__(
         self, file: _File, mode: str = "r", closefd: bool = True, opener: _Opener | None = None
@@ -129,8 +149,29 @@ class FileIO(_files.FileIO, metaclass=_FileIOType):
         super().__init__(file, mode, closefd, opener)
 
 
-FileIO.__module__ = "io"
-FileIO.__doc__ = _NativeFileIO.__doc__
+def _buffer_class(standard: type[_Any], green: type[_Any]) -> type[_Any]:
+    """As *standard*, but over a raw file that may park *green*, in which greenlets take turns."""
+
+    def choose(*args: _Any, **kwargs: _Any) -> _Any:
+        raw = args[0] if args else kwargs.get("raw")
+        return (standard if type(raw) is _NativeFileIO else green)(*args, **kwargs)
+
+    members = {
+        "chooses": True,
+        "standard": standard,
+        "choose": staticmethod(choose),
+        "__doc__": standard.__doc__,
+    }
+    return _Choosing(standard.__name__, (green,), members)
+
+
+BufferedReader = _buffer_class(_standard.BufferedReader, _files.BufferedReader)
+BufferedWriter = _buffer_class(_standard.BufferedWriter, _files.BufferedWriter)
+BufferedRandom = _buffer_class(_standard.BufferedRandom, _files.BufferedRandom)
+
+# The standard classes say that they are of _io.
+for _class in (FileIO, BufferedReader, BufferedWriter, BufferedRandom):
+    _class.__module__ = "_io"
 
 
 def open(

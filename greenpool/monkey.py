@@ -323,7 +323,7 @@ def patch_os() -> None:
 
 def patch_io() -> None:
     """``open``, ``io.open`` and ``io.FileIO`` of pipes, FIFOs, sockets and terminals."""
-    patch_module("io", ("open", "FileIO"))
+    patch_module("io")
 
 
 def patch_subprocess() -> None:

@@ -32,6 +32,7 @@ from .._core.current import cannot_park
 from .._core.descriptor import ready_now, wait_descriptor
 from .._core.fork import at_fork
 from .._core.pollers.events import IN, OUT
+from .._core.waiter import spend
 from .workers import blocking
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ def _may_block(fd: int, bits: int) -> bool:
 
 def when_ready(fd: int, bits: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call *function* as soon as it does not block."""
+    if not cannot_park():
+        spend()
     while isinstance(result := unless_it_blocks(fd, bits, function, *args, **kwargs), WouldBlock):
         if is_finalizing() or (bits == OUT and cannot_park()):
             return function(*args, **kwargs)
