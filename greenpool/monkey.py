@@ -41,6 +41,7 @@ __all__ = [
     "is_object_patched",
     "patch_all",
     "patch_dns",
+    "patch_fcntl",
     "patch_io",
     "patch_module",
     "patch_multiprocessing",
@@ -50,6 +51,7 @@ __all__ = [
     "patch_selectors",
     "patch_signal",
     "patch_socket",
+    "patch_sqlite3",
     "patch_ssl",
     "patch_subprocess",
     "patch_sys",
@@ -322,8 +324,34 @@ def patch_os() -> None:
 
 
 def patch_io() -> None:
-    """``open``, ``io.open`` and ``io.FileIO`` of pipes, FIFOs, sockets and terminals."""
+    """``open``, ``io.open``, ``io.FileIO``, ``input`` and ``sys.stdin`` of what is no regular file park."""
+    import builtins
+
+    from ._terminal import input, make_stdin_park
+
     patch_module("io")
+    _replace(builtins, {"input": input})
+    make_stdin_park()
+
+
+def patch_fcntl() -> None:
+    """``fcntl.flock``, ``lockf`` and ``fcntl`` wait for locks without blocking."""
+    patch_module("fcntl")
+
+
+def patch_sqlite3() -> None:
+    """``sqlite3`` waits for locked databases without blocking; when the program imports it, if it does."""
+    from ._at_import import when_imported
+
+    when_imported("sqlite3", _patch_sqlite3)
+
+
+def _patch_sqlite3() -> None:
+    import sqlite3
+
+    original = sqlite3.Connection
+    if patch_module("sqlite3"):
+        _warn_of_subclasses(original, "sqlite3.Connection")
 
 
 def patch_subprocess() -> None:
@@ -574,6 +602,8 @@ def patch_all(
     if os:
         patch_os()
         patch_io()
+        patch_fcntl()
+        patch_sqlite3()
     if signal:
         patch_signal()
     if select:

@@ -74,12 +74,13 @@ def unless_it_blocks(
     if not isinstance(fd, int) or fd < 0:
         return function(*args, **kwargs)
     with _locks[fd % len(_locks)]:
-        if ready_now(fd, bits) or not _may_block(fd, bits):
+        if ready_now(fd, bits) or not may_block(fd, bits):
             return function(*args, **kwargs)
     return WOULD_BLOCK
 
 
-def _may_block(fd: int, bits: int) -> bool:
+def may_block(fd: int, bits: int) -> bool:
+    """Whether the flags of *fd* let a read (IN) or a write (OUT) wait."""
     flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     # The wrong end of a pipe never becomes ready; the system call says EBADF.
     useless = os.O_WRONLY if bits == IN else os.O_RDONLY
@@ -107,7 +108,7 @@ def asks_for_bytes(length: SupportsIndex) -> bool:
 
 def may_fill_up(fd: int, mode: int) -> bool:
     """Whether a write to *fd* may have to wait for somebody to read; *mode* as in ``os.fstat``."""
-    return not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)) and _may_block(fd, OUT)
+    return not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)) and may_block(fd, OUT)
 
 
 def write_all(
@@ -161,7 +162,7 @@ def _write_some(
         return write(octets)
     if stat.S_ISFIFO(mode):
         octets = octets[:PIPE_BUF]
-    elif stat.S_ISCHR(mode) and os.isatty(fd) and _may_block(fd, OUT) and not cannot_park():
+    elif stat.S_ISCHR(mode) and os.isatty(fd) and may_block(fd, OUT) and not cannot_park():
         # The thread gets a copy, because it goes on when the caller is killed, and the caller may then change
         # the data.
         return blocking(write, bytes(octets))
