@@ -42,6 +42,8 @@ __all__ = [
     "patch_all",
     "patch_asyncio",
     "patch_dns",
+    "patch_fcntl",
+    "patch_io",
     "patch_module",
     "patch_multiprocessing",
     "patch_os",
@@ -50,6 +52,7 @@ __all__ = [
     "patch_selectors",
     "patch_signal",
     "patch_socket",
+    "patch_sqlite3",
     "patch_ssl",
     "patch_subprocess",
     "patch_sys",
@@ -234,9 +237,9 @@ class _RepeatedLoader:
 
 
 def _other_modules() -> Iterator[ModuleType]:
-    """Every loaded module but our own, which stand on the originals."""
+    """Every loaded module but those that stand on the originals: our own, and ``_io``, which imports use."""
     for name, module in list(sys.modules.items()):
-        if type(module) is ModuleType and name.partition(".")[0] not in (__package__, "greenlet"):
+        if type(module) is ModuleType and name.partition(".")[0] not in (__package__, "greenlet", "_io"):
             yield module
 
 
@@ -341,6 +344,37 @@ def patch_os() -> None:
         green = {saved["os"][name]: getattr(sys.modules["os"], name) for name in ("read", "write")}
         for method in (connection.Connection._recv, connection.Connection._send):
             method.__defaults__ = tuple(green.get(value, value) for value in method.__defaults__)
+
+
+def patch_io() -> None:
+    """``open``, ``io.open``, ``io.FileIO``, ``input`` and ``sys.stdin`` of what is no regular file park."""
+    import builtins
+
+    from ._terminal import input, make_stdin_park
+
+    patch_module("io")
+    _replace(builtins, {"input": input})
+    make_stdin_park()
+
+
+def patch_fcntl() -> None:
+    """``fcntl.flock``, ``lockf`` and ``fcntl`` wait for locks without blocking."""
+    patch_module("fcntl")
+
+
+def patch_sqlite3() -> None:
+    """``sqlite3`` waits for locked databases without blocking; when the program imports it, if it does."""
+    from ._at_import import when_imported
+
+    when_imported("sqlite3", _patch_sqlite3)
+
+
+def _patch_sqlite3() -> None:
+    import sqlite3
+
+    original = sqlite3.Connection
+    if patch_module("sqlite3"):
+        _warn_of_subclasses(original, "sqlite3.Connection")
 
 
 def patch_subprocess() -> None:
@@ -632,6 +666,9 @@ def patch_all(
         patch_time()
     if os:
         patch_os()
+        patch_io()
+        patch_fcntl()
+        patch_sqlite3()
     if signal:
         patch_signal()
     if select:

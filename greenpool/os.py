@@ -4,8 +4,8 @@
 
 *Waiting for children*: see _fd/children.py.  No handler for SIGCHLD is installed.
 
-*What stays*: ``fork`` and its like (the hub goes on in the child, see _core/fork.py), ``posix_spawn``,
-``sendfile`` (``socket.sendfile`` parks), and what works on regular files.
+*What stays*: ``fork`` and its like (the hub goes on in the child, see _core/fork.py), ``posix_spawn``, and
+what works on regular files.  _blocking_calls.py lists what waits.
 
 *Without the GIL*, fork while other threads stand still: the interpreter may hand the lock that every object
 has to a thread that already stands still for the fork (python/cpython#133130), and the child then waits for
@@ -40,6 +40,8 @@ if _TYPE_CHECKING:
     from _typeshed import WriteableBuffer as _WriteableBuffer
     from typing_extensions import Buffer as _Buffer
 
+    from ._fd.opening import Path as _Path
+
 # The standard module's Python code (spawnv, ...) runs over the names below, too.
 _take_names(_standard, globals())
 
@@ -47,12 +49,16 @@ from ._core import native as _native  # noqa: E402
 from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
 from ._core.pollers.events import IN as _IN  # noqa: E402
 from ._core.pollers.events import OUT as _OUT  # noqa: E402
+from ._fd.asking import blocks_nobody as _blocks_nobody  # noqa: E402
+from ._fd.asking import until_granted as _until_granted  # noqa: E402
 from ._fd.children import native_waitid as _native_waitid  # noqa: E402
 from ._fd.children import wait_for_change as _wait_for_change  # noqa: E402
 from ._fd.children import wait_for_exit as _wait_for_exit  # noqa: E402
 from ._fd.children import wait_in_thread as _wait_in_thread  # noqa: E402
+from ._fd.opening import open_file as _open_file  # noqa: E402
 from ._fd.transfer import PIPE_BUF as _PIPE_BUF  # noqa: E402
 from ._fd.transfer import asks_for_bytes as _asks_for_bytes  # noqa: E402
+from ._fd.transfer import may_block as _may_block  # noqa: E402
 from ._fd.transfer import may_fill_up as _may_fill_up  # noqa: E402
 from ._fd.transfer import when_ready as _when_ready  # noqa: E402
 from ._fd.transfer import write_all as _write_all  # noqa: E402
@@ -69,7 +75,12 @@ _native_waitpid = _standard.waitpid
 _wrap_close: _Callable[..., _IO[str]] = getattr(_standard, "_wrap_close")  # noqa: B009
 
 
-# Reading and writing.
+# Opening, reading and writing.
+
+
+def open(path: _Path, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+    """As ``os.open``, parking the greenlet until a FIFO's other end is opened."""
+    return _open_file(path, flags, mode, dir_fd=dir_fd)
 
 
 def read(fd: int, length: int, /) -> bytes:
@@ -129,6 +140,65 @@ if hasattr(_standard, "writev"):
         if not hasattr(buffers, "__getitem__"):
             return _native_writev(fd, buffers)  # it refuses all but sequences
         return write(fd, b"".join(buffers))
+
+
+def _may_wait(fd: int, bits: int) -> bool:
+    mode = _standard.fstat(fd).st_mode
+    return not (_stat.S_ISREG(mode) or _stat.S_ISBLK(mode)) and _may_block(fd, bits)
+
+
+if hasattr(_standard, "sendfile"):
+    _native_sendfile = _standard.sendfile
+
+    def sendfile(out_fd: int, in_fd: int, offset: int | None, count: int, *args: _Any, **kwargs: _Any) -> int:
+        """As ``os.sendfile``; where the receiver may have no room, a thread that is no hub sends."""
+        if _may_wait(out_fd, _OUT):
+            return _blocking(_native_sendfile, out_fd, in_fd, offset, count, *args, **kwargs)
+        return _native_sendfile(out_fd, in_fd, offset, count, *args, **kwargs)
+
+
+if hasattr(_standard, "splice"):
+    _native_splice = _standard.splice
+
+    def splice(
+        src: int,
+        dst: int,
+        count: int,
+        offset_src: int | None = None,
+        offset_dst: int | None = None,
+        flags: int = 0,
+    ) -> int:
+        """As ``os.splice``; parks until there is something, and a thread that is no hub moves it."""
+        waits = not flags & _standard.SPLICE_F_NONBLOCK and count > 0
+        arguments = (src, dst, count, offset_src, offset_dst, flags)
+        if waits and _may_wait(src, _IN):
+            _wait_descriptor(src, _IN, None)
+        elif not waits or not _may_wait(dst, _OUT):
+            return _native_splice(*arguments)
+        return _blocking(_native_splice, *arguments)
+
+
+if hasattr(_standard, "eventfd_read"):
+    _native_eventfd_read = _standard.eventfd_read
+    _native_eventfd_write = _standard.eventfd_write
+
+    def eventfd_read(fd: int) -> int:
+        """As ``os.eventfd_read``, parking the greenlet."""
+        return _when_ready(fd, _IN, _native_eventfd_read, fd)
+
+    def eventfd_write(fd: int, value: int) -> None:
+        """As ``os.eventfd_write``, parking the greenlet."""
+        return _when_ready(fd, _OUT, _native_eventfd_write, fd, value)
+
+
+if hasattr(_standard, "lockf"):
+    _native_lockf = _standard.lockf
+
+    def lockf(fd: int, command: int, length: int, /) -> None:
+        """As ``os.lockf``, parking the greenlet; see fcntl.py."""
+        if command != _standard.F_LOCK or _blocks_nobody():
+            return _native_lockf(fd, command, length)
+        return _until_granted(lambda: _native_lockf(fd, _standard.F_TLOCK, length))
 
 
 # Waiting for children.

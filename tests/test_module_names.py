@@ -15,7 +15,7 @@ import pytest
 
 import greenpool
 
-MODULES = ("os", "select", "selectors", "signal", "socket", "ssl", "subprocess", "time")
+MODULES = ("io", "os", "select", "selectors", "signal", "socket", "ssl", "subprocess", "time")
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -45,6 +45,7 @@ ORDER = (
     "core locks",
     "hubs",
     "descriptors",  # locks of reading and writing
+    "openings",  # greenlets that wait for the other end of a FIFO
     "sockets",
     "children",  # threads that wait for child processes
     "signals",

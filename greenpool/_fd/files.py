@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, SupportsIndex, TypeV
 from .._core.current import cannot_park, current_greenlet
 from .._core.descriptor import Descriptor
 from .._core.pollers.events import IN, OUT
+from .._core.waiter import spend
 from .._sync.rlock import RLock
 from .transfer import WouldBlock, asks_for_bytes, may_fill_up, unless_it_blocks, write_all
 from .workers import blocking
@@ -80,8 +81,14 @@ class FileIO(_Owning, io.FileIO):
     # deque, so that only one of two threads takes them.
     _kept: deque[bytes] | None = None
 
-    def __init__(self, file: int, mode: str = "r", closefd: bool = True) -> None:
-        super().__init__(file, mode, closefd)
+    def __init__(
+        self,
+        file: str | bytes | os.PathLike[str] | os.PathLike[bytes] | int,
+        mode: str = "r",
+        closefd: bool = True,
+        opener: Callable[[str, int], int] | None = None,
+    ) -> None:
+        super().__init__(file, mode, closefd, opener)
         self._descriptor = Descriptor(self.fileno())
 
     def _wait(self, bits: int) -> None:
@@ -104,6 +111,8 @@ class FileIO(_Owning, io.FileIO):
     def _receive(self, size: SupportsIndex, function: Callable[[A], T], argument: A) -> T:
         if not self.readable() or self._is_finalizing() or not asks_for_bytes(size):
             return function(argument)
+        if not cannot_park():
+            spend()
         while True:
             result = unless_it_blocks(self.fileno(), IN, function, argument)
             if isinstance(result, WouldBlock) or (result is None and self.always_park):
@@ -150,6 +159,8 @@ class FileIO(_Owning, io.FileIO):
         mode = os.fstat(self.fileno()).st_mode
         if not self.always_park and not may_fill_up(self.fileno(), mode):
             return super().write(data)
+        if not cannot_park():
+            spend()
         return write_all(self.fileno, mode, super().write, data, functools.partial(self._wait, OUT))
 
     def close(self) -> None:

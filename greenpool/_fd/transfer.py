@@ -32,6 +32,7 @@ from .._core.current import cannot_park
 from .._core.descriptor import ready_now, wait_descriptor
 from .._core.fork import at_fork
 from .._core.pollers.events import IN, OUT
+from .._core.waiter import spend
 from .workers import blocking
 
 if TYPE_CHECKING:
@@ -73,12 +74,13 @@ def unless_it_blocks(
     if not isinstance(fd, int) or fd < 0:
         return function(*args, **kwargs)
     with _locks[fd % len(_locks)]:
-        if ready_now(fd, bits) or not _may_block(fd, bits):
+        if ready_now(fd, bits) or not may_block(fd, bits):
             return function(*args, **kwargs)
     return WOULD_BLOCK
 
 
-def _may_block(fd: int, bits: int) -> bool:
+def may_block(fd: int, bits: int) -> bool:
+    """Whether the flags of *fd* let a read (IN) or a write (OUT) wait."""
     flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     # The wrong end of a pipe never becomes ready; the system call says EBADF.
     useless = os.O_WRONLY if bits == IN else os.O_RDONLY
@@ -87,6 +89,8 @@ def _may_block(fd: int, bits: int) -> bool:
 
 def when_ready(fd: int, bits: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call *function* as soon as it does not block."""
+    if not cannot_park():
+        spend()
     while isinstance(result := unless_it_blocks(fd, bits, function, *args, **kwargs), WouldBlock):
         if is_finalizing() or (bits == OUT and cannot_park()):
             return function(*args, **kwargs)
@@ -104,7 +108,7 @@ def asks_for_bytes(length: SupportsIndex) -> bool:
 
 def may_fill_up(fd: int, mode: int) -> bool:
     """Whether a write to *fd* may have to wait for somebody to read; *mode* as in ``os.fstat``."""
-    return not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)) and _may_block(fd, OUT)
+    return not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)) and may_block(fd, OUT)
 
 
 def write_all(
@@ -158,7 +162,7 @@ def _write_some(
         return write(octets)
     if stat.S_ISFIFO(mode):
         octets = octets[:PIPE_BUF]
-    elif stat.S_ISCHR(mode) and os.isatty(fd) and _may_block(fd, OUT) and not cannot_park():
+    elif stat.S_ISCHR(mode) and os.isatty(fd) and may_block(fd, OUT) and not cannot_park():
         # The thread gets a copy, because it goes on when the caller is killed, and the caller may then change
         # the data.
         return blocking(write, bytes(octets))

@@ -1,0 +1,231 @@
+"""Cooperative ``sqlite3``: every name of the standard module; waiting for a locked database parks.
+
+SQLite waits for a lock in C, for *timeout* seconds, and so holds up the greenlet of the same hub that is to
+commit.  Here SQLite is told not to wait.  It says SQLITE_BUSY, and the statement has changed nothing.  So it
+is tried again after a few milliseconds, until *timeout* is over.  ``PRAGMA busy_timeout`` still sets and
+tells the timeout.  SQLite does not wait in a transaction that has read, because two such ones could wait for
+each other.  There the error comes at once, as from the standard module.
+
+*What blocks*: what SQLite computes, and what it reads from the disk; ``backup``.  A cursor of a class that
+was made before patching waits in C.
+
+*Threads*: as the standard module.  ``check_same_thread`` tells OS threads apart, not green ones.
+"""
+
+# The names of the standard module are defined anew on purpose.
+# mypy: disable-error-code="no-redef, misc"
+
+from __future__ import annotations
+
+import functools as _functools
+import itertools as _itertools
+import re as _re
+import sqlite3 as _standard
+from collections.abc import Callable as _Callable
+from collections.abc import Iterable as _Iterable
+from collections.abc import Iterator as _Iterator
+from typing import Any as _Any
+from typing import TypeVar as _TypeVar
+
+from ._rebound import take_names as _take_names
+
+_take_names(_standard, globals())
+
+from ._fd.asking import pauses as _pauses  # noqa: E402
+
+__all__ = [name for name in vars(_standard) if not name.startswith("_")]
+
+_BUSY = 5
+# What a transaction has read has changed since: it has to begin anew.
+_BUSY_SNAPSHOT = 5 | 2 << 8
+
+_native_connect: _Callable[..., _standard.Connection] = _standard.connect
+_Error = _standard.OperationalError
+_BUSY_TIMEOUT = _re.compile(r"\s*PRAGMA\s+(\w+\.)?busy_timeout\b", _re.IGNORECASE)
+_BEGINS = _re.compile(r"\s*BEGIN\b", _re.IGNORECASE)
+_COMMITS = _re.compile(r"\s*(COMMIT|END)\b", _re.IGNORECASE)
+
+_T = _TypeVar("_T")
+_native_cursor = _standard.Cursor
+_native_connection = _standard.Connection
+
+
+def _is_busy(error: BaseException) -> bool:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF == _BUSY and code != _BUSY_SNAPSHOT
+
+
+class Cursor(_native_cursor):
+    """As ``sqlite3.Cursor``; waiting for a locked database parks the greenlet."""
+
+    def execute(self, sql: str, parameters: _Any = (), /) -> Cursor:
+        connection: _Any = self.connection
+        if not isinstance(connection, Connection):
+            super().execute(sql, parameters)
+            return self
+        before = connection.in_transaction
+        if not before:
+            connection._has_read = False
+        try:
+            if _BUSY_TIMEOUT.match(sql):
+                connection._with_its_timeout(lambda: _native_cursor.execute(self, sql, parameters))
+                return self
+            super().execute(sql, parameters)
+        except _Error as error:
+            if not _is_busy(error) or (connection._has_read and not _COMMITS.match(sql)):
+                raise
+            connection._retry(error, lambda: _native_cursor.execute(self, sql, parameters))
+        if connection.in_transaction and (before or not _BEGINS.match(sql)):
+            connection._has_read = True
+        return self
+
+    def executemany(self, sql: str, parameters: _Iterable[_Any], /) -> Cursor:
+        connection: _Any = self.connection
+        if not isinstance(connection, Connection):
+            super().executemany(sql, parameters)
+            return self
+        if not connection.in_transaction:
+            connection._has_read = False
+        left = _Replayed(parameters)
+        try:
+            super().executemany(sql, left)
+        except _Error as error:
+            if not _is_busy(error) or connection._has_read:
+                raise
+            connection._retry(error, lambda: _native_cursor.executemany(self, sql, left.again()))
+        connection._has_read = connection.in_transaction
+        return self
+
+    def executescript(self, sql_script: str, /) -> Cursor:
+        connection: _Any = self.connection
+        if isinstance(connection, Connection):
+            # A script cannot be tried again.  It runs with the lock just seen free, and no other greenlet of
+            # this hub can take it in between; for the locks of other threads and processes it waits in C.
+            connection.commit()
+            connection._wait_until_free()
+            connection._with_its_timeout(lambda: _native_cursor.executescript(self, sql_script))
+        else:
+            super().executescript(sql_script)
+        return self
+
+
+class _Replayed(_Iterator[_Any]):
+    """Parameters of ``executemany``, which can go on with the row that met a locked database."""
+
+    def __init__(self, parameters: _Iterable[_Any]) -> None:
+        self.left = iter(parameters)
+        self.taken: tuple[_Any, ...] = ()
+
+    def __next__(self) -> _Any:
+        row = next(self.left)
+        self.taken = (row,)
+        return row
+
+    def again(self) -> _Replayed:
+        self.left = _itertools.chain(self.taken, self.left)
+        self.taken = ()
+        return self
+
+
+class Connection(_native_connection):
+    """As ``sqlite3.Connection``; waiting for a locked database parks the greenlet."""
+
+    # Whether the open transaction has read: SQLite does not wait then.
+    _has_read = False
+    _seconds = 0.0
+
+    def __init__(self, database: _Any, timeout: float = 5.0, *args: _Any, **kwargs: _Any) -> None:
+        super().__init__(database, 0, *args, **kwargs)
+        self._seconds = float(timeout)
+
+    def cursor(self, factory: _Any = Cursor) -> _Any:
+        made = super().cursor(factory)
+        if not isinstance(made, Cursor):
+            # It cannot try again.
+            self._set_native_timeout(self._seconds)
+        return made
+
+    def execute(self, sql: str, parameters: _Any = (), /) -> _Any:
+        return self.cursor().execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: _Iterable[_Any], /) -> _Any:
+        return self.cursor().executemany(sql, parameters)
+
+    def executescript(self, sql_script: str, /) -> _Any:
+        return self.cursor().executescript(sql_script)
+
+    def commit(self) -> None:
+        self._wait_for(super().commit)
+
+    def rollback(self) -> None:
+        self._wait_for(super().rollback)
+
+    def __exit__(self, kind: _Any, value: _Any, traceback: _Any, /) -> _Any:
+        if kind is not None:
+            _native_connection.rollback(self)
+            return False
+        try:
+            Connection.commit(self)
+        except BaseException:
+            _native_connection.rollback(self)
+            raise
+        return False
+
+    def blobopen(self, *args: _Any, **kwargs: _Any) -> _Any:
+        return self._wait_for(_functools.partial(super().blobopen, *args, **kwargs))
+
+    def _wait_for(self, function: _Callable[[], _T]) -> _T:
+        try:
+            return function()
+        except _Error as error:
+            if not _is_busy(error):
+                raise
+            return self._retry(error, function)
+
+    def _retry(self, error: _Error, function: _Callable[[], _T]) -> _T:
+        pause = _pauses(self._seconds)
+        while pause():
+            try:
+                return function()
+            except _Error as again:
+                if not _is_busy(again):
+                    raise
+                error = again
+        raise error
+
+    def _wait_until_free(self) -> None:
+        def look() -> None:
+            native = _native_connection.cursor(self, _native_cursor)
+            native.execute("BEGIN IMMEDIATE")
+            native.execute("ROLLBACK")
+
+        try:
+            self._wait_for(look)
+        except _Error as error:
+            if _is_busy(error):
+                raise
+            # The database is only to be read, say; the script finds that out, or not.
+
+    def _set_native_timeout(self, seconds: float) -> None:
+        native = _native_connection.cursor(self, _native_cursor)
+        native.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
+    def _with_its_timeout(self, function: _Callable[[], _T]) -> _T:
+        """Call *function* while SQLite itself has the timeout, and take over the one that it leaves."""
+        self._set_native_timeout(self._seconds)
+        try:
+            return function()
+        finally:
+            native = _native_connection.cursor(self, _native_cursor)
+            self._seconds = native.execute("PRAGMA busy_timeout").fetchone()[0] / 1000
+            self._set_native_timeout(0)
+
+
+def connect(*args: _Any, **kwargs: _Any) -> _standard.Connection:
+    """As ``sqlite3.connect``; waiting for a locked database parks the greenlet."""
+    if len(args) < 6:  # the sixth is the factory
+        kwargs.setdefault("factory", Connection)
+    return _native_connect(*args, **kwargs)
+
+
+connect.__doc__ = _native_connect.__doc__
