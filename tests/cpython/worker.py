@@ -4,8 +4,8 @@ watch.py starts it as `worker.py PATCH JOB`. PATCH is Python code, which runs be
 imported, like the lines at the top of a user's program. JOB is a JSON file that watch.py writes.
 
 - Nothing above the patch may import a module that patching touches.
-- multiprocessing runs this file in every child that it spawns, under the name `__mp_main__`. The child is then
-  patched as well, like that of a program that patches at its top.
+- multiprocessing runs this file in every child that it spawns, under the name `__mp_main__`. The child is
+  then patched as well, like that of a program that patches at its top.
 - Every event is one line of JSON in the report file, which is opened, appended to and closed each time. Tests
   that count, close or inherit descriptors would see a descriptor that is held open.
 - SIGTTIN and SIGTTOU request the stack dumps. No test uses these two signals, because the worker has no
