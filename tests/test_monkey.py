@@ -33,6 +33,16 @@ def run_patched(script: str) -> str:
 # Patched functions and modules.
 
 
+def test_descriptors_have_the_numbers_that_they_have_unpatched() -> None:
+    run_patched("""
+        import os, threading, time
+        first = os.dup(0)
+        time.sleep(0.001)
+        threading.Thread(target=time.sleep, args=(0.001,)).start()
+        assert [os.dup(0) for _ in range(3)] == [first + 1, first + 2, first + 3]
+        """)
+
+
 def test_threads_that_sleep_run_side_by_side_in_one_os_thread() -> None:
     assert (
         run_patched("""
