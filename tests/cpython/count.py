@@ -44,7 +44,7 @@ MODULES = (
 )
 UNINSTALLED = Path(__file__).with_name("uninstalled")
 EXCEPTIONS = Path(__file__).with_name("exceptions.txt")
-# A reason that begins like this tells why the test would hang. The test is not run, which would take its limit.
+# A reason that begins like this says why the test would hang. The test is not run, to save the time.
 NEVER_WAITS = "computes without ever waiting"
 # The largest part of all tests that may be listed in exceptions.txt.
 EXCEPTED_AT_MOST = 0.005
