@@ -14,7 +14,8 @@ it prints how many of the tests that pass unpatched pass patched, too. Then it p
   tests may be listed there. None may hang, except a test whose reason is that it computes without ever
   waiting: that one is not run.
 - `--reduced` leaves out the tests listed in slow.txt, which took over a second unpatched on some version of
-  CPython. `--record-slow` adds the slow tests of this interpreter's baseline to the list.
+  CPython, or over 0.15 s if they are multiprocessing's. `--record-slow` adds the slow tests of this
+  interpreter's baseline to the list.
 
 To work on one test: `python -m tests.cpython --modules test_queue --match PATTERN -v`.
 """
