@@ -10,6 +10,7 @@ static PyMethodDef speedups_methods[] = {
 #ifdef __linux__
     {"epoll_poll", FASTCALL(speedups_epoll_poll), METH_FASTCALL, epoll_poll_doc},
 #endif
+    {"renumber", speedups_renumber, METH_VARARGS, renumber_doc},
     {"await_post", speedups_await_post, METH_VARARGS, await_post_doc},
     {"raise_in_thread", speedups_raise_in_thread, METH_VARARGS, raise_in_thread_doc},
 #ifdef Py_GIL_DISABLED

@@ -42,7 +42,8 @@ extern const char await_post_doc[];
 /* syscalls.c */
 PyObject *speedups_accept(PyObject *module, PyObject *argument);
 PyObject *speedups_epoll_poll(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
-extern const char accept_doc[], epoll_poll_doc[];
+PyObject *speedups_renumber(PyObject *module, PyObject *args);
+extern const char accept_doc[], epoll_poll_doc[], renumber_doc[];
 
 /* task.c */
 PyObject *connect_task(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

@@ -259,6 +259,26 @@ speedups_accept(PyObject *Py_UNUSED(module), PyObject *argument)
     }
 }
 
+const char renumber_doc[] = PyDoc_STR(
+"renumber($module, fd, lowest, /)\n--\n\n"
+"Close fd and return a duplicate, not inheritable, with a number of lowest or more.\n\n"
+"Return fd itself if it has such a number, or if there is none to be had.");
+
+PyObject *
+speedups_renumber(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    int fd, lowest;
+    if (!PyArg_ParseTuple(args, "ii:renumber", &fd, &lowest)) {
+        return NULL;
+    }
+    int number = fd < lowest ? fcntl(fd, F_DUPFD_CLOEXEC, lowest) : -1;
+    if (number < 0) {
+        return PyLong_FromLong(fd);
+    }
+    close(fd);
+    return PyLong_FromLong(number);
+}
+
 #ifdef __linux__
 
 /* One call returns at most this many events and leaves the rest for the next call. The price of a call does not count

@@ -30,7 +30,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._core.native import get_ident, keep_original_threading, original_threading
 
@@ -156,6 +156,13 @@ class _Unbound(staticmethod):  # type: ignore[type-arg]  # not generic at run ti
     def __init__(self, function: FunctionType, module: str) -> None:
         super().__init__(function)
         self.__module__ = module
+
+    def _no_dict(self) -> None:
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute '__dict__'")
+
+    if not TYPE_CHECKING:
+        # A function written in C has none.  xmlrpc takes an object apart if it finds one.
+        __dict__ = property(_no_dict)
 
     def __repr__(self) -> str:
         return f"<green function {self.__module__}.{self.__name__}>"
@@ -301,6 +308,10 @@ def patch_socket(dns: bool = True) -> None:
     original = socket.socket
     if patch_module("socket", ("socket",)):
         _warn_of_subclasses(original, "socket.socket")
+        reduction = sys.modules.get("multiprocessing.reduction")
+        if reduction is not None:
+            # A spawned child has imported it before the program can patch.  It knows sockets by their class.
+            reduction.register(socket.socket, reduction._reduce_socket)
     if dns:
         patch_dns()
 

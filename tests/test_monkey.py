@@ -33,6 +33,16 @@ def run_patched(script: str) -> str:
 # Patched functions and modules.
 
 
+def test_descriptors_have_the_numbers_that_they_have_unpatched() -> None:
+    run_patched("""
+        import os, threading, time
+        first = os.dup(0)
+        time.sleep(0.001)
+        threading.Thread(target=time.sleep, args=(0.001,)).start()
+        assert [os.dup(0) for _ in range(3)] == [first + 1, first + 2, first + 3]
+        """)
+
+
 def test_threads_that_sleep_run_side_by_side_in_one_os_thread() -> None:
     assert (
         run_patched("""
@@ -366,6 +376,19 @@ def test_functions_are_not_bound_where_they_are_kept_in_a_class() -> None:
         """)
 
 
+def test_a_serializer_does_not_take_functions_apart() -> None:
+    run_patched("""
+        import os, time, xmlrpc.client
+        for function in (time.sleep, os.read):
+            assert not hasattr(function, "__dict__")
+            try:
+                xmlrpc.client.dumps((function,))
+            except TypeError:
+                continue
+            raise AssertionError(f"{function} became a structure")
+        """)
+
+
 def test_names_can_be_pickled_and_copied() -> None:
     run_patched("""
         import copy, os, pickle, threading, time, _thread
@@ -443,6 +466,39 @@ def test_thread_and_process_pools() -> None:
         """)
         == "[3, 2, 1]\n"
     )
+
+
+def test_a_spawned_process_passes_its_sockets_on(tmp_path: Path) -> None:
+    program = """
+        import multiprocessing, socket
+
+        def work(connection):
+            ours, theirs = socket.socketpair()
+            assert "greenpool" in type(ours).__module__
+            connection.send(theirs)
+            theirs.close()
+            ours.sendall(ours.recv(100).upper())
+            ours.close()
+            connection.recv()  # until the other process has taken the socket
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("spawn")
+            connection, of_child = context.Pipe()
+            child = context.Process(target=work, args=(of_child,))
+            child.start()
+            of_child.close()
+            with connection.recv() as received:
+                received.sendall(b"hello")
+                print(received.recv(100))
+            connection.send("taken")
+            child.join()
+        """
+    file = tmp_path / "program.py"
+    file.write_text(PATCH + textwrap.dedent(program))
+    run = subprocess.run(
+        [sys.executable, file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=50
+    )
+    assert (run.stdout, run.returncode) == ("b'HELLO'\n", 0)
 
 
 def test_fork_goes_on_in_the_child() -> None:

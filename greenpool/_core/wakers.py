@@ -1,10 +1,39 @@
-"""Wakers: descriptors that a hub's poller watches, to which any thread may write to end its sleep."""
+"""Wakers: descriptors that a hub's poller watches, to which any thread may write to end its sleep.
+
+The descriptors of a hub have numbers from ``OWN_NUMBERS`` on.  The kernel gives the lower ones to the
+program, in the order in which it does so without greenpool, because some programs count on that order.
+"""
 
 from __future__ import annotations
 
 import os
 
 from .native import close, pipe, read, write
+from .speedups import speedups
+
+# More than a program has open when its first hub begins, and less than 64, where Linux needs a larger table.
+OWN_NUMBERS = 32
+
+
+def renumbered(fd: int) -> int:
+    """Close *fd* and return a duplicate, not inheritable, with a number of ``OWN_NUMBERS`` or more.
+
+    Return *fd* itself if there is no such number to be had.
+    """
+    if speedups is not None:
+        number: int = speedups.renumber(fd, OWN_NUMBERS)
+        return number
+    passed = []
+    try:
+        while fd < OWN_NUMBERS:
+            number = os.dup(fd)
+            passed.append(fd)
+            fd = number
+    except OSError:
+        pass  # the limit leaves no other number, and the last duplicate does as well
+    for number in passed:
+        close(number)
+    return fd
 
 
 class EventWaker:
@@ -13,7 +42,7 @@ class EventWaker:
     __slots__ = ("fd",)
 
     def __init__(self) -> None:
-        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.fd = renumbered(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
 
     def wake(self) -> None:
         os.eventfd_write(self.fd, 1)
@@ -34,7 +63,7 @@ class PipeWaker:
     __slots__ = ("fd", "_write_fd")
 
     def __init__(self) -> None:
-        self.fd, self._write_fd = pipe()
+        self.fd, self._write_fd = map(renumbered, pipe())
         os.set_blocking(self.fd, False)
         os.set_blocking(self._write_fd, False)
 

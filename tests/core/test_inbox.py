@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import threading
@@ -19,9 +20,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 import greenpool
 from greenpool import SpawnError
+from greenpool._core import wakers as wakers_module
 from greenpool._core.inbox import Inbox
 from greenpool._core.spin import make_await_post_in_python
-from greenpool._core.wakers import EventWaker, PipeWaker, Waker, make_waker
+from greenpool._core.wakers import OWN_NUMBERS, EventWaker, PipeWaker, Waker, make_waker, renumbered
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
@@ -439,3 +441,36 @@ def test_wakers_are_closed_on_exec() -> None:
     waker = make_waker()
     assert not os.get_inheritable(waker.fd)
     waker.close()
+
+
+@pytest.fixture(params=["as built", "Python"])
+def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "Python":
+        monkeypatch.setattr(wakers_module, "speedups", None)
+
+
+@pytest.mark.usefixtures("twin")
+def test_the_low_numbers_are_left_to_the_program() -> None:
+    reading, writing = os.pipe()
+    moved = renumbered(writing)
+    assert moved >= OWN_NUMBERS
+    assert not os.get_inheritable(moved)
+    os.write(moved, b"x")
+    os.close(moved)
+    assert os.read(reading, 2) == b"x"
+    assert os.read(reading, 2) == b"", "no duplicate is left"
+    os.close(reading)
+
+
+@pytest.mark.usefixtures("twin")
+def test_a_number_is_kept_where_the_limit_leaves_no_other() -> None:
+    reading, writing = os.pipe()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OWN_NUMBERS, hard))
+    try:
+        moved = renumbered(writing)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    os.close(moved)
+    assert os.read(reading, 2) == b"", "no duplicate is left"
+    os.close(reading)

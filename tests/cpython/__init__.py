@@ -11,9 +11,11 @@ it prints how many of the tests that pass unpatched pass patched, too. Then it p
   new process goes on with the next test. A crash likewise costs one test.
 - A test that is skipped unpatched does not count. One that is skipped only when patched is lost.
 - exceptions.txt lists the tests that cannot hold under green threads, with the reason. At most 0.5 % of all
-  tests may be listed there, and none that hangs.
+  tests may be listed there. None may hang, except a test whose reason is that it computes without ever
+  waiting: that one is not run.
 - `--reduced` leaves out the tests listed in slow.txt, which took over a second unpatched on some version of
-  CPython. `--record-slow` adds the slow tests of this interpreter's baseline to the list.
+  CPython, or over 0.15 s if they are multiprocessing's. `--record-slow` adds the slow tests of this
+  interpreter's baseline to the list.
 
 To work on one test: `python -m tests.cpython --modules test_queue --match PATTERN -v`.
 """

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
+collect_ignore = ["uninstalled"]  # worker.py runs these
 if not os.environ.get("GREENPOOL_CPYTHON_TESTS"):
-    collect_ignore = ["test_cpython.py"]
+    collect_ignore.append("test_cpython.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -35,14 +35,25 @@ MODULES = (
     "test_time",
     "test_context",
     "test_logging",
+    "test_io",
+    "test_os",
+    "test_fork1",
+    "test_bdb",
+    "test_multiprocessing_fork",
+    "test_multiprocessing_spawn",
 )
+UNINSTALLED = Path(__file__).with_name("uninstalled")
 EXCEPTIONS = Path(__file__).with_name("exceptions.txt")
+# A reason that begins like this says why the test would hang. The test is not run, to save the time.
+NEVER_WAITS = "computes without ever waiting"
 # The largest part of all tests that may be listed in exceptions.txt.
 EXCEPTED_AT_MOST = 0.005
 
 
 def is_present(module: str) -> bool:
     """Return whether this interpreter has the module, because some distributions package no tests at all."""
+    if (UNINSTALLED / f"{module}.py").exists():
+        module = "_test_multiprocessing"  # holds the tests of these modules
     return importlib.util.find_spec(f"test.{module}") is not None
 
 
@@ -134,11 +145,14 @@ def count(module: str, selection: Selection, setting: watch.Setting, refresh: bo
     """Run a module patched, and unpatched as far as that is not known yet."""
     unpatched = baseline.measure(module, selection, setting.limit, refresh)
     tests = [test for test in selection(unpatched.tests) if unpatched.passes(test)]
-    patched = watch.run(f"test.{module}", tests, setting)
+    exceptions = read_exceptions()
+    hopeless = [test for test in tests if exceptions.get(test, "").startswith(NEVER_WAITS)]
+    patched = watch.run(f"test.{module}", [test for test in tests if test not in hopeless], setting)
+    patched.outcomes.update({test: watch.Outcome("not run", 0.0, NEVER_WAITS) for test in hopeless})
     for run in unpatched.runs:
         for where in run.outside:
             patched.outside.pop(where, None)
-    return Count(module, patched, read_exceptions())
+    return Count(module, patched, exceptions)
 
 
 def read_exceptions() -> dict[str, str]:

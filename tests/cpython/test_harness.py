@@ -139,6 +139,19 @@ def test_count_tells_kept_lost_and_excepted_apart() -> None:
     ]
 
 
+def test_a_test_that_never_waits_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed = watch.Outcome("passed")
+    tests = ["m.C.runs", "m.C.computes"]
+    unpatched = baseline.Baseline(tests, [watch.Run(dict.fromkeys(tests, passed)) for _ in range(2)])
+    monkeypatch.setattr(baseline, "measure", lambda *_: unpatched)
+    monkeypatch.setattr(watch, "run", lambda module, tests, setting: watch.Run(dict.fromkeys(tests, passed)))
+    reason = f"{count.NEVER_WAITS}, in a thread"
+    monkeypatch.setattr(count, "read_exceptions", lambda: {"m.C.computes": reason})
+    one = count.count("m", count.Selection(), PATCHED)
+    assert (one.passes, one.kept, one.faults()) == (2, 1, [])
+    assert [outcome.outcome for outcome in one.excepted.values()] == ["not run"]
+
+
 def test_at_most_one_test_in_200_is_excepted() -> None:
     run = watch.Run({f"m.C.t{n}": watch.Outcome("passed") for n in range(400)})
     two, three = (dict.fromkeys(list(run.outcomes)[:n], "a reason") for n in (2, 3))

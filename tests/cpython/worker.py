@@ -4,6 +4,8 @@ watch.py starts it as `worker.py PATCH JOB`. PATCH is Python code, which runs be
 imported, like the lines at the top of a user's program. JOB is a JSON file that watch.py writes.
 
 - Nothing above the patch may import a module that patching touches.
+- multiprocessing runs this file in every child that it spawns, under the name `__mp_main__`. The child is
+  then patched as well, like that of a program that patches at its top.
 - Every event is one line of JSON in the report file, which is opened, appended to and closed each time. Tests
   that count, close or inherit descriptors would see a descriptor that is held open.
 - SIGTTIN and SIGTTOU request the stack dumps. No test uses these two signals, because the worker has no
@@ -15,7 +17,7 @@ imported, like the lines at the top of a user's program. JOB is a JSON file that
 
 import sys
 
-if __name__ == "__main__":
+if __name__ in ("__main__", "__mp_main__"):
     exec(sys.argv[1], {})
 
 import _io
@@ -38,6 +40,8 @@ RESOURCES = ["cpu", "walltime"]
 NEEDS_NETWORK = "test.test_socketserver"
 # The attribute of a test that holds its name.
 NAME = "_name_in_module"
+# Test modules of CPython that some versions do not install. An installed one goes first.
+UNINSTALLED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "uninstalled")
 
 
 class Report:
@@ -176,6 +180,8 @@ def load(module_name: str) -> list[unittest.TestCase]:
     taken: set[str] = set()
     for test in tests:
         name = test.id().removeprefix(package + ".")
+        if type(test).__module__.startswith(module_name + "."):  # the module is a package on this version
+            name = test.id().replace(type(test).__module__, short)
         if not name.startswith(short + "."):
             name = f"{short}.{name}"  # a doctest of another module, added by load_tests
         base, count = name, 1
@@ -224,7 +230,7 @@ def main() -> None:
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if entry != here]
     os.environ.pop("PYTHONPATH", None)
-    del sys.argv[1:]
+    del sys.argv[2:]  # a spawned child gets the rest
 
     report = Report(job["report"], job["log"])
     prepare(job)
@@ -246,5 +252,7 @@ def main() -> None:
     report.write(event="end")
 
 
+if __name__ in ("__main__", "__mp_main__"):
+    importlib.import_module("test").__path__.append(UNINSTALLED)
 if __name__ == "__main__":
     main()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import select
 
 from .. import native
 from ..speedups import speedups
-from ..wakers import Waker
+from ..wakers import Waker, renumbered
 
 WATCHED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET
 
@@ -24,8 +25,10 @@ class EpollPoller:
         self._open()
 
     def _open(self) -> None:
-        self._epoll: select.epoll = native.epoll()
-        self._fd: int = self._epoll.fileno()
+        opened = native.epoll()
+        self._fd: int = renumbered(os.dup(opened.fileno()))
+        opened.close()
+        self._epoll: select.epoll = native.epoll.fromfd(self._fd)
 
     def register(self, fd: int) -> None:
         while True:
