@@ -69,7 +69,7 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         type=_module_names,
         metavar="MODULES",
         default=[],
-        help="modules that keep native threads and locks, separated by commas (libraries that wait in C: grpc,zmq)",
+        help="modules that keep native threads and locks: libraries that wait in C (grpc,zmq)",
     )
     parser.add_argument("-m", dest="module", action="store_true", help="run a module, as python -m does")
     parser.add_argument("program", nargs=argparse.REMAINDER, help="the program and its arguments")

@@ -1,33 +1,35 @@
 """Modules that keep native threads and locks in a patched program: ``monkey.patch_all(native=...)``.
 
-Libraries such as grpc and pyzmq wait in C.  Their threads cannot be green, because a green thread that waits in
-C stops its hub.  Their locks should be native too, because those threads take them.
+Libraries such as grpc and pyzmq wait in C.  Their threads cannot be green, because a green thread that
+waits in C stops its hub.  Their locks should be native too, because those threads take them.
 
-*What a named module sees.*  Each patched module of the standard library has a *twin* with the originals, and the
-code of a named module finds the twins in the place of the patched modules.  All other modules of the standard
-library (``logging``, ``asyncio``) are shared with the rest of the program.
+*What a named module sees.*  Each patched module of the standard library has a *twin* with the originals,
+and the code of a named module finds the twins in the place of the patched modules.  All other modules of
+the standard library (``logging``, ``asyncio``) are shared with the rest of the program.
 
-*How it finds them.*  A frame takes ``__import__`` from the ``__builtins__`` of its module.  The import hook gives
-a named module a copy of the builtins whose ``__import__`` answers with twins, before the module's code runs.  So
-``import threading`` and ``from threading import Lock`` are right from the first line on, in the module's functions
-as well, and the classes and locks that the module makes at its import are native.  Nothing global changes while
-the module is imported, so other threads may import at the same time.  Rejected: putting the originals into
-``sys.modules`` during the import, where other threads would find them.
+*How it finds them.*  A frame takes ``__import__`` from the ``__builtins__`` of its module.  The import hook
+gives a named module a copy of the builtins whose ``__import__`` answers with twins, before the module's
+code runs.  So ``import threading`` and ``from threading import Lock`` are right from the first line on, in
+the module's functions as well, and the classes and locks that the module makes at its import are native.
+Nothing global changes while the module is imported, so other threads may import at the same time.
+Rejected: putting the originals into ``sys.modules`` during the import, where other threads would find them.
 
-*Code that does not ask ``__import__``.*  Cython imports straight from ``sys.modules``, and a module that was
-imported before this call has what it imported.  So the global variables of each named module are looked through
-after its import (``_rebind``): patched modules become their twins, patched functions and classes the originals,
-green locks native ones, and a subclass of the patched ``Thread`` a subclass of the native one.  Objects that
-such a module made of patched classes stay; they work in native threads too, because green primitives do.
+*Code that does not ask ``__import__``.*  Cython imports straight from ``sys.modules``, and a module that
+was imported before this call has what it imported.  So the global variables of each named module are looked
+through after its import (``_rebind``): patched modules become their twins, patched functions and classes
+the originals, green locks native ones, and a subclass of the patched ``Thread`` a subclass of the native
+one.  Objects that such a module made of patched classes stay; they work in native threads too, because
+green primitives do.
 
-*Twins.*  ``threading`` has one already, from which greenpool makes its own threads.  ``queue``, ``subprocess``
-and ``concurrent.futures.thread`` are executed once more over the twins of what they import.  The exceptions stay
-the shared ones, so ``except queue.Full`` catches what a native queue raises.  Of ``concurrent.futures`` only the
-ThreadPoolExecutor is native: its futures are shared, so ``asyncio.wrap_future`` takes them, and ``result()``
-parks.  Every other twin has the originals for the patched names, and the functions of the module over those.
+*Twins.*  ``threading`` has one already, from which greenpool makes its own threads.  ``queue``,
+``subprocess`` and ``concurrent.futures.thread`` are executed once more over the twins of what they import.
+The exceptions stay the shared ones, so ``except queue.Full`` catches what a native queue raises.  Of
+``concurrent.futures`` only the ThreadPoolExecutor is native: its futures are shared, so
+``asyncio.wrap_future`` takes them, and ``result()`` parks.  Every other twin has the originals for the
+patched names, and the functions of the module over those.
 
-*Threads*: the main thread makes it all, before others run (as ``patch_all``); afterwards the tables only grow,
-by one assignment each.
+*Threads*: the main thread makes it all, before others run (as ``patch_all``); afterwards the tables only
+grow, by one assignment each.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
-from typing import cast
+from typing import Any, cast
 
 from . import thread
 from ._core import native
@@ -63,7 +65,9 @@ def check_names(names: Iterable[str]) -> frozenset[str]:
             raise ValueError(f"native: {name!r} is not the name of a module")
         top = name.partition(".")[0]
         if top in sys.stdlib_module_names or top in ("greenpool", "greenlet", "__main__"):
-            raise ValueError(f"native: {name!r} cannot be named; name the modules of a library that waits in C")
+            raise ValueError(
+                f"native: {name!r} cannot be named; name the modules of a library that waits in C"
+            )
         if top not in sys.modules and importlib.util.find_spec(top) is None:
             raise ModuleNotFoundError(f"native: no module named {top!r}", name=top)
     return chosen
@@ -95,7 +99,7 @@ class NativeModules:
         for name, module in list(sys.modules.items()):
             if type(module) is ModuleType and self.includes(name):
                 self._rebind(module)
-        return self.names & sys.modules.keys()
+        return {name for name in self.names if name in sys.modules}
 
     # The twins.
 
@@ -103,6 +107,11 @@ class NativeModules:
         for name, originals in saved.items():
             if name not in self._twins and name not in ("threading", "sys"):
                 self._twins[name] = _with_originals(importlib.import_module(name), originals)
+        sockets = self._twins.get("socket")
+        if sockets is not None:
+            # It makes a socket of the class that its global variable has.
+            kind = vars(sockets)["socket"]
+            kind.accept = rebound(kind.accept, vars(sockets))
         threading = self._twins["threading"] = native.original_threading()
         # The end of the program calls what was registered with the patched module.
         vars(threading)["_register_atexit"] = vars(sys.modules["threading"])["_register_atexit"]
@@ -162,7 +171,8 @@ class NativeModules:
                 spec = finder.find_spec(name, path, target)
                 if spec is not None:
                     if spec.loader is not None:
-                        spec.loader = _Loader(spec.loader, self)  # type: ignore[arg-type, assignment]
+                        loader: Any = _Loader(spec.loader, self)
+                        spec.loader = loader
                     return spec
         return None
 
@@ -201,7 +211,7 @@ class NativeModules:
 class _Loader:
     """Executes a named module; afterwards the module and its spec have their own loader."""
 
-    def __init__(self, loader: object, natives: NativeModules) -> None:
+    def __init__(self, loader: Any, natives: NativeModules) -> None:
         self._loader = loader
         self._natives = natives
 
@@ -212,9 +222,9 @@ class _Loader:
         loader = self._loader
         vars(module)["__loader__"] = loader
         if module.__spec__ is not None:
-            module.__spec__.loader = loader  # type: ignore[assignment]
+            module.__spec__.loader = loader
         self._natives.begin(module)
-        loader.exec_module(module)  # type: ignore[attr-defined]
+        loader.exec_module(module)
         self._natives.end(module)
 
 

@@ -1,14 +1,14 @@
 """A program that ``python -m greenpool`` runs starts itself again: the child runs by greenpool as well.
 
-The reloaders of Django, Tornado and others, and gunicorn's upgrade on SIGUSR2, start their own program once more.
-They put the command together from ``sys.executable``, ``sys.argv`` and ``__main__``, which say nothing of greenpool.
-So a command that names this interpreter and this script or module gets ``-m greenpool`` and its options in front
-of the script, on its way through ``subprocess.Popen``, ``os.execv`` or ``os.execve`` (which all of the ``exec``
-and ``spawn`` family call).  Any other command stays what it is.  Those who take ``sys.orig_argv`` (Werkzeug) have
-greenpool in it already.
+The reloaders of Django, Tornado and others, and gunicorn's upgrade on SIGUSR2, start their own program once
+more. They put the command together from ``sys.executable``, ``sys.argv`` and ``__main__``, which say
+nothing of greenpool. So a command that names this interpreter and this script or module gets ``-m
+greenpool`` and its options in front of the script, on its way through ``subprocess.Popen``, ``os.execv`` or
+``os.execve`` (which all of the ``exec`` and ``spawn`` family call).  Any other command stays what it is.
+Those who take ``sys.orig_argv`` (Werkzeug) have greenpool in it already.
 
-The children of ``multiprocessing`` with the start method "spawn" (``uvicorn --reload``) execute a line of code,
-which patches first.  They have no pool: their main thread is the hub of all their threads.
+The children of ``multiprocessing`` with the start method "spawn" (``uvicorn --reload``) execute a line of
+code, which patches first.  They have no pool: their main thread is the hub of all their threads.
 
 *Threads*: installed by the main thread before the program starts; the replaced functions run in any.
 """
@@ -32,8 +32,8 @@ _WITH_VALUE = ("-W", "-X", "--check-hash-based-pycs")
 class SameProgram:
     """What the running program is called by, and what a command that starts it again needs.
 
-    *path* is its script, *module* what follows ``-m``, *options* are those of ``python -m greenpool``, *native*
-    the modules that keep native threads.
+    *path* is its script, *module* what follows ``-m``, *options* are those of ``python -m greenpool``,
+    *native* the modules that keep native threads.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class SameProgram:
         self._path = None if path is None else os.path.realpath(path)
         self._modules = () if module is None else (module, f"{module}.__main__")
         self._inserted = ["-m", "greenpool", *options]
-        self._patch = "from greenpool import monkey; monkey.patch_all(native=%r); " % (tuple(native),)
+        self._patch = f"from greenpool import monkey; monkey.patch_all(native={tuple(native)!r}); "
 
     def command(self, arguments: Sequence[Any]) -> Sequence[Any]:
         """The command, by greenpool if it starts this program."""
         try:
             words = [os.fspath(word) for word in arguments]
         except TypeError:
-            return arguments  # whoever starts it will say what is wrong
+            return arguments  # the call itself says what is wrong
         if not words or not _is_interpreter(words[0]):
             return arguments
         at = 1

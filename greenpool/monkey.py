@@ -554,10 +554,10 @@ def patch_all(
 ) -> None:
     """Apply every patch but those turned off; as often as you like.
 
-    *native* names modules that keep native threads and locks, with all that is in these packages: libraries
-    that wait in C, such as ``("grpc", "zmq")``.  Further calls add to them.  Best named before they are imported;
-    a MonkeyPatchWarning names one that was imported in the patched program, and may have made green objects.
-    Raises TypeError, ValueError or ModuleNotFoundError for a bad name, and changes nothing then.
+    *native* names modules and packages that keep native threads and locks: libraries that wait in C, such as
+    ``("grpc", "zmq")``.  Further calls add to them.  Name them before they are imported: a MonkeyPatchWarning
+    tells of each that was imported in the patched program, because it may have made green objects.  Raises
+    TypeError, ValueError or ModuleNotFoundError for a bad name, and changes nothing then.
 
     The keywords are gevent's; those of patches that greenpool does not need (``aggressive``, ``Event``,
     ``builtins``, ``contextvars``) are accepted and have no effect.  Any other raises TypeError.

@@ -257,7 +257,7 @@ def _thread_of(function: Callable[..., object]) -> Any:
 
 
 class _Starts:
-    """Where the threads run that a plain thread starts: on its own hub, or each in an OS thread of its own."""
+    """Where threads run that a plain thread starts: on its hub, or each in an OS thread of its own."""
 
     os_threads = False
 
@@ -275,7 +275,8 @@ def _in_plain_thread() -> bool:
     """Whether the caller is the main program of an OS thread that is neither the main thread nor a pool's."""
     if current_owner() is not None or type(_current()) is Carrier:
         return False
-    return _native_ident() != _original_threading().main_thread().ident
+    main: int | None = _original_threading().main_thread().ident
+    return _native_ident() != main
 
 
 def _run_in_os_thread(thread: _GreenThread) -> None:
