@@ -50,7 +50,8 @@ class SameProgram:
             words = [os.fspath(word) for word in arguments]
         except TypeError:
             return arguments  # the call itself says what is wrong
-        if not words or not _is_interpreter(words[0]):
+        # Another path may name the interpreter of another environment, which need not have greenpool.
+        if not words or words[0] != sys.executable:
             return arguments
         at = 1
         while at < len(words) and isinstance(words[at], str) and words[at].startswith("-"):
@@ -99,9 +100,3 @@ class SameProgram:
             return line
 
         return get_command_line
-
-
-def _is_interpreter(word: object) -> bool:
-    if not isinstance(word, str) or not sys.executable:
-        return False
-    return word == sys.executable or os.path.realpath(word) == os.path.realpath(sys.executable)
