@@ -91,19 +91,6 @@ def _pool_size(text: str) -> int:
     return pool_size
 
 
-def _module_names(text: str) -> list[str]:
-    return [name for each in text.split(",") if (name := each.strip())]
-
-
-def _keep_native(names: list[str]) -> None:
-    # The path on which they are found is known only when the program has been loaded.
-    try:
-        monkey.patch_all(native=names)
-    except (ValueError, ModuleNotFoundError) as error:
-        print(f"python -m greenpool: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
 def _load_script(path: str) -> tuple[CodeType, ModuleType, str]:
     if os.path.isdir(path) or path.endswith((".zip", ".pyz")):
         _prepend_to_path(os.path.abspath(path), always=True)
@@ -126,6 +113,19 @@ def _load_script(path: str) -> tuple[CodeType, ModuleType, str]:
     module.__dict__["__builtins__"] = builtins
     module.__dict__["__cached__"] = None
     return compile(source, absolute, "exec", dont_inherit=True), module, path
+
+
+def _module_names(text: str) -> list[str]:
+    return [name for each in text.split(",") if (name := each.strip())]
+
+
+def _keep_native(names: list[str]) -> None:
+    # The path on which they are found is known only when the program has been loaded.
+    try:
+        monkey.patch_all(native=names)
+    except (ValueError, ModuleNotFoundError) as error:
+        print(f"python -m greenpool: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _prepend_to_path(directory: str, always: bool = False) -> None:
