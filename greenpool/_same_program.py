@@ -42,7 +42,7 @@ class SameProgram:
         self._path = None if path is None else os.path.realpath(path)
         self._modules = () if module is None else (module, f"{module}.__main__")
         self._inserted = ["-m", "greenpool", *options]
-        self._patch = f"from greenpool import monkey; monkey.patch_all(native={tuple(native)!r}); "
+        self._native = tuple(native)
 
     def command(self, arguments: Sequence[Any]) -> Sequence[Any]:
         """The command, by greenpool if it starts this program."""
@@ -90,13 +90,18 @@ class SameProgram:
 
         return start
 
+    def _patch(self) -> str:
+        # The native modules must be found, and the child gets the path only later.
+        path = f"import sys; sys.path[:] = {sys.path!r}; " if self._native else ""
+        return f"{path}from greenpool import monkey; monkey.patch_all(native={self._native!r})"
+
     def _with_patch(self, standard: Callable[..., list[str]]) -> Callable[..., list[str]]:
         @wraps(standard)
         def get_command_line(**keywords: object) -> list[str]:
             line = standard(**keywords)
             if "-c" in line:
                 code = line.index("-c") + 1
-                line[code] = self._patch + line[code]
+                line[code] = f"{self._patch()}; {line[code]}"
             return line
 
         return get_command_line
