@@ -1,4 +1,4 @@
-"""``python -m greenpool [--pool-size N] app.py args...`` or ``-m module args...``.
+"""``python -m greenpool [--pool-size N] [--native MODULES] app.py args...`` or ``-m module args...``.
 
 Patches the standard library, then runs the program as the main function of a pool.  Exit status,
 ``sys.argv``, ``__main__``, tracebacks and Ctrl-C are as with plain ``python``.
@@ -26,6 +26,7 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
 from . import monkey, thread
+from ._same_program import SameProgram
 from .runtime import Runtime
 
 
@@ -41,8 +42,12 @@ def main(arguments: list[str] | None = None) -> None:
         code, module, name = _load_module(options.module)
     else:
         code, module, name = _load_script(program.pop(0))
+    _keep_native(options.native)
     sys.argv = [name, *program]
     sys.modules["__main__"] = module
+    own = [f"--pool-size={options.pool_size}"] if options.pool_size else []
+    own += [f"--native={','.join(options.native)}"] if options.native else []
+    SameProgram(name, options.module, own, options.native).install()
     runtime = Runtime(options.pool_size)
     # Before the program can register anything: so it comes last.
     atexit.register(_end, runtime)
@@ -57,11 +62,18 @@ def main(arguments: list[str] | None = None) -> None:
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         prog="python -m greenpool",
-        usage="python -m greenpool [--pool-size N] (app.py | -m module) [args ...]",
+        usage="python -m greenpool [--pool-size N] [--native MODULES] (app.py | -m module) [args ...]",
         description="Run a program with green threads on every core.",
     )
     parser.add_argument(
         "--pool-size", type=_pool_size, metavar="N", help="number of hubs (default: number of CPUs)"
+    )
+    parser.add_argument(
+        "--native",
+        type=_module_names,
+        metavar="MODULES",
+        default=[],
+        help="modules that keep native threads and locks: libraries that wait in C (grpc,zmq)",
     )
     parser.add_argument("-m", dest="module", action="store_true", help="run a module, as python -m does")
     parser.add_argument("program", nargs=argparse.REMAINDER, help="the program and its arguments")
@@ -122,6 +134,19 @@ def _load_script(path: str) -> tuple[CodeType, ModuleType, str]:
     module.__dict__["__builtins__"] = builtins
     module.__dict__["__cached__"] = None
     return compile(source, absolute, "exec", dont_inherit=True), module, path
+
+
+def _module_names(text: str) -> list[str]:
+    return [name for each in text.split(",") if (name := each.strip())]
+
+
+def _keep_native(names: list[str]) -> None:
+    # The path on which they are found is known only when the program has been loaded.
+    try:
+        monkey.patch_all(native=names)
+    except (ValueError, ModuleNotFoundError) as error:
+        print(f"python -m greenpool: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _prepend_to_path(directory: str, always: bool = False) -> None:

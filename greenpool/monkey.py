@@ -33,6 +33,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ._core.native import get_ident, keep_original_threading, original_threading
+from ._native_modules import NativeModules, check_names
 
 __all__ = [
     "MonkeyPatchWarning",
@@ -70,6 +71,9 @@ _taken: dict[str, dict[str, object]] = {}
 
 # The replacements.
 _green: dict[str, dict[str, object]] = {}
+
+# The modules that keep native threads and locks.
+_natives = NativeModules()
 
 # A repeated import of these makes a new module, which gets its green names again.  They are not Python code
 # over other modules.
@@ -244,9 +248,13 @@ class _RepeatedLoader:
 
 
 def _other_modules() -> Iterator[ModuleType]:
-    """Every loaded module but those that stand on the originals: our own, and ``_io``, which imports use."""
+    """Every loaded module but those that stand on the originals: our own, the native ones, and ``_io``, which
+    imports use.
+    """
     for name, module in list(sys.modules.items()):
-        if type(module) is ModuleType and name.partition(".")[0] not in (__package__, "greenlet", "_io"):
+        if type(module) is not ModuleType or name.partition(".")[0] in (__package__, "greenlet", "_io"):
+            continue
+        if not _natives.includes(name):
             yield module
 
 
@@ -651,9 +659,15 @@ def patch_all(
     sys: bool = False,
     signal: bool = True,
     queue: bool = True,
+    native: Iterable[str] = (),
     **which: bool,
 ) -> None:
     """Apply every patch but those turned off; as often as you like.
+
+    *native* names modules and packages that keep native threads and locks: libraries that wait in C, such as
+    ``("grpc", "zmq")``.  Further calls add to them.  Name them before they are imported: a MonkeyPatchWarning
+    tells of each that was imported in the patched program, because it may have made green objects.  Raises
+    TypeError, ValueError or ModuleNotFoundError for a bad name, and changes nothing then.
 
     The keywords are gevent's; those of patches that greenpool does not need (``aggressive``, ``Event``,
     ``builtins``, ``contextvars``) are accepted and have no effect.  Any other raises TypeError.
@@ -663,8 +677,13 @@ def patch_all(
     for name in which:
         if name not in ("aggressive", "Event", "builtins", "contextvars"):
             raise TypeError(f"patch_all got an unknown keyword {name!r}")
+    names = check_names(native)
+    patched_before = is_module_patched("_thread")
     if (thread and not is_module_patched("_thread")) or (signal and not is_module_patched("signal")):
         _check_main_thread("patch_all")
+    new = names - _natives.names
+    # Before the patches, which leave these modules alone.
+    _natives.names |= names
     # Threads first: the green modules below make locks when they are imported.
     if thread:
         patch_thread()
@@ -693,3 +712,7 @@ def patch_all(
         patch_subprocess()
     if sys:
         patch_sys()
+    if new:
+        loaded = _natives.install(saved)
+        for name in sorted(loaded & new) if patched_before else ():
+            _warn(f"{name} was imported before it was named as native and may have made green objects")

@@ -21,10 +21,12 @@ from typing import Any
 from greenlet import GreenletExit
 
 from ._core.carrier import Carrier
-from ._core.current import BUDGET, finalizing_greenlet, getcurrent
+from ._core.current import BUDGET, current_owner, finalizing_greenlet, getcurrent
 from ._core.fork import at_fork
 from ._core.native import RLock as _NativeRLock
 from ._core.native import get_ident as _native_ident
+from ._core.native import original_threading as _original_threading
+from ._core.native import start_new_thread as _start_native_thread
 from ._core.state import GreenThread
 from ._core.task import Task
 from ._core.waiter import yield_now
@@ -264,6 +266,34 @@ def _thread_of(function: Callable[..., object]) -> Any:
     return None
 
 
+class _Starts:
+    """Where threads run that a plain thread starts: on its hub, or each in an OS thread of its own."""
+
+    os_threads = False
+
+
+def start_os_threads_from_plain_threads() -> None:
+    """From now on each thread that a plain thread starts is an OS thread of its own, with a hub.
+
+    Called where a library has native threads.  Those call functions of the program, such as ``submit`` of an
+    executor, and then wait in C, where a green thread on their hub would never have a turn.
+    """
+    _Starts.os_threads = True
+
+
+def _in_plain_thread() -> bool:
+    """Whether the caller is the main program of an OS thread that is neither the main thread nor a pool's."""
+    if current_owner() is not None or type(_current()) is Carrier:
+        return False
+    main: int | None = _original_threading().main_thread().ident
+    return _native_ident() != main
+
+
+def _run_in_os_thread(thread: _GreenThread) -> None:
+    thread.start()
+    thread.join()
+
+
 def _start(
     function: Callable[..., object],
     args: tuple[object, ...],
@@ -285,7 +315,10 @@ def _start(
     inherit_mask(thread)
     thread._count()
     try:
-        thread.start()
+        if _Starts.os_threads and _in_plain_thread():
+            _start_native_thread(_run_in_os_thread, (thread,))
+        else:
+            thread.start()
     except BaseException:
         thread._uncount()
         raise

@@ -75,6 +75,19 @@ def _replace_methods(module: _ModuleType) -> None:
     thread.join = _parking_join(module)
     if hasattr(thread, "_wait_for_tstate_lock"):
         thread._wait_for_tstate_lock = _wait_for_tstate_lock(thread._wait_for_tstate_lock)
+    forgetting: _Any = getattr(module, "_DeleteDummyThreadOnDel", None)
+    if forgetting is not None:
+        forgetting.__del__ = _unless_finalizing(forgetting.__del__)
+
+
+def _unless_finalizing(standard: _Callable[..., None]) -> _Callable[..., None]:
+    def __del__(self: _Any, is_finalizing: _Callable[[], bool] = _sys.is_finalizing) -> None:
+        # An OS thread may still wait when the interpreter ends.  Its local values go with its greenlet, after
+        # the globals of ``threading``.
+        if not is_finalizing():
+            standard(self)
+
+    return __del__
 
 
 def _wait(self: _Any, timeout: float | None = None) -> bool:

@@ -232,3 +232,130 @@ def test_ctrl_c_reaches_the_main_program(tmp_path: Path, what: str) -> None:
     assert (process.returncode, out) == (-signal.SIGINT, "MainThread\n")
     assert err.startswith('Traceback (most recent call last):\n  File "' + str(tmp_path))
     assert err.endswith("KeyboardInterrupt\n")
+
+
+# Modules that keep native threads.
+
+
+def test_named_modules_keep_native_threads(tmp_path: Path) -> None:
+    write(tmp_path / "first.py", "import threading")
+    write(tmp_path / "package" / "__init__.py", "")
+    write(tmp_path / "package" / "second.py", "from time import sleep")
+    app = write(
+        tmp_path / "app.py",
+        """
+        import first, package.second, threading, time
+        print(first.threading.Lock is threading.Lock, package.second.sleep is time.sleep)
+        print(type(first.threading.Lock()).__module__)
+        """,
+    )
+    assert run(tmp_path, "-m", "greenpool", "--native", "first, package", app) == (
+        0,
+        "False False\n_thread\n",
+        "",
+    )
+    assert run(tmp_path, "-m", "greenpool", app)[1].startswith("True True\n")
+
+
+@pytest.mark.parametrize(
+    "name, error",
+    [
+        ("no_such", "no module named 'no_such'"),
+        ("no-name", "'no-name' is not the name of a module"),
+        ("threading", "'threading' cannot be named; name the modules of a library that waits in C"),
+    ],
+)
+def test_a_bad_name_of_a_native_module_is_told(tmp_path: Path, name: str, error: str) -> None:
+    app = write(tmp_path / "app.py", "print('never')")
+    expected = (2, "", f"python -m greenpool: native: {error}\n")
+    assert run(tmp_path, "-m", "greenpool", "--native", name, app) == expected
+
+
+# Programs that start themselves again.
+
+AGAIN = """
+    import os, subprocess, sys
+    from greenpool import monkey
+
+    print(monkey.is_module_patched("threading"), sys.argv[1:], flush=True)
+    if len(sys.argv) == 1:
+        {start}
+"""
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "subprocess.run([sys.executable, __file__, 'x'], check=True)",
+        "subprocess.run(args=[sys.executable, '-W', 'error', '-Xdev', '-u', sys.argv[0], 'x'], check=True)",
+        "subprocess.run([sys.executable, '-m', 'app', 'x'], check=True, cwd='.')",
+        "subprocess.Popen((sys.executable, sys.argv[0], 'x')).wait()",
+        "os.execv(sys.executable, [sys.executable, sys.argv[0], 'x'])",
+        "os.execl(sys.executable, sys.executable, sys.argv[0], 'x')",
+        "os.execve(sys.executable, [sys.executable, sys.argv[0], 'x'], dict(os.environ))",
+        "os.spawnv(os.P_WAIT, sys.executable, [sys.executable, sys.argv[0], 'x'])",
+        "subprocess.run([sys.executable, *sys.orig_argv[1:], 'x'], check=True)",
+    ],
+)
+def test_the_same_program_is_run_by_greenpool_again(tmp_path: Path, start: str) -> None:
+    write(tmp_path / "app.py", AGAIN.format(start=start))
+    arguments = ["-m", "app"] if "'-m'" in start else ["app.py"]
+    result = run(tmp_path, "-m", "greenpool", "--pool-size", "2", *arguments)
+    assert result == (0, "True []\nTrue ['x']\n", "")
+
+
+def test_it_has_the_same_options(tmp_path: Path) -> None:
+    write(tmp_path / "library.py", "import threading")
+    app = write(
+        tmp_path / "app.py",
+        """
+        import subprocess, sys, threading, library
+        print(sys.orig_argv[3:])
+        assert library.threading is not threading
+        if len(sys.argv) == 1:
+            subprocess.run([sys.executable, "app.py", "x"], check=True)
+        """,
+    )
+    status, out, err = run(tmp_path, "-m", "greenpool", "--pool-size", "3", "--native", "library", app)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[1] == "['--pool-size=3', '--native=library', 'app.py', 'x']"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "[sys.executable, 'other.py', 'x']",
+        "[sys.executable, '-c', 'import runpy; runpy.run_path(\"other.py\")', 'app.py']",
+        "[sys.executable, '-m', 'other', 'app.py']",
+        "['env', sys.executable, 'other.py', 'app.py']",
+        "f'{sys.executable} other.py'.split()",
+    ],
+)
+def test_other_programs_are_left_alone(tmp_path: Path, command: str) -> None:
+    write(tmp_path / "other.py", "from greenpool import monkey; print(monkey.is_module_patched('threading'))")
+    app = write(tmp_path / "app.py", f"import subprocess, sys; subprocess.run({command}, check=True)")
+    assert run(tmp_path, "-m", "greenpool", app) == (0, "False\n", "")
+
+
+def test_children_of_multiprocessing_are_patched(tmp_path: Path) -> None:
+    write(tmp_path / "program" / "library.py", "import threading")
+    write(
+        tmp_path / "program" / "app.py",
+        """
+        import library, multiprocessing, threading
+        from greenpool import monkey
+
+        def work(queue):
+            queue.put(monkey.is_module_patched("threading") and library.threading is not threading)
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("spawn")
+            queue = context.SimpleQueue()
+            process = context.Process(target=work, args=(queue,))
+            process.start()
+            print(queue.get())
+            process.join()
+            print(process.exitcode)
+        """,
+    )
+    assert run(tmp_path, "-m", "greenpool", "--native", "library", "program/app.py") == (0, "True\n0\n", "")

@@ -602,3 +602,22 @@ def test_finalizers_at_the_interpreter_s_end() -> None:
         """)
         == ""
     )
+
+
+def test_os_threads_that_use_greenlets_come_and_go() -> None:
+    """The system gives their identifiers out again. Each thread has a hub of its own all the same."""
+    assert (
+        run_patched("""
+        import greenpool, queue
+        Thread = monkey.get_original("threading", "Thread")
+        answers = queue.Queue()
+        def work():
+            answers.put(greenpool.spawn(pow, 2, 3).get())
+        for _ in range(20):
+            thread = Thread(target=work)
+            thread.start()
+            assert answers.get() == 8
+            greenpool.blocking(thread.join)
+        """)
+        == ""
+    )

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import greenlet as _greenlet
 
-from .native import Lock, get_ident
+from .native import Lock, get_ident, local
 from .state import GreenThread, HubState, HubTask, Placement
 
 # A greenlet that was not adopted yet lacks the attributes of a GreenThread.
@@ -49,7 +49,7 @@ _every_hub_lock = Lock()
 # Ends the hub of a plain thread together with the thread.  Each thread has a local object of its own,
 # because free-threaded CPython holds the lock of that object's dictionary while the hub ends.  If threads
 # waited for one such lock while the interpreter is finalized, the process would hang.
-_ends: dict[int, threading.local] = {}
+_ends: dict[int, local] = {}
 
 
 class Factories:
@@ -119,7 +119,7 @@ def set_thread_hub(hub: HubState | None, close_with_thread: bool = False) -> Non
     else:
         _hubs[thread] = hub
     if hub is not None and close_with_thread:
-        end = threading.local()
+        end = local()
         end.hub_end = _HubEnd(hub)
         _ends[thread] = end
     else:

@@ -16,6 +16,7 @@ import sys
 import threading
 from _queue import SimpleQueue
 from _thread import RLock, get_ident, start_new_thread
+from _thread import _local as local
 from _thread import allocate_lock as Lock
 from types import ModuleType
 from typing import Any
@@ -29,6 +30,7 @@ __all__ = [
     "current_frames",
     "fresh_copy",
     "get_ident",
+    "local",
     "original_threading",
     "pipe",
     "read",

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import dedent
 
@@ -49,12 +50,25 @@ def fifty(request):
 """
 
 
-def run_patched(code: str, *arguments: object, directory: Path) -> None:
-    """Run *code* after ``PATCH``, with warnings as errors. It must exit with 0 and leave stderr empty."""
+def run_patched(code: str, *arguments: object, directory: Path, native: Sequence[str] = ()) -> None:
+    """Run *code* after ``PATCH``, with warnings as errors. It must exit with 0 and leave stderr empty.
+
+    *native* names the modules that keep native threads and locks.
+    """
+    patch = PATCH.replace("patch_all()", f"patch_all(native={tuple(native)})") if native else PATCH
+    _run(patch + dedent(code), [], arguments, directory)
+
+
+def run_by_greenpool(code: str, *arguments: object, directory: Path, options: Sequence[str] = ()) -> None:
+    """Run *code*, which says nothing of greenpool, by ``python -m greenpool`` with the options."""
+    _run(dedent(code), ["-m", "greenpool", *options], arguments, directory)
+
+
+def _run(code: str, options: Sequence[str], arguments: Sequence[object], directory: Path) -> None:
     program = directory / "app.py"
-    program.write_text(PATCH + dedent(code), encoding="utf-8")
+    program.write_text(code, encoding="utf-8")
     process = subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", "-W", "error", program, *map(str, arguments)],
+        [sys.executable, "-X", "faulthandler", "-W", "error", *options, program, *map(str, arguments)],
         cwd=directory,
         env=os.environ | {"PYTHONPATH": str(Path(greenpool.__file__).parent.parent)},
         stdin=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -150,3 +151,15 @@ def mariadb() -> Iterator[int]:
         ]
         with running(as_user("nobody", command), ready="ready for connections"):
             yield port
+
+
+def wait_until_listening(port: int) -> None:
+    """Wait until the port takes connections, for a server that says it is ready before it is."""
+    deadline = time.monotonic() + SECONDS_TO_END
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, f"nothing listens on port {port}"
+            time.sleep(0.02)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ import greenpool
 
 from .program import LIMIT
 from .servers import running
+from .web import check_at_once, get
 
 pytest.importorskip("flask")
 
@@ -110,17 +110,6 @@ def serving(code: str, arguments: Sequence[str], directory: Path) -> Iterator[in
         yield int(lines[-1].split()[1])
 
 
-def get(port: int, path: str) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        assert response.status == 200
-        return response.read().decode()
-    finally:
-        connection.close()
-
-
 def check(port: int) -> None:
     """Make fifty requests of 0.1 s at once, as in program.py. Here the server is the patched program."""
     with ThreadPoolExecutor(50) as threads:
@@ -150,3 +139,32 @@ def test_spread_over_the_pool(tmp_path: Path) -> None:
     with serving(WSGIREF, ["-m", "greenpool", "--pool-size", "3"], tmp_path) as port:
         check(port)
         assert get(port, "/hubs") == "3"
+
+
+ASYNC = """
+
+import asyncio
+
+
+@app.get("/async/<int:number>")
+async def asynchronous(number):
+    await asyncio.sleep(0.01)
+    assert flask.request.path == f"/async/{number}"
+    return f"async {number}"
+
+
+@app.get("/sync/<int:number>")
+def sync(number):
+    time.sleep(0.01)
+    return f"sync {number}"
+
+"""
+
+
+@pytest.mark.parametrize("code", [WSGIREF, WERKZEUG], ids=["wsgiref", "werkzeug"])
+@pytest.mark.parametrize("pool_size", [1, 2])
+def test_async_views(code: str, pool_size: int, tmp_path: Path) -> None:
+    pytest.importorskip("asgiref")
+    program = code.replace(APP, APP + ASYNC)
+    with serving(program, ["-m", "greenpool", "--pool-size", str(pool_size)], tmp_path) as port:
+        check_at_once(port, ["async", "sync"])
