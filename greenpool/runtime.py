@@ -31,7 +31,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, overload
 
 from ._core.current import current_greenlet, current_owner, getcurrent, set_thread_hub, thread_hub
-from ._core.errors import SpawnError
+from ._core.errors import LoopExit, SpawnError
 from ._core.fork import at_fork
 from ._core.hub import Hub
 from ._core.native import RLock, SimpleQueue, get_ident, original_threading
@@ -570,14 +570,14 @@ class Runtime:
         """Wait until all that was spawned has ended, then end the threads.
 
         Until then spawns are accepted.  A KeyboardInterrupt or SystemExit ends the pool at once and comes
-        out; a Timeout that strikes before then leaves it open.  Raises RuntimeError in a greenlet of the
-        pool, which would wait for its own end.
+        out, and so does a LoopExit, because the greenlets wait for ever then.  A Timeout that strikes before
+        then leaves it open.  Raises RuntimeError in a greenlet of the pool, which would wait for its own end.
         """
         try:
             with self._hubs.main_program(), _deferred_interrupts(current_greenlet()):
                 self._hubs.refuse_spawns_when_idle()
                 self.shutdown()
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit, LoopExit):
             self.shutdown()
             raise
 
@@ -667,7 +667,8 @@ def run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Build a Runtime, call *function* here, wait until the pool is idle, and return its value.
 
     An exception of *function* is raised after the same orderly end.  On Ctrl-C *function* gets
-    KeyboardInterrupt, the pool is shut down at once, and the exception comes out.
+    KeyboardInterrupt, the pool is shut down at once, and the exception comes out.  The same happens with
+    LoopExit, if *function* waits, or this waits for the pool, and nothing can end that wait any more.
     """
     _check_callable("function", function)
     runtime = Runtime()
@@ -676,7 +677,7 @@ def run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         with runtime._hubs.main_program():
             try:
                 value = runtime.block_on(function, *args, **kwargs)
-            except (KeyboardInterrupt, SystemExit):
+            except (KeyboardInterrupt, SystemExit, LoopExit):
                 raise
             except BaseException:
                 runtime.shutdown_on_idle()
