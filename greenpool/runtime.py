@@ -40,6 +40,7 @@ from ._core.state import GreenThread, HubTask
 from ._core.task import Task
 from ._core.thread_end import ask_to_stop, close
 from ._core.waiter import Waiter, interrupt
+from ._core.waits import awaited_as
 from .greenlet import Greenlet
 
 if TYPE_CHECKING:
@@ -119,6 +120,9 @@ class _Hubs:
         self._end_waiters: list[Waiter] = []
         # Greenlets that are in block_on or wait for the end: KeyboardInterrupt and SystemExit go there.
         self._main_programs: list[GreenThread] = []
+
+    def __repr__(self) -> str:
+        return f"<pool of {len(self.hubs)} hubs>"
 
     # Starting.
 
@@ -317,6 +321,9 @@ class _Hubs:
         self._main_programs = [greenlet for greenlet in self._main_programs if greenlet.hub is hub]
         for waiter in self._claim(self._idle_waiters) + self._claim(self._end_waiters):
             waiter.resume()
+
+
+awaited_as(_Hubs, "to be idle", shutdown="to end")
 
 
 class Handle(Executor):

@@ -1,8 +1,8 @@
 """Telling a deadlock from a long wait.
 
 A plain thread's hub whose main program waits, with no timer, no descriptor and nothing ready, can only be
-woken by another thread or by a signal handler.  If there is neither, the main program waits for ever.  Then it
-gets a LoopExit that lists the parked greenlets of all hubs, and what each of them waits for (see waits.py).
+woken by another thread or by a signal handler.  If there is neither, the main program waits for ever.  Then
+it gets a LoopExit that lists the parked greenlets of all hubs, and what each waits for (see waits.py).
 The same holds for a main program that waits in ``run`` or ``block_on``, or for a greenlet of a pool.
 
 *Nothing can wake it* if every other Python thread is *at rest*, there is no thread of which Python knows

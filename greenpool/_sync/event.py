@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._core.waits import awaited_as
 from .waitable import Waitable
 
 
@@ -53,3 +54,6 @@ class Event(Waitable):
         True means that the flag was set while the caller waited, even if it is down again by now.
         """
         return self._flag or self._wait(timeout)
+
+
+awaited_as(Event, "to be set")
