@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import dis
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from types import CodeType, FrameType, MemberDescriptorType
 from typing import cast
@@ -47,7 +48,15 @@ def held_by(frame: FrameType) -> list[object]:
             held = [other for other in held if other is not found]
         else:
             held.append(found)
-    return held
+    return [*held, *_locks_of_conditions(held)]
+
+
+def _locks_of_conditions(held: list[object]) -> Iterator[object]:
+    for found in held:
+        # There are three classes of this name: that of ``threading``, its green one, and ours.
+        if type(found).__name__ == "Condition":
+            with suppress(_Unknown):
+                yield _attribute(found, "_lock")
 
 
 @lru_cache(CACHED)

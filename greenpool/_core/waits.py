@@ -20,6 +20,7 @@ from types import FrameType
 from typing import TypeVar
 
 from .current import remembered
+from .error_report import report_error
 from .native import SimpleQueue
 from .registration import Registration
 from .state import GreenThread, HubState, HubTask
@@ -30,11 +31,16 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _THREADING = threading.__file__
 _STANDARD = os.path.dirname(_THREADING) + os.sep
 # Their classes wait by means of this package in a patched program.
-_GREEN_FILES = (_THREADING, _STANDARD + "queue.py", os.path.join(_STANDARD, "concurrent", "futures", "_base.py"))
+_GREEN_FILES = (
+    _THREADING,
+    _STANDARD + "queue.py",
+    os.path.join(_STANDARD, "concurrent", "futures", "_base.py"),
+)
 # Below these the stack is that of a thread, not of its function.
 _THREAD_STARTS = ("run", "_bootstrap", "_bootstrap_inner")
 
 V = TypeVar("V")
+HeldBy = Callable[[FrameType], list[object]]
 
 # Seconds for which a hub waits for what the others say of their greenlets.
 LONGEST_ANSWER = 5.0
@@ -62,9 +68,9 @@ def awaited_lock(kind: type, owner: Callable[..., HubTask | None]) -> None:
 class ParkedGreenlet:
     """What one parked greenlet waits for."""
 
-    __slots__ = ("task", "call", "phrase", "lock", "place", "held")
+    __slots__ = ("task", "call", "phrase", "lock", "place", "held", "released")
 
-    def __init__(self, greenlet: GreenThread, task: HubTask) -> None:
+    def __init__(self, greenlet: GreenThread, task: HubTask, held_by: HeldBy) -> None:
         self.task = task
         # The call that waits, such as "Event.wait", and what it waits for.
         self.call = ""
@@ -72,10 +78,12 @@ class ParkedGreenlet:
         # The lock that it waits for, if any, and the objects that it may hold.
         self.lock: object = None
         self.held: list[object] = []
+        # The lock of the condition in whose ``wait`` it is.
+        self.released: object = None
         # File, line and function of the program's innermost frame.
         self.place = ""
         self._describe_call(list(_calls_of_package(greenlet.gr_frame)))
-        self._find_place(greenlet.gr_frame)
+        self._find_place(greenlet.gr_frame, held_by)
         if not self.phrase:
             self.phrase = _descriptor_of(greenlet)
 
@@ -87,12 +95,14 @@ class ParkedGreenlet:
             name = frame.f_code.co_name
             if isinstance(found, Waiter | Registration):
                 continue
-            if name in ("wait", "_wait") and self.lock is not getattr(found, "_lock", self.lock):
-                self.lock = None  # a condition's own lock, at which only this greenlet waits
             subject = found
             if found is None:
                 self.call = name
                 continue
+            if name in ("wait", "_wait") and hasattr(found, "_lock"):
+                self.released = found._lock
+                if self.lock is not self.released:
+                    self.lock = None  # one that ``wait`` has made, at which only this greenlet waits
             self.call = f"{type(found).__name__}.{'acquire' if name == '__enter__' else name}"
             if self.lock is None and _of_kind(found, _locks) is not None:
                 self.lock = found
@@ -112,18 +122,14 @@ class ParkedGreenlet:
         elif subject is not None:
             self.phrase = f"waits for {safe_repr(subject)}"
 
-    def _find_place(self, frame: FrameType | None) -> None:
-        # Imported here, because it is heavy and only deadlocks need it.
-        from .holds import held_by
-
+    def _find_place(self, frame: FrameType | None, held_by: HeldBy) -> None:
         while frame is not None:
             own = not _is_standard(frame)
             if own or frame.f_code.co_filename.startswith(_STANDARD):
-                held = held_by(frame)
+                self.held += held_by(frame)
                 if own and not self.place:
                     code = frame.f_code
                     self.place = f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
-                self.held += held
             frame = frame.f_back
 
     def line(self, holders: Iterable[HubTask]) -> str:
@@ -136,7 +142,7 @@ class ParkedGreenlet:
 
     def may_hold(self, lock: object) -> bool:
         """Whether the greenlet may hold *lock*."""
-        return any(held is lock or getattr(held, "_lock", None) is lock for held in self.held)
+        return self.released is not lock and any(held is lock for held in self.held)
 
 
 def _of_kind(found: object, table: Mapping[type, V]) -> V | None:
@@ -190,37 +196,47 @@ def holder_name(task: HubTask) -> str:
     return name if name.startswith(("Greenlet-", "main greenlet ")) else f'Greenlet "{name}"'
 
 
-def waits_of(hub: HubState) -> list[ParkedGreenlet]:
-    """What every parked greenlet of *hub* waits for, that of the main program first; on its own thread."""
+def waits_of(hub: HubState, held_by: HeldBy) -> list[ParkedGreenlet]:
+    """What every parked greenlet of *hub* waits for, that of the main program first; on its own thread.
+
+    *held_by* is that of holds.py.
+    """
     found = []
     for greenlet in (hub.main, *hub.carriers):
         # A main greenlet that has not been adopted has no waiter.
         if greenlet is not None and getattr(greenlet, "waiter", None) is not None:
             task = greenlet.task
             if task is not None:
-                found.append(ParkedGreenlet(greenlet, task))
+                try:
+                    found.append(ParkedGreenlet(greenlet, task, held_by))
+                except Exception as exception:
+                    # An attribute that is code of the program.
+                    report_error(hub, task.name, exception)
     return found
 
 
 def describe_all(hub: HubState) -> str:
     """What the parked greenlets of all hubs wait for, those of *hub* first; on the thread of *hub*."""
+    # Imported here, because it is heavy and only deadlocks need it; and not by each hub, because they cannot
+    # wait for the lock of an import in their loops.
+    from .holds import held_by
+
     answers: SimpleQueue[list[ParkedGreenlet]] = SimpleQueue()
-    asked = 0
-    for other in remembered():
-        if other is not hub and other.post(_answer, other, answers):
-            asked += 1
-    waits = waits_of(hub)
+    asked = [
+        other for other in remembered() if other is not hub and other.post(_answer, other, held_by, answers)
+    ]
+    waits = waits_of(hub, held_by)
     end = monotonic() + LONGEST_ANSWER
     try:
-        for _ in range(asked):
+        for _ in asked:
             waits += answers.get(timeout=max(0.0, end - monotonic()))
     except Empty:
         pass  # a hub that does not answer has been woken by something else
     return describe(waits)
 
 
-def _answer(hub: HubState, answers: SimpleQueue[list[ParkedGreenlet]]) -> None:
-    answers.put(waits_of(hub))
+def _answer(hub: HubState, held_by: HeldBy, answers: SimpleQueue[list[ParkedGreenlet]]) -> None:
+    answers.put(waits_of(hub, held_by))
 
 
 def describe(waits: list[ParkedGreenlet]) -> str:
