@@ -5,8 +5,8 @@ long again.  But the code of a suspended frame says what it holds:
 
 - It is inside a ``with`` statement.  The exception table of the code names the handlers around the current
   instruction, and the handler of a ``with`` leads to the expression that was entered.
-- It has called ``acquire`` of an object before the current instruction, and not ``release`` since then, in
-  the order of the code.
+- It has called ``acquire()`` of an object before the current instruction, and not ``release()`` since then,
+  in the order of the code.
 
 The expression has to be a name, with attributes and subscripts.  It is evaluated once more, without running
 any code of the program.  What cannot be told is left out.
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dis
 import inspect
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -26,6 +27,9 @@ from typing import cast
 
 # Instructions between the expression of a ``with`` and its block.
 _ENTERING = {"BEFORE_WITH", "COPY", "SWAP", "LOAD_SPECIAL", "CALL"}
+
+# From CPython 3.12 on, the argument of LOAD_ATTR says whether a method is loaded to be called.
+HAS_METHOD_BIT = sys.version_info >= (3, 12)
 
 # Places in the code that are kept, because many greenlets mostly wait at few places.
 CACHED = 1000
@@ -67,25 +71,30 @@ def _steps(code: CodeType, offset: int) -> tuple[list[dis.Instruction], list[tup
     """
     listed = list(dis.get_instructions(code))
     steps = [(index, False) for index in _entered(code, listed, offset)]
-    # The receiver of an acquire whose call has not come yet: the frame may be in that call.
-    called: int | None = None
     for index, instruction in enumerate(listed):
         if instruction.offset > offset:
             break
-        name = instruction.opname
-        if called is not None and name.startswith("CALL") and not _is_current(listed, index, offset):
-            steps.append((called, False))
-            called = None
-        elif name in ("LOAD_METHOD", "LOAD_ATTR") and instruction.argval == "acquire":
-            called = index - 1
-        elif name in ("LOAD_METHOD", "LOAD_ATTR") and instruction.argval == "release":
-            steps.append((index - 1, True))
+        name = instruction.argval
+        if name in ("acquire", "release") and _calls_without_arguments(listed, index, offset):
+            steps.append((index - 1, name == "release"))
     return listed, sorted(steps)
 
 
-def _is_current(listed: list[dis.Instruction], index: int, offset: int) -> bool:
+def _calls_without_arguments(listed: list[dis.Instruction], index: int, offset: int) -> bool:
+    """Whether the instruction at *index* loads a method, and a call of it has ended at *offset*.
+
+    With arguments an ``acquire`` may fail.
+    """
+    load = listed[index]
+    if load.opname != "LOAD_METHOD" and not (
+        load.opname == "LOAD_ATTR" and METHOD_BIT and (load.arg or 0) & 1
+    ):
+        return False
+    index += 1
+    while listed[index].opname in ("PRECALL", "PUSH_NULL"):
+        index += 1
     # The offset of a call that is under way may be that of the last of its inline caches.
-    return index + 1 == len(listed) or listed[index + 1].offset > offset
+    return listed[index].opname == "CALL" and listed[index].arg == 0 and listed[index + 1].offset <= offset
 
 
 def _entered(code: CodeType, listed: list[dis.Instruction], offset: int) -> list[int]:

@@ -49,7 +49,7 @@ MOST_NAMES = 3
 LONGEST_REPR = 200
 
 _endings: dict[type, tuple[str, dict[str, str]]] = {}
-_locks: dict[type, Callable[..., HubTask | None]] = {}
+_locks: dict[type, tuple[Callable[..., HubTask | None], int]] = {}
 
 
 def awaited_as(kind: type, ending: str, **methods: str) -> None:
@@ -60,9 +60,12 @@ def awaited_as(kind: type, ending: str, **methods: str) -> None:
     _endings[kind] = (ending, methods)
 
 
-def awaited_lock(kind: type, owner: Callable[..., HubTask | None]) -> None:
-    """Say that objects of *kind* are locks; *owner(lock)* returns the task that holds one, if it is known."""
-    _locks[kind] = owner
+def awaited_lock(kind: type, owner: Callable[..., HubTask | None], most: int = 1) -> None:
+    """Say that objects of *kind* are locks, which at most *most* tasks hold.
+
+    *owner(lock)* returns the task that holds the lock, if that is recorded.
+    """
+    _locks[kind] = (owner, most)
 
 
 class ParkedGreenlet:
@@ -260,14 +263,15 @@ def _names(names: list[str]) -> str:
 
 def _holders(lock: object, waits: list[ParkedGreenlet]) -> list[HubTask]:
     """The tasks that hold *lock*, or none if that cannot be told."""
-    owner = _of_kind(lock, _locks)
-    if owner is None:
+    kind = _of_kind(lock, _locks)
+    if kind is None:
         return []
+    owner, most = kind
     known = owner(lock)
     if known is not None:
         return [known]
     holders = [wait.task for wait in waits if wait.may_hold(lock)]
-    return holders if len(holders) <= MOST_NAMES else []
+    return holders if len(holders) <= most else []
 
 
 awaited_as(Task, "to end")
