@@ -32,7 +32,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, overload
 
 from ._core.current import current_greenlet, current_owner, getcurrent, set_thread_hub, thread_hub
-from ._core.errors import SpawnError
+from ._core.errors import LoopExit, SpawnError
 from ._core.fork import at_fork
 from ._core.hub import Hub
 from ._core.native import RLock, SimpleQueue, get_ident, original_threading
@@ -41,6 +41,7 @@ from ._core.state import GreenThread, HubState, HubTask, Placement
 from ._core.task import Task
 from ._core.thread_end import ask_to_stop, close
 from ._core.waiter import Waiter, interrupt
+from ._core.waits import awaited_as
 from .greenlet import Greenlet
 
 if TYPE_CHECKING:
@@ -122,6 +123,9 @@ class _Hubs:
         self._end_waiters: list[Waiter] = []
         # Greenlets that are in block_on or wait for the end: KeyboardInterrupt and SystemExit go there.
         self._main_programs: list[GreenThread] = []
+
+    def __repr__(self) -> str:
+        return f"<pool of {len(self.hubs)} hubs>"
 
     # Starting.
 
@@ -320,6 +324,9 @@ class _Hubs:
         self._main_programs = [greenlet for greenlet in self._main_programs if greenlet.hub is hub]
         for waiter in self._claim(self._idle_waiters) + self._claim(self._end_waiters):
             waiter.resume()
+
+
+awaited_as(_Hubs, "to be idle", shutdown="to end")
 
 
 class Handle(Executor):
@@ -589,14 +596,14 @@ class Runtime:
         """Wait until all that was spawned has ended, then end the threads.
 
         Until then spawns are accepted.  A KeyboardInterrupt or SystemExit ends the pool at once and comes
-        out; a Timeout that strikes before then leaves it open.  Raises RuntimeError in a greenlet of the
-        pool, which would wait for its own end.
+        out, and so does a LoopExit, because the greenlets wait for ever then.  A Timeout that strikes before
+        then leaves it open.  Raises RuntimeError in a greenlet of the pool, which would wait for its own end.
         """
         try:
             with self._hubs.main_program(), _deferred_interrupts(current_greenlet()):
                 self._hubs.refuse_spawns_when_idle()
                 self.shutdown()
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit, LoopExit):
             self.shutdown()
             raise
 
@@ -686,7 +693,8 @@ def run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Build a Runtime, call *function* here, wait until the pool is idle, and return its value.
 
     An exception of *function* is raised after the same orderly end.  On Ctrl-C *function* gets
-    KeyboardInterrupt, the pool is shut down at once, and the exception comes out.
+    KeyboardInterrupt, the pool is shut down at once, and the exception comes out.  The same happens with
+    LoopExit, if *function* waits, or this waits for the pool, and nothing can end that wait any more.
     """
     _check_callable("function", function)
     runtime = Runtime()
@@ -695,7 +703,7 @@ def run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         with runtime._hubs.main_program():
             try:
                 value = runtime.block_on(function, *args, **kwargs)
-            except (KeyboardInterrupt, SystemExit):
+            except (KeyboardInterrupt, SystemExit, LoopExit):
                 raise
             except BaseException:
                 runtime.shutdown_on_idle()

@@ -179,6 +179,11 @@ class _GreenThread(Task):
         self.sentinel: Sentinel | None = None
         self.handle: _ThreadHandle | None = None
 
+    def _label(self) -> str:
+        function = self.args[0] if self.args else None
+        name = getattr(_thread_of(function), "name", None) if callable(function) else None
+        return self.name if name is None else f'{self.name} "{name}"'
+
     def _run(self, function: Callable[..., object], /, *args: object, **kwargs: object) -> None:
         hub: Any = self.hub
         if self.daemon:

@@ -1,35 +1,51 @@
 """Telling a deadlock from a long wait.
 
-A hub whose main program waits, with no timer, no descriptor and nothing ready, can only be woken by another
-thread or by a signal handler.  If there is neither, it waits for ever.  Then the main program gets a LoopExit
-that lists the parked greenlets and what each of them waits for.
+A plain thread's hub whose main program waits, with no timer, no descriptor and nothing ready, can only be
+woken by another thread or by a signal handler.  If there is neither, the main program waits for ever.  Then
+it gets a LoopExit that lists the parked greenlets of all hubs, and what each waits for (see waits.py).
+The same holds for a main program that waits in ``run`` or ``block_on``, or for a greenlet of a pool.
 
-*When nothing can wake it*: the process has no other Python thread, except hubs that are themselves asleep
-with no task, no timer and nobody waiting for I/O; and no Python signal handler is installed but those for
-Ctrl-C.  Each other hub is looked at twice; one that has not begun a new pass in between has slept through,
-so at that moment all of them slept.  (A pass sleeps at most once, and what was taken in after a sleep runs
-while the hub is not marked as asleep.  The lock of its inbox keeps posts out of a look.)
+*Nothing can wake it* if every other Python thread is *at rest*, there is no thread of which Python knows
+nothing, and no Python signal handler is installed but those for Ctrl-C.  At rest are
 
-A hub looks only after it has slept a while (``FIRST_LOOK`` seconds, then twice as long each time), so a
-wait that another thread ends soon costs nothing.
+- a hub that sleeps in its poller, with nothing in its inbox, no timer, and no greenlet that waits for I/O.
+  Its greenlets, if it has any, are all parked then, because a hub sleeps only when none is ready
+- an idle thread of a pool of workers, which waits for its next call (see ``idle_threads``).
+
+*All at one moment.*  The threads are looked at one after the other, in two rounds.  Each look gives a token,
+and a thread gets another token each time that it comes to rest.  A thread with the same token in both rounds
+has rested from the first to the second.  So all of them rested at the moment between the two rounds, and a
+thread that rests is woken only by one that does not.  The token of a hub is the number of its pass: a pass
+sleeps at most once, and what was taken in after a sleep runs while the hub is not marked as asleep.  The lock
+of its inbox keeps posts out of a look.
+
+A hub looks only after it has slept a while (``FIRST_LOOK`` seconds, then twice as long each time), so a wait
+that another thread ends soon costs nothing.  Most looks end at the first thread that does not rest.
+
+*Threads*: a look runs on the thread of the hub that looks.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from types import FrameType
+from collections.abc import Callable, Mapping
 
 from .current import remembered
 from .errors import LoopExit
 from .native import get_ident
-from .state import GreenThread, HubState, HubTask
+from .state import HubState
 from .waiter import interrupt
+from .waits import describe_all
 
 FIRST_LOOK = 0.25
-LONGEST_LOOK = 60.0
+LONGEST_LOOK = 4.0
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+# Each returns the identifiers of threads that are no hubs and at rest, with a token for each.  _fd/workers.py
+# has an entry here, because the core's imports point down only.
+idle_threads: list[Callable[[], Mapping[int, object]]] = []
 
 
 def look_for_deadlock(hub: HubState) -> None:
@@ -40,45 +56,68 @@ def look_for_deadlock(hub: HubState) -> None:
     hub.patience = min(hub.patience * 2, LONGEST_LOOK)
     main = hub.main
     if main is not None and getattr(main, "waiter", None) is not None and nothing_can_wake(hub):
-        message = f"this wait on {hub.name} can never end; parked there:\n{describe(hub)}"
-        interrupt(main, LoopExit(message))
+        interrupt(main, LoopExit(f"this wait on {hub.name} can never end; parked:\n{describe_all(hub)}"))
 
 
 def nothing_can_wake(hub: HubState) -> bool:
     """True if *hub*, which is about to sleep on its own thread, would never wake."""
-    if _waits_for_io(hub) or hub.timers.next_deadline() is not None or _has_signal_handlers():
+    if _waits_for_io(hub) or hub.timers.next_deadline() is not None:
         return False
-    hubs = {other.thread_id: other for other in remembered() if not other.inbox.closed}
-    others = []
-    for thread_id in sys._current_frames():
-        if thread_id == get_ident():
-            continue
-        other = hubs.get(thread_id)
-        if other is None:
-            return False
-        others.append(other)
-    passes = [other.passes for other in others]
+    first = _threads_at_rest()
     return (
-        all(_is_at_rest(other) for other in others)
-        and all(_is_at_rest(other) for other in others)
-        and passes == [other.passes for other in others]
+        first is not None
+        and not _has_signal_handlers()
+        and not _has_foreign_threads(len(first) + 1)
+        and first == _threads_at_rest()
         and not hub.inbox.queue
     )
 
 
-def _is_at_rest(hub: HubState) -> bool:
+def _threads_at_rest() -> dict[int, object] | None:
+    """A token of each Python thread but the calling one; None if one of them is not at rest."""
+    hubs = {hub.thread_id: hub for hub in remembered() if not hub.inbox.closed}
+    idle = {thread: token for find in idle_threads for thread, token in find().items()}
+    tokens: dict[int, object] = {}
+    own = get_ident()
+    for thread in sys._current_frames():
+        if thread != own:
+            hub = hubs.get(thread)
+            token = idle.get(thread) if hub is None else _pass_at_rest(hub)
+            if token is None:
+                return None
+            tokens[thread] = token
+    return tokens
+
+
+def _pass_at_rest(hub: HubState) -> int | None:
+    """The number of the pass in which *hub*, that of another thread, sleeps; None if it is not at rest."""
     with hub.inbox.lock:
-        return (
+        sleeping = hub.passes
+        if (
             hub.inbox.asleep
             and not hub.inbox.queue
-            and hub.live <= hub.daemons
             and not hub.timers.heap
             and not _waits_for_io(hub)
-        )
+            and hub.passes == sleeping
+        ):
+            return sleeping
+    return None
 
 
 def _waits_for_io(hub: HubState) -> bool:
     return any(registration.waiters() for registration in list(hub.registrations.values()))
+
+
+def _has_foreign_threads(known: int) -> bool:
+    """Whether the process has more threads than the *known* ones.
+
+    C code may have started one, and it may call Python code later.  A thread that Python code has just
+    started is not known, either, as long as it has not run.  Only Linux tells.
+    """
+    try:
+        return len(os.listdir("/proc/self/task")) > known
+    except OSError:
+        return False
 
 
 def _has_signal_handlers() -> bool:
@@ -94,34 +133,3 @@ def _has_signal_handlers() -> bool:
         if code is None or not code.co_filename.startswith(_PACKAGE):
             return True
     return False
-
-
-def parked(hub: HubState) -> list[tuple[GreenThread, HubTask]]:
-    """Every parked greenlet of *hub* with its task, the main program's first."""
-    found = []
-    for greenlet in (hub.main, *hub.carriers):
-        # A main greenlet that has not been adopted has no waiter.
-        if greenlet is not None and getattr(greenlet, "waiter", None) is not None:
-            task = greenlet.task
-            if task is not None:
-                found.append((greenlet, task))
-    return found
-
-
-def describe(hub: HubState) -> str:
-    """One line for each parked greenlet of *hub*: its name, what it waits for, and where."""
-    return "\n".join(f"  {task.name}: {_what(greenlet.gr_frame)}" for greenlet, task in parked(hub))
-
-
-def _what(frame: FrameType | None) -> str:
-    """The outermost call into this package that a suspended greenlet is in, and where it was made."""
-    call = "waiting"
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        call = f"in {frame.f_code.co_qualname}"
-        owner = frame.f_locals.get("self")
-        if owner is not None:
-            call += f" of {owner!r}"
-        frame = frame.f_back
-    if frame is None:
-        return call
-    return f"{call}, called at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"

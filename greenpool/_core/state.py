@@ -64,6 +64,9 @@ class HubTask(Protocol):
     @property
     def name(self) -> str: ...
 
+    def _label(self) -> str:
+        """The name for a list of greenlets."""
+
     def accepted_by(self, hub: HubState) -> None:
         """Note that the hub has taken the task; under the lock that decides on it."""
 

@@ -843,6 +843,10 @@ class Task(Generic[T_co]):
     def name(self, name: str) -> None:
         self._name = name
 
+    def _label(self) -> str:
+        """The name for a list of greenlets; that of a thread has the thread's own name as well."""
+        return self.name
+
     def __repr__(self) -> str:
         function = self._function
         what = "" if function is None else f" {getattr(function, '__qualname__', function)!s}"

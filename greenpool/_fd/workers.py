@@ -33,6 +33,7 @@ from math import inf
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from .._core.current import thread_hub
+from .._core.deadlock import idle_threads
 from .._core.fork import at_fork
 from .._core.native import RLock, SimpleQueue, get_ident, start_new_thread
 from .._core.waiter import Waiter
@@ -126,6 +127,9 @@ class Workers:
         # The queue of each idle thread, where it waits for its call, or for None, at which it ends.  The last
         # to become idle is the next to be called, so the others reach their timeout.
         self.idle: deque[Handover] = deque()
+        # The identifier of each thread that takes its next call now, with a token for that wait.  Only the
+        # thread itself adds and removes its entry.
+        self.taking: dict[Handover, tuple[int, object]] = {}
         # More threads than the least of these end as soon as no call is waiting.
         self.limits: list[int] = []
         # Calls whose outcome was not told yet.
@@ -274,6 +278,8 @@ class Workers:
 
     def _take(self, handover: Handover) -> AnyCall | None:
         """Wait for the call that this thread is chosen for; None when it is to end."""
+        with self.lock:
+            self.taking[handover] = (get_ident(), object())
         try:
             return handover.get(timeout=self.idle_timeout)
         except Empty:
@@ -284,6 +290,18 @@ class Workers:
                     return None
             # It has just been chosen for something.
             return handover.get()
+        finally:
+            with self.lock:
+                self.taking.pop(handover, None)
+
+    def find_idle(self) -> dict[int, object]:
+        """The identifiers of the threads that wait for a call, with a token for each wait; any thread.
+
+        A thread counts as idle already while it tells the outcome of its last call, and still does while it
+        takes a call for which it was not chosen.  So it has to be on both lists.
+        """
+        with self.lock:
+            return dict(self.taking[handover] for handover in self.idle if handover in self.taking)
 
 
 def _is_waiting(waiter: Waiter) -> bool:
@@ -303,6 +321,16 @@ def _after_fork_in_child() -> None:
 
 
 at_fork("workers", in_child=_after_fork_in_child)
+
+
+def _find_idle_threads() -> dict[int, object]:
+    with _every_lock:
+        every = list(_every)
+    return {thread: token for workers in every for thread, token in workers.find_idle().items()}
+
+
+# An idle thread wakes no greenlet.
+idle_threads.append(_find_idle_threads)
 
 
 def check_callable(value: object) -> None:

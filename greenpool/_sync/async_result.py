@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 from .._core.native import HAS_GIL
 from .._core.timeout import Timeout
+from .._core.waits import awaited_as
 from .waitable import Waitable, resume_in_order
 
 T = TypeVar("T")
@@ -184,3 +185,6 @@ class AsyncResult(Waitable, Generic[T]):
     def cancelled(self) -> bool:
         """False: it cannot be cancelled."""
         return False
+
+
+awaited_as(AsyncResult, "to be set")

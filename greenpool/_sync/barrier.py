@@ -7,6 +7,7 @@ from threading import BrokenBarrierError
 
 from .._core.native import RLock as Guard
 from .._core.waiter import EXPIRED, FAILED, WOKEN, Waiter
+from .._core.waits import awaited_as
 from .arguments import check_int, seconds
 
 
@@ -150,3 +151,6 @@ class Barrier:
     def broken(self) -> bool:
         """True while it is broken."""
         return self._broken
+
+
+awaited_as(Barrier, "to be full")

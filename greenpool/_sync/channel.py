@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from .._core.native import RLock as Guard
 from .._core.waiter import WOKEN, Waiter
+from .._core.waits import awaited_as
 from .simple_queue import check_timeout
 
 T = TypeVar("T")
@@ -125,3 +126,6 @@ def _claim_first(line: OrderedDict[Waiter, Any], value: object) -> tuple[Waiter 
         if waiter.claim(value):
             return waiter, what
     return None, None
+
+
+awaited_as(Channel, "to have an item", put="to have a getter")

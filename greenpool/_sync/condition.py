@@ -11,6 +11,7 @@ from warnings import warn
 
 from .._core.native import RLock as Guard
 from .._core.waiter import WOKEN, Waiter
+from .._core.waits import awaited_as
 from .arguments import check_int, seconds
 from .rlock import RLock
 
@@ -154,3 +155,6 @@ class Condition:
         self._lock._at_fork_reinit()
         self._guard = Guard()
         self._waiting = OrderedDict()
+
+
+awaited_as(Condition, "to be notified")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._core.waits import awaited_as
 from .waitable import Waitable, resume_in_order
 
 
@@ -60,3 +61,6 @@ class Event(Waitable):
         if self._due is not None:
             self._let_links_run(timeout)
         return True
+
+
+awaited_as(Event, "to be set")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._core.waits import awaited_lock
 from .arguments import lock_timeout
 from .line import Line
 
@@ -74,3 +75,7 @@ class Lock(Line):
         """Free the lock: in the child of a fork its owner may not exist."""
         Line._at_fork_reinit(self)
         self._free.add(None)
+
+
+# A lock does not record its holder (see _core/holds.py).
+awaited_lock(Lock, lambda lock: None)

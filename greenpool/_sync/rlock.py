@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from .._core.carrier import Carrier
 from .._core.current import finalizing_greenlet, getcurrent
+from .._core.state import HubTask
+from .._core.task import Task
+from .._core.waits import awaited_lock
 from .arguments import lock_timeout
 from .line import Line
 
@@ -130,3 +133,11 @@ class RLock(Line):
         Line._at_fork_reinit(self)
         self._owner = {}
         self._again = 0
+
+
+def _owner_of(lock: RLock) -> HubTask | None:
+    owner = lock._owner.get(None)
+    return owner if isinstance(owner, Task) else getattr(owner, "task", None)
+
+
+awaited_lock(RLock, _owner_of)

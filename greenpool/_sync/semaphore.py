@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .._core.waits import awaited_lock
 from .arguments import check_int, seconds
 from .line import Line
 from .waitable import Link, find_link, unlink_due
@@ -258,3 +259,6 @@ class DummySemaphore:
 
     def __exit__(self, *exc_info: object) -> None:
         pass
+
+
+awaited_lock(Semaphore, lambda semaphore: None, most=3)

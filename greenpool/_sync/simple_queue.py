@@ -35,6 +35,7 @@ from .._core.native import HAS_GIL
 from .._core.native import RLock as Guard
 from .._core.speedups import replace_twins, speedups
 from .._core.waiter import FAILED, WAITING, WOKEN, QuickWaiter, Waiter
+from .._core.waits import awaited_as
 from .arguments import seconds
 from .waitable import WaitLine
 
@@ -511,6 +512,8 @@ class SimpleQueue(Generic[T]):
             raise StopIteration
         return item
 
+
+awaited_as(SimpleQueue, "to have an item", put="to have room", join="to be done")
 
 if speedups is not None:
     # Twins of the methods of the same names.

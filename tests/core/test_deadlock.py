@@ -6,6 +6,7 @@ greenlet.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -230,3 +231,357 @@ print(hub.passes < 20)
 thread.join()
 """)
     assert output == "True\nTrue\n"
+
+
+# Greenlets on the hubs of a pool.
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+@pytest.mark.parametrize("how", ["with", "acquire"])
+def test_two_greenlets_of_two_hubs_that_hold_what_the_other_needs(run: Run, kind: str, how: str) -> None:
+    output = run(f"""
+from greenpool.lock import {kind}
+
+first, second = {kind}(), {kind}()
+holding = [Event(), Event()]
+
+def in_with(index, own, other):
+    with own:
+        holding[index].set()
+        holding[1 - index].wait()
+        with other:
+            pass
+
+def by_acquire(index, own, other):
+    own.acquire()
+    try:
+        holding[index].set()
+        holding[1 - index].wait()
+        other.acquire()
+        other.release()
+    finally:
+        own.release()
+
+def main():
+    take = {"in_with" if how == "with" else "by_acquire"}
+    greenpool.spawn(take, 0, first, second).name = "left"
+    greenpool.spawn(take, 1, second, first).name = "right"
+
+print(is_deadlocked(greenpool.run, main))
+print(message)
+""")
+    told, _, main, *others = output.splitlines()
+    assert told == "True"
+    assert main.startswith("  main greenlet of MainThread: in run, waits for <pool of ")
+    left, right = sorted(others)
+    assert left.startswith(f"  left: in {kind}.acquire, waits for <locked greenpool.lock.{kind} object")
+    assert 'held by Greenlet "right", called at' in left
+    assert right.startswith(f"  right: in {kind}.acquire, waits for <locked greenpool.lock.{kind} object")
+    assert 'held by Greenlet "left", called at' in right
+    place = "in_with" if how == "with" else "by_acquire"
+    assert left.endswith(f"in {place}") and right.endswith(f"in {place}")
+
+
+def test_three_hubs_in_a_ring(run: Run) -> None:
+    output = run("""
+from greenpool.lock import Lock
+
+locks = [Lock() for _ in range(3)]
+holding = [Event() for _ in range(3)]
+
+def take(index):
+    with locks[index]:
+        holding[index].set()
+        for event in holding:
+            event.wait()
+        with locks[(index + 1) % 3]:
+            pass
+
+with greenpool.Runtime(pool_size=3) as runtime:
+    def main():
+        for index in range(3):
+            greenpool.spawn(take, index).name = f"taker {index}"
+    print(is_deadlocked(lambda: (runtime.block_on(main), runtime.shutdown_on_idle())))
+print(message)
+""")
+    lines = output.splitlines()
+    assert lines[0] == "True"
+    for index in range(3):
+        (line,) = (line for line in lines if line.startswith(f"  taker {index}: "))
+        assert f'held by Greenlet "taker {(index + 1) % 3}", called at' in line
+
+
+def test_greenlets_that_wait_for_the_same_are_one_line(run: Run) -> None:
+    output = run("""
+queue = Queue()
+
+def consume():
+    queue.get()
+
+def main():
+    for _ in range(12):
+        greenpool.spawn(consume)
+
+print(is_deadlocked(greenpool.run, main))
+print(message)
+""")
+    told, _, main, consumers = output.splitlines()
+    assert told == "True"
+    assert " and 9 more: in Queue.get of <Queue at " in consumers
+    assert "waits for it to have an item, called at " in consumers
+    assert consumers.endswith("in consume")
+
+
+def test_a_long_list_is_cut(run: Run) -> None:
+    output = run("""
+greenlets = [greenpool.spawn(Event().wait) for _ in range(30)]
+print(is_deadlocked(greenpool.joinall, greenlets))
+print(message)
+""")
+    lines = output.splitlines()
+    assert len(lines) == 1 + 1 + 20 + 1
+    assert lines[-1] == "  and 11 more"
+    assert not any("Carrier" in line for line in lines)
+    assert all(": in Event.wait of <greenpool.Event at " in line for line in lines[3:-1])
+
+
+def test_greenlets_of_two_hubs_that_join_each_other(run: Run) -> None:
+    output = run("""
+others = {}
+both = Event()
+
+def join_the_other(other):
+    both.wait()
+    others[other].join()
+
+def main():
+    for name, other in (("a", "b"), ("b", "a")):
+        others[name] = greenpool.spawn(join_the_other, other)
+        others[name].name = name
+    both.set()
+    others["a"].join()
+
+print(is_deadlocked(greenpool.run, main))
+print(message)
+""")
+    told, _, main, *rest = output.splitlines()
+    assert told == "True"
+    assert "in Greenlet.join of <Greenlet a " in main and main.endswith("in main")
+    a, b = sorted(rest)
+    assert a.startswith("  a: in Greenlet.join of <Greenlet b ") and "waits for it to end" in a
+    assert b.startswith("  b: in Greenlet.join of <Greenlet a ")
+
+
+def test_the_greenlets_are_ended_as_at_ctrl_c(run: Run) -> None:
+    output = run("""
+def wait():
+    try:
+        Event().wait()
+    except BaseException as exception:
+        print(type(exception).__name__)
+        raise
+
+print(is_deadlocked(greenpool.run, lambda: greenpool.spawn(wait) and None))
+print(is_deadlocked(greenpool.run, lambda: greenpool.spawn(wait).join()))
+""")
+    assert output == "GreenletExit\nTrue\nGreenletExit\nTrue\n"
+
+
+def test_finally_blocks_that_wait_for_ever(run: Run) -> None:
+    output = run("""
+def wait():
+    try:
+        Event().wait()
+    finally:
+        Event().wait()
+
+print(is_deadlocked(greenpool.run, lambda: greenpool.spawn(wait) and None))
+print("to end" in message)
+""")
+    assert output == "True\nTrue\n"
+
+
+def test_a_plain_thread_that_waits_for_a_greenlet_of_a_pool(run: Run) -> None:
+    output = run("""
+with greenpool.Runtime(pool_size=1) as runtime:
+    handle = runtime.handle()
+    greenlet = handle.spawn(Event().wait)
+    print(is_deadlocked(greenlet.get))
+    greenlet.kill()
+    print(handle.spawn(int).get())
+""")
+    assert output == "True\n0\n"
+
+
+def test_a_thread_that_may_still_spawn(run: Run) -> None:
+    """A pool that only waits for spawns from a thread is not deadlocked."""
+    output = run("""
+event = Event()
+with greenpool.Runtime(pool_size=2) as runtime:
+    runtime.spawn(Event().wait).name = "parked"
+    parked = runtime.spawn(event.wait)
+    thread = threading.Timer(0.9, runtime.handle().spawn, [event.set])
+    thread.start()
+    print(is_deadlocked(parked.get))
+    thread.join()
+    runtime.shutdown()
+""")
+    assert output == "False\n"
+
+
+def test_a_timer_of_another_hub(run: Run) -> None:
+    output = run("""
+event = Event()
+with greenpool.Runtime(pool_size=2) as runtime:
+    parked = runtime.spawn(event.wait)
+    runtime.spawn(lambda: event.wait(0.9) or event.set())
+    print(is_deadlocked(parked.get))
+""")
+    assert output == "False\n"
+
+
+def test_a_busy_worker_thread(run: Run) -> None:
+    output = run("""
+event = Event()
+with greenpool.Runtime(pool_size=2) as runtime:
+    runtime.spawn(lambda: (greenpool.blocking(time.sleep, 0.9), event.set()))
+    print(is_deadlocked(runtime.spawn(event.wait).get))
+""")
+    assert output == "False\n"
+
+
+def test_an_idle_worker_thread_wakes_nobody(run: Run) -> None:
+    output = run("""
+from greenpool.threadpool import ThreadPool
+
+pool = ThreadPool(2)
+pool.apply(int)
+greenpool.blocking(int)
+print(is_deadlocked(greenpool.run, Event().wait))
+""")
+    assert output == "True\n"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux lists a process's threads")
+def test_a_thread_of_which_python_knows_nothing(run: Run) -> None:
+    """Such a thread may call Python code later."""
+    output = run("""
+import ctypes
+
+libc = ctypes.CDLL(None)
+thread = ctypes.c_ulong()
+begin = time.monotonic()
+assert not libc.pthread_create(ctypes.byref(thread), None, libc.sleep, ctypes.c_void_p(1))
+print(is_deadlocked(Event().wait))
+print(time.monotonic() - begin > 0.9)
+""")
+    assert output == "True\nTrue\n"
+
+
+@pytest.mark.slow
+def test_a_wake_that_is_always_under_way(run: Run) -> None:
+    """Two hubs and a worker thread pass a number on, and mostly all of them but one sleep."""
+    output = run("""
+from greenpool.queue import SimpleQueue
+
+deadlock.LONGEST_LOOK = greenpool.get_hub().patience = 1e-4
+queues = [SimpleQueue(), SimpleQueue()]
+event = Event()
+
+def play(own, other):
+    while (number := own.get()) < 20_000:
+        if number % 50 == 0:
+            greenpool.blocking(int)
+        other.put(number + 1)
+    other.put(number)
+    event.set()
+
+with greenpool.Runtime(pool_size=2) as runtime:
+    runtime.spawn(play, *queues)
+    runtime.spawn(play, *reversed(queues))
+    queues[0].put(0)
+    print(is_deadlocked(event.wait))
+""")
+    assert output == "False\n"
+
+
+def test_threads_of_a_patched_program(run: Run) -> None:
+    output = run("""
+from greenpool import monkey
+
+monkey.patch_all()
+locks = [threading.Lock(), threading.Lock()]
+holding = threading.Barrier(2)
+
+def take(own, other):
+    with own:
+        holding.wait()
+        with other:
+            pass
+
+for name, order in (("left", locks), ("right", locks[::-1])):
+    threading.Thread(target=take, args=order, name=name, daemon=True).start()
+print(is_deadlocked(Event().wait))
+print(message)
+""")
+    told, _, _, *threads = output.splitlines()
+    assert told == "True"
+    left, right = sorted(threads, key=lambda line: line.split('"')[1])
+    assert ' "left": in ' in left and ' "right": in ' in right
+    assert left.split(":")[0].strip() in right.partition(" held by ")[2]
+    assert right.split(":")[0].strip() in left.partition(" held by ")[2]
+    assert left.endswith(" in take") and right.endswith(" in take")
+
+
+def test_a_condition_gives_its_lock_back_while_it_waits(run: Run) -> None:
+    output = run("""
+from greenpool.lock import Condition, Lock
+
+lock = Lock()
+condition = Condition(lock)
+
+def wait():
+    with condition:
+        condition.wait()
+
+def hold():
+    with condition:
+        Event().wait()
+
+greenpool.spawn(wait).name = "waiter"
+greenpool.spawn(hold).name = "holder"
+greenpool.spawn(lock.acquire).name = "third"
+print(is_deadlocked(Event().wait))
+print(message)
+""")
+    waiter = next(line for line in output.splitlines() if line.startswith("  waiter: "))
+    third = next(line for line in output.splitlines() if line.startswith("  third: "))
+    assert "in Condition.wait of <Condition(" in waiter and "to be notified" in waiter
+    assert third.endswith('held by Greenlet "holder"')
+
+
+def test_a_greenlet_that_waits_for_itself(run: Run) -> None:
+    output = run("""
+semaphore = Semaphore(1)
+
+def twice():
+    semaphore.acquire()
+    semaphore.acquire()
+
+greenpool.spawn(twice).name = "twice"
+print(is_deadlocked(Event().wait))
+print(message)
+""")
+    assert 'held by Greenlet "twice", called at' in output
+
+
+def test_a_repr_that_fails(run: Run) -> None:
+    output = run("""
+class Odd(Event):
+    def __repr__(self):
+        raise ValueError("odd")
+
+print(is_deadlocked(Odd().wait))
+print(message)
+""")
+    assert "in Odd.wait of <" in output

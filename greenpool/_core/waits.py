@@ -1,0 +1,277 @@
+"""What parked greenlets wait for, who holds it, and at which place of the program.
+
+Nothing is noted while a program runs.  All is found in the frames of the parked greenlets: the innermost ones
+are calls into this package, and the outermost of those is the call that waits.  Classes that are waited for
+register a phrase here (``awaited_as``) or that they are locks (``awaited_lock``), because the core's imports
+point down only.  holds.py finds the holders of locks that do not record them.
+
+*Threads*: the thread of a hub looks at the greenlets of that hub (``waits_of``).  ``describe_all`` has each
+hub do so, and waits for the answers; it is called on the thread of a hub, in its loop.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from _queue import Empty
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from time import monotonic
+from types import FrameType
+from typing import TypeVar
+
+from .current import remembered
+from .error_report import report_error
+from .native import SimpleQueue
+from .registration import Registration
+from .state import GreenThread, HubState, HubTask
+from .task import Task
+from .waiter import Waiter
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_THREADING = threading.__file__
+_STANDARD = os.path.dirname(_THREADING) + os.sep
+# Their classes wait by means of this package in a patched program.
+_GREEN_FILES = (
+    _THREADING,
+    _STANDARD + "queue.py",
+    os.path.join(_STANDARD, "concurrent", "futures", "_base.py"),
+)
+# Below these the stack is that of a thread, not of its function.
+_THREAD_STARTS = ("run", "_bootstrap", "_bootstrap_inner")
+
+V = TypeVar("V")
+HeldBy = Callable[[FrameType], list[object]]
+
+# Seconds for which a hub waits for what the others say of their greenlets.
+LONGEST_ANSWER = 5.0
+MOST_LINES = 20
+MOST_NAMES = 3
+LONGEST_REPR = 200
+
+_endings: dict[type, tuple[str, dict[str, str]]] = {}
+_locks: dict[type, tuple[Callable[..., HubTask | None], int]] = {}
+
+
+def awaited_as(kind: type, ending: str, **methods: str) -> None:
+    """Describe a wait for an object of *kind* as "waits for it", followed by *ending*.
+
+    *methods*: the endings for waits in methods of these names.
+    """
+    _endings[kind] = (ending, methods)
+
+
+def awaited_lock(kind: type, owner: Callable[..., HubTask | None], most: int = 1) -> None:
+    """Say that objects of *kind* are locks, which at most *most* tasks hold.
+
+    *owner(lock)* returns the task that holds the lock, if that is recorded.
+    """
+    _locks[kind] = (owner, most)
+
+
+class ParkedGreenlet:
+    """What one parked greenlet waits for."""
+
+    __slots__ = ("task", "call", "phrase", "lock", "place", "held", "released")
+
+    def __init__(self, greenlet: GreenThread, task: HubTask, held_by: HeldBy) -> None:
+        self.task = task
+        # The call that waits, such as "Event.wait", and what it waits for.
+        self.call = ""
+        self.phrase = ""
+        # The lock that it waits for, if any, and the objects that it may hold.
+        self.lock: object = None
+        self.held: list[object] = []
+        # The lock of the condition in whose ``wait`` it is.
+        self.released: object = None
+        # File, line and function of the program's innermost frame.
+        self.place = ""
+        self._describe_call(list(_calls_of_package(greenlet.gr_frame)))
+        self._find_place(greenlet.gr_frame, held_by)
+        if not self.phrase:
+            self.phrase = _descriptor_of(greenlet)
+
+    def _describe_call(self, calls: list[FrameType]) -> None:
+        subject: object = None
+        awaited = ""
+        for frame in calls:
+            found = frame.f_locals.get("self")
+            name = frame.f_code.co_name
+            if isinstance(found, Waiter | Registration):
+                continue
+            subject = found
+            if found is None:
+                self.call = name
+                continue
+            if name in ("wait", "_wait") and hasattr(found, "_lock"):
+                self.released = found._lock
+                if self.lock is not self.released:
+                    self.lock = None  # one that ``wait`` has made, at which only this greenlet waits
+            self.call = f"{type(found).__name__}.{'acquire' if name == '__enter__' else name}"
+            if self.lock is None and _of_kind(found, _locks) is not None:
+                self.lock = found
+            ending = _of_kind(found, _endings)
+            if ending is not None:
+                awaited = f"{safe_repr(found)} {ending[1].get(name, ending[0])}"
+            elif not frame.f_code.co_filename.startswith(_PACKAGE):
+                awaited = safe_repr(found)
+        if self.lock is not None:
+            self.phrase = f"waits for {safe_repr(self.lock)}"
+        elif awaited:
+            whole = "" if subject is None else safe_repr(subject) + " "
+            if whole and awaited.startswith(whole):
+                self.phrase = f"of {whole[:-1]}, waits for it {awaited.removeprefix(whole)}"
+            else:
+                self.phrase = f"waits for {awaited}"
+        elif subject is not None:
+            self.phrase = f"waits for {safe_repr(subject)}"
+
+    def _find_place(self, frame: FrameType | None, held_by: HeldBy) -> None:
+        while frame is not None:
+            own = not _is_standard(frame)
+            if own or frame.f_code.co_filename.startswith(_STANDARD):
+                self.held += held_by(frame)
+                if own and not self.place:
+                    code = frame.f_code
+                    self.place = f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
+            frame = frame.f_back
+
+    def line(self, holders: Iterable[HubTask]) -> str:
+        """What it waits for, who holds it, and where, in one line."""
+        names = " and ".join(holder_name(holder) for holder in holders)
+        phrase = f"{self.phrase} held by {names}" if names else self.phrase
+        if self.call:
+            phrase = f"in {self.call}{' ' if phrase.startswith('of ') else ', ' if phrase else ''}{phrase}"
+        return (phrase or "waiting") + (f", called at {self.place}" if self.place else "")
+
+    def may_hold(self, lock: object) -> bool:
+        """Whether the greenlet may hold *lock*."""
+        return self.released is not lock and any(held is lock for held in self.held)
+
+
+def _of_kind(found: object, table: Mapping[type, V]) -> V | None:
+    return next((table[kind] for kind in type(found).__mro__ if kind in table), None)
+
+
+def _is_standard(frame: FrameType) -> bool:
+    """Whether the code of *frame* is part of this package or of the standard library."""
+    name = frame.f_code.co_filename
+    return name.startswith((_PACKAGE, "<frozen ")) or (
+        name.startswith(_STANDARD) and "-packages" + os.sep not in name
+    )
+
+
+def _calls_of_package(frame: FrameType | None) -> Iterator[FrameType]:
+    """The innermost frames of a stack that wait on behalf of the program."""
+    while frame is not None:
+        code = frame.f_code
+        in_threading = code.co_filename == _THREADING
+        if (
+            not code.co_filename.startswith((_PACKAGE, *_GREEN_FILES))
+            or code is Task._execute.__code__
+            or (in_threading and code.co_name in _THREAD_STARTS)
+        ):
+            return
+        yield frame
+        frame = frame.f_back
+
+
+def _descriptor_of(greenlet: GreenThread) -> str:
+    waiter = greenlet.waiter
+    for registration in list(greenlet.hub.registrations.values()):
+        if any(waiting is waiter for waiting in registration.waiters()):
+            ready = "readable" if waiter is registration.reader else "ready"
+            return f"waits for descriptor {registration.fd} to be {ready}"
+    return ""
+
+
+def safe_repr(found: object) -> str:
+    """The repr of *found*, cut short; it may be a program's, which may fail."""
+    try:
+        text = repr(found)
+    except Exception:
+        text = object.__repr__(found)
+    return text if len(text) <= LONGEST_REPR else text[:LONGEST_REPR] + "..."
+
+
+def holder_name(task: HubTask) -> str:
+    """The name of a task in the middle of a sentence."""
+    name = task._label()
+    return name if name.startswith(("Greenlet-", "main greenlet ")) else f'Greenlet "{name}"'
+
+
+def waits_of(hub: HubState, held_by: HeldBy) -> list[ParkedGreenlet]:
+    """What every parked greenlet of *hub* waits for, that of the main program first; on its own thread.
+
+    *held_by* is that of holds.py.
+    """
+    found = []
+    for greenlet in (hub.main, *hub.carriers):
+        # A main greenlet that has not been adopted has no waiter.
+        if greenlet is not None and getattr(greenlet, "waiter", None) is not None:
+            task = greenlet.task
+            if task is not None:
+                try:
+                    found.append(ParkedGreenlet(greenlet, task, held_by))
+                except Exception as exception:
+                    # An attribute that is code of the program.
+                    report_error(hub, task.name, exception)
+    return found
+
+
+def describe_all(hub: HubState) -> str:
+    """What the parked greenlets of all hubs wait for, those of *hub* first; on the thread of *hub*."""
+    # Imported here, because it is heavy and only deadlocks need it; and not by each hub, because they cannot
+    # wait for the lock of an import in their loops.
+    from .holds import held_by
+
+    answers: SimpleQueue[list[ParkedGreenlet]] = SimpleQueue()
+    asked = [
+        other for other in remembered() if other is not hub and other.post(_answer, other, held_by, answers)
+    ]
+    waits = waits_of(hub, held_by)
+    end = monotonic() + LONGEST_ANSWER
+    try:
+        for _ in asked:
+            waits += answers.get(timeout=max(0.0, end - monotonic()))
+    except Empty:
+        pass  # a hub that does not answer has been woken by something else
+    return describe(waits)
+
+
+def _answer(hub: HubState, held_by: HeldBy, answers: SimpleQueue[list[ParkedGreenlet]]) -> None:
+    answers.put(waits_of(hub, held_by))
+
+
+def describe(waits: list[ParkedGreenlet]) -> str:
+    """One line for all greenlets that wait for the same at the same place."""
+    groups: dict[str, list[str]] = {}
+    # First the main program, then what waits for locks.
+    for wait in waits[:1] + sorted(waits[1:], key=lambda wait: wait.lock is None):
+        groups.setdefault(wait.line(_holders(wait.lock, waits)), []).append(wait.task._label())
+    lines = [f"  {_names(names)}: {line}" for line, names in groups.items()]
+    more = lines[MOST_LINES:]
+    if more:
+        left = sum(len(names) for names in list(groups.values())[MOST_LINES:])
+        lines[MOST_LINES:] = [f"  and {left:,} more"]
+    return "\n".join(lines)
+
+
+def _names(names: list[str]) -> str:
+    left = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {left:,} more" if left > 0 else "")
+
+
+def _holders(lock: object, waits: list[ParkedGreenlet]) -> list[HubTask]:
+    """The tasks that hold *lock*, or none if that cannot be told."""
+    kind = _of_kind(lock, _locks)
+    if kind is None:
+        return []
+    owner, most = kind
+    known = owner(lock)
+    if known is not None:
+        return [known]
+    holders = [wait.task for wait in waits if wait.may_hold(lock)]
+    return holders if len(holders) <= most else []
+
+
+awaited_as(Task, "to end")
