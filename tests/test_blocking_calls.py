@@ -7,9 +7,11 @@ the wait. It cannot if the call blocks the hub, and then the test kills the proc
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,28 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "monkey.md"
 
 # The names that a case uses are made or imported for it.
 HARNESS = """
-import sys
-wait, end, prepare, before, modules = sys.argv[1:6]
+import json, os, signal, sys
+import contextvars, greenpool, importlib.util, inspect, logging, multiprocessing.queues, random, subprocess
+import tempfile, traceback, typing
+
+for line in open(os.dup(0)):
+    wait, end, prepare, before, modules = json.loads(line)
+    errors = tempfile.TemporaryFile("w+")
+    pid = os.fork()
+    if not pid:
+        # Without a terminal of its own, which getpass would ask.
+        os.setsid()
+        signal.alarm(25)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for fd, to in enumerate((nothing, nothing, errors.fileno())):
+            os.dup2(to, fd)
+        break
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    errors.seek(0)
+    print(json.dumps((status, errors.read())), flush=True)
+else:
+    sys.exit()
+
 exec(before)
 from greenpool import monkey; monkey.patch_all()
 import importlib, os, tempfile, threading, time
@@ -145,7 +167,7 @@ MODULES = (
 STDIN = "import os; stdin, user = os.pipe(); os.dup2(stdin, 0)"
 TERMINAL = "import os; user, terminal = os.openpty(); os.dup2(terminal, 0); os.dup2(terminal, 1)"
 NAME_SERVER = """
-import _socket, _thread
+import _socket, _thread, socket
 gate = _thread.allocate_lock()
 gate.acquire()
 def slow(name):
@@ -153,6 +175,8 @@ def slow(name):
         gate.acquire()
         return []
     setattr(_socket, name, look_up)
+    if name != "getaddrinfo":  # which is Python code over that of _socket
+        setattr(socket, name, look_up)
 for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo"):
     slow(name)
 """
@@ -384,32 +408,44 @@ WAITING = [name for line in LINES if line.does != BLOCKS for name in line.calls]
 
 def exists(name: str) -> bool:
     """Whether this system has the call, or the class that it is a method of."""
-    module, _, attribute = name.partition(".")
+    module, *names = name.split(".")
     while True:
-        found: object = importlib.import_module(module)
-        first, _, rest = attribute.partition(".")
-        value = getattr(found, first, None)
-        if not isinstance(value, types.ModuleType):
-            return value is not None
-        module, attribute = f"{module}.{first}", rest
+        found = importlib.import_module(module)
+        if hasattr(found, names[0]) and not isinstance(getattr(found, names[0]), types.ModuleType):
+            return True
+        try:
+            importlib.import_module(f"{module}.{names[0]}")
+        except ImportError:
+            return False
+        module = f"{module}.{names.pop(0)}"
+
+
+@pytest.fixture(scope="module")
+def harness() -> Iterator[Callable[[tuple[str, ...]], tuple[int, str]]]:
+    """A process that makes a child for each case: its exit status, and what it has written to stderr."""
+    command = [sys.executable, "-c", HARNESS]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        requests, answers = process.stdin, process.stdout
+        assert requests is not None and answers is not None
+
+        def run(case: tuple[str, ...]) -> tuple[int, str]:
+            print(json.dumps(case), file=requests, flush=True)
+            status, errors = json.loads(answers.readline())
+            return status, errors
+
+        yield run
+        requests.close()
 
 
 @pytest.mark.parametrize("name", WAITING)
-def test_another_greenlet_goes_on_meanwhile(name: str) -> None:
+def test_another_greenlet_goes_on_meanwhile(
+    name: str, harness: Callable[[tuple[str, ...]], tuple[int, str]]
+) -> None:
     if not exists(name):
         pytest.skip(f"no {name} here")
     wait, end, prepare, before = (*CASES[name], "", "")[:4]
-    done = subprocess.run(
-        [sys.executable, "-c", HARNESS, wait, end, prepare, before, MODULES],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        # Without a terminal of its own, which getpass would ask.
-        start_new_session=True,
-        text=True,
-        timeout=30,
-    )
-    assert done.returncode == 0, done.stderr
+    status, errors = harness((wait, end, prepare, before, MODULES))
+    assert status == 0, errors
 
 
 def test_every_call_that_waits_is_tried() -> None:
