@@ -15,7 +15,7 @@ code, which patches first.  They have no pool: their main thread is the hub of a
 
 from __future__ import annotations
 
-import multiprocessing.spawn
+import importlib
 import os
 import subprocess
 import sys
@@ -75,7 +75,8 @@ class SameProgram:
         popen.__init__ = self._with_command(popen.__init__)
         os.execv = self._with_command(os.execv)
         os.execve = self._with_command(os.execve)
-        spawn: Any = multiprocessing.spawn
+        # It is imported here, because it takes patched names.
+        spawn: Any = importlib.import_module("multiprocessing.spawn")
         spawn.get_command_line = self._with_patch(spawn.get_command_line)
 
     def _with_command(self, standard: Callable[..., Any]) -> Callable[..., Any]:

@@ -316,9 +316,9 @@ def patch_socket(dns: bool = True) -> None:
     original = socket.socket
     if patch_module("socket", ("socket",)):
         _warn_of_subclasses(original, "socket.socket")
-        reduction = sys.modules.get("multiprocessing.reduction")
+        reduction: Any = sys.modules.get("multiprocessing.reduction")
         if reduction is not None:
-            # A spawned child has imported it before the program can patch.  It knows sockets by their class.
+            # It was imported before, and knows how to send sockets to other processes by their class.
             reduction.register(socket.socket, reduction._reduce_socket)
     if dns:
         patch_dns()

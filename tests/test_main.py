@@ -342,20 +342,26 @@ def test_children_of_multiprocessing_are_patched(tmp_path: Path) -> None:
     write(
         tmp_path / "program" / "app.py",
         """
-        import library, multiprocessing, threading
+        import library, multiprocessing, socket, threading
         from greenpool import monkey
 
-        def work(queue):
+        def work(queue, sock):
+            sock.sendall(b"sent")
             queue.put(monkey.is_module_patched("threading") and library.threading is not threading)
 
         if __name__ == "__main__":
             context = multiprocessing.get_context("spawn")
             queue = context.SimpleQueue()
-            process = context.Process(target=work, args=(queue,))
+            left, right = socket.socketpair()
+            process = context.Process(target=work, args=(queue, right))
             process.start()
-            print(queue.get())
+            print(queue.get(), left.recv(10))
             process.join()
             print(process.exitcode)
         """,
     )
-    assert run(tmp_path, "-m", "greenpool", "--native", "library", "program/app.py") == (0, "True\n0\n", "")
+    assert run(tmp_path, "-m", "greenpool", "--native", "library", "program/app.py") == (
+        0,
+        "True b'sent'\n0\n",
+        "",
+    )

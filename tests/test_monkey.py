@@ -621,3 +621,15 @@ def test_os_threads_that_use_greenlets_come_and_go() -> None:
         """)
         == ""
     )
+
+
+def test_sockets_go_to_other_processes_though_multiprocessing_was_imported_before() -> None:
+    assert (
+        run("""
+        import multiprocessing.reduction
+        from greenpool import monkey; monkey.patch_all()
+        import socket
+        assert socket.socket in multiprocessing.reduction.ForkingPickler._extra_reducers
+        """)
+        == ""
+    )
