@@ -107,14 +107,16 @@ class ParkedGreenlet:
             if found is None:
                 self.call = name
                 continue
+            ending = _of_kind(found, _endings)
             if name in ("wait", "_wait") and hasattr(found, "_lock"):
                 self.released = found._lock
                 if self.lock is not self.released:
                     self.lock = None  # one that ``wait`` has made, at which only this greenlet waits
+            elif ending is not None and getattr(found, "_lock", None) is not self.lock:
+                self.lock = None  # part of what is waited for
             self.call = f"{type(found).__name__}.{'acquire' if name == '__enter__' else name}"
             if self.lock is None and _of_kind(found, _locks) is not None:
                 self.lock = found
-            ending = _of_kind(found, _endings)
             if ending is not None:
                 awaited = f"{safe_repr(found)} {ending[1].get(name, ending[0])}"
             elif not frame.f_code.co_filename.startswith(_PACKAGE):
