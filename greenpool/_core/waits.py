@@ -103,9 +103,11 @@ class ParkedGreenlet:
             name = frame.f_code.co_name
             if isinstance(found, Waiter | Registration):
                 continue
-            subject = found
+            if _is_public(frame, found):
+                subject = found
+                method = "acquire" if name == "__enter__" else name
+                self.call = method if found is None else f"{type(found).__name__}.{method}"
             if found is None:
-                self.call = name
                 continue
             ending = _of_kind(found, _endings)
             if name in ("wait", "_wait") and hasattr(found, "_lock"):
@@ -114,7 +116,6 @@ class ParkedGreenlet:
                     self.lock = None  # one that ``wait`` has made, at which only this greenlet waits
             elif ending is not None and getattr(found, "_lock", None) is not self.lock:
                 self.lock = None  # part of what is waited for
-            self.call = f"{type(found).__name__}.{'acquire' if name == '__enter__' else name}"
             if self.lock is None and _of_kind(found, _locks) is not None:
                 self.lock = found
             if ending is not None:
@@ -153,6 +154,14 @@ class ParkedGreenlet:
 
 def _of_kind(found: object, table: Mapping[type, V]) -> V | None:
     return next((table[kind] for kind in type(found).__mro__ if kind in table), None)
+
+
+def _is_public(frame: FrameType, owner: object) -> bool:
+    """Whether a program can have called the function of *frame*, a method of *owner* if that is not None."""
+    name = frame.f_code.co_name
+    is_private = name.startswith("_") and not name.endswith("__")
+    is_closure = "<locals>" in frame.f_code.co_qualname
+    return not (is_private or is_closure or (owner is not None and type(owner).__name__.startswith("_")))
 
 
 def _is_standard(frame: FrameType) -> bool:

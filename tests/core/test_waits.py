@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 import greenpool
-from greenpool import Greenlet, socket
+from greenpool import Greenlet, TaskGroup, socket
 from greenpool._core.current import current_hub
 from greenpool._core.holds import held_by
 from greenpool._core.waits import waits_of
@@ -128,3 +128,20 @@ def test_a_sleep() -> None:
     line = line_of(greenlet)
     assert line.startswith("in sleep, called at ") and line.endswith(" in snooze")
     greenlet.kill()
+
+
+def test_a_function_of_this_package_is_no_part_of_the_program() -> None:
+    """The task group wraps what it runs, and the carrier runs that."""
+    event = Event()
+
+    def main() -> None:
+        with TaskGroup() as group:
+            group.spawn(event.wait)
+
+    greenlet = greenpool.spawn(main)
+    line = line_of(greenlet)
+    assert line.startswith("in TaskGroup.__exit__ of <TaskGroup ") and line.endswith(" in main")
+    (other,) = (wait for wait in waits_of(current_hub(), held_by) if wait.task is not greenlet)
+    assert other.line(()) == f"in Event.wait of {event!r}, waits for it to be set"
+    event.set()
+    greenlet.get()
