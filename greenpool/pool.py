@@ -25,6 +25,7 @@ from ._core.current import current_greenlet, getcurrent
 from ._core.native import RLock
 from ._core.seconds import check_seconds
 from ._core.task import Task
+from ._core.waits import awaited_as
 from ._sync.outcomes import OutcomeIterator, Outcomes
 from .event import Event
 from .greenlet import Greenlet, GreenletExit
@@ -578,3 +579,8 @@ def _check_size(name: str, size: int, least: int) -> None:
         raise TypeError(f"{name} must be an int or None, not {size!r}")
     if size < least:
         raise ValueError(f"{name} must be {least} or more, not {size!r}")
+
+
+awaited_as(Group, "to be done")
+_ROOM = "to have room"
+awaited_as(Pool, "to be done", add=_ROOM, spawn=_ROOM, start=_ROOM, wait_available=_ROOM)

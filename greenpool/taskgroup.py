@@ -31,6 +31,7 @@ from ._core.native import RLock
 from ._core.task import Task
 from ._core.timeout import Timeout
 from ._core.waiter import Waiter, interrupt
+from ._core.waits import awaited_as
 from .cancel import Cancelled, CancelOnce, CancelScope
 from .greenlet import Greenlet, GreenletExit
 from .runtime import Handle, current_handle
@@ -323,3 +324,6 @@ def _raise_again(interruption: BaseException) -> None:
         interruption.raise_again()
     else:
         interrupt(current_greenlet(), interruption)
+
+
+awaited_as(TaskGroup, "to end")

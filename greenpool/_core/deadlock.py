@@ -96,6 +96,8 @@ def _pass_at_rest(hub: HubState) -> int | None:
         if (
             hub.inbox.asleep
             and not hub.inbox.queue
+            # A finalizer may have run just before the hub would have found it asleep.
+            and not hub.ready
             and not hub.timers.heap
             and not _waits_for_io(hub)
             and hub.passes == sleeping

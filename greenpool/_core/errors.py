@@ -17,5 +17,6 @@ class SpawnError(RuntimeError):
 class LoopExit(RuntimeError):
     """The main program waits for something that nothing can wake any more (as in gevent).
 
-    The message lists what every parked greenlet of the hub is waiting for.
+    It is raised in a main program that waits, also within ``run`` or ``block_on``.  The message lists what
+    the parked greenlets of all hubs wait for, at which place, and which greenlets hold the locks among that.
     """

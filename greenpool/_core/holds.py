@@ -87,7 +87,7 @@ def _calls_without_arguments(listed: list[dis.Instruction], index: int, offset: 
     """
     load = listed[index]
     if load.opname != "LOAD_METHOD" and not (
-        load.opname == "LOAD_ATTR" and METHOD_BIT and (load.arg or 0) & 1
+        load.opname == "LOAD_ATTR" and HAS_METHOD_BIT and (load.arg or 0) & 1
     ):
         return False
     index += 1

@@ -12,6 +12,7 @@ hub do so, and waits for the answers; it is called on the thread of a hub, in it
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from _queue import Empty
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -60,7 +61,11 @@ def awaited_as(kind: type, ending: str, **methods: str) -> None:
     _endings[kind] = (ending, methods)
 
 
-def awaited_lock(kind: type, owner: Callable[..., HubTask | None], most: int = 1) -> None:
+def _no_owner(lock: object) -> None:
+    """The owner of a lock that does not record it."""
+
+
+def awaited_lock(kind: type, owner: Callable[..., HubTask | None] = _no_owner, most: int = 1) -> None:
     """Say that objects of *kind* are locks, which at most *most* tasks hold.
 
     *owner(lock)* returns the task that holds the lock, if that is recorded.
@@ -98,18 +103,21 @@ class ParkedGreenlet:
             name = frame.f_code.co_name
             if isinstance(found, Waiter | Registration):
                 continue
-            subject = found
+            if _is_public(frame, found):
+                subject = found
+                method = "acquire" if name == "__enter__" else name
+                self.call = method if found is None else f"{type(found).__name__}.{method}"
             if found is None:
-                self.call = name
                 continue
+            ending = _of_kind(found, _endings)
             if name in ("wait", "_wait") and hasattr(found, "_lock"):
                 self.released = found._lock
                 if self.lock is not self.released:
                     self.lock = None  # one that ``wait`` has made, at which only this greenlet waits
-            self.call = f"{type(found).__name__}.{'acquire' if name == '__enter__' else name}"
+            elif ending is not None and getattr(found, "_lock", None) is not self.lock:
+                self.lock = None  # part of what is waited for
             if self.lock is None and _of_kind(found, _locks) is not None:
                 self.lock = found
-            ending = _of_kind(found, _endings)
             if ending is not None:
                 awaited = f"{safe_repr(found)} {ending[1].get(name, ending[0])}"
             elif not frame.f_code.co_filename.startswith(_PACKAGE):
@@ -143,13 +151,17 @@ class ParkedGreenlet:
             phrase = f"in {self.call}{' ' if phrase.startswith('of ') else ', ' if phrase else ''}{phrase}"
         return (phrase or "waiting") + (f", called at {self.place}" if self.place else "")
 
-    def may_hold(self, lock: object) -> bool:
-        """Whether the greenlet may hold *lock*."""
-        return self.released is not lock and any(held is lock for held in self.held)
-
 
 def _of_kind(found: object, table: Mapping[type, V]) -> V | None:
     return next((table[kind] for kind in type(found).__mro__ if kind in table), None)
+
+
+def _is_public(frame: FrameType, owner: object) -> bool:
+    """Whether a program can have called the function of *frame*, a method of *owner* if that is not None."""
+    name = frame.f_code.co_name
+    is_private = name.startswith("_") and not name.endswith("__")
+    is_closure = "<locals>" in frame.f_code.co_qualname
+    return not (is_private or is_closure or (owner is not None and type(owner).__name__.startswith("_")))
 
 
 def _is_standard(frame: FrameType) -> bool:
@@ -225,8 +237,11 @@ def describe_all(hub: HubState) -> str:
     from .holds import held_by
 
     answers: SimpleQueue[list[ParkedGreenlet]] = SimpleQueue()
+    threads = sys._current_frames()
     asked = [
-        other for other in remembered() if other is not hub and other.post(_answer, other, held_by, answers)
+        other
+        for other in remembered()
+        if other is not hub and other.thread_id in threads and other.post(_answer, other, held_by, answers)
     ]
     waits = waits_of(hub, held_by)
     end = monotonic() + LONGEST_ANSWER
@@ -245,9 +260,10 @@ def _answer(hub: HubState, held_by: HeldBy, answers: SimpleQueue[list[ParkedGree
 def describe(waits: list[ParkedGreenlet]) -> str:
     """One line for all greenlets that wait for the same at the same place."""
     groups: dict[str, list[str]] = {}
+    holders = _holders(waits)
     # First the main program, then what waits for locks.
     for wait in waits[:1] + sorted(waits[1:], key=lambda wait: wait.lock is None):
-        groups.setdefault(wait.line(_holders(wait.lock, waits)), []).append(wait.task._label())
+        groups.setdefault(wait.line(holders.get(id(wait.lock), ())), []).append(wait.task._label())
     lines = [f"  {_names(names)}: {line}" for line, names in groups.items()]
     more = lines[MOST_LINES:]
     if more:
@@ -261,17 +277,23 @@ def _names(names: list[str]) -> str:
     return ", ".join(names[:MOST_NAMES]) + (f" and {left:,} more" if left > 0 else "")
 
 
-def _holders(lock: object, waits: list[ParkedGreenlet]) -> list[HubTask]:
-    """The tasks that hold *lock*, or none if that cannot be told."""
-    kind = _of_kind(lock, _locks)
-    if kind is None:
-        return []
-    owner, most = kind
-    known = owner(lock)
-    if known is not None:
-        return [known]
-    holders = [wait.task for wait in waits if wait.may_hold(lock)]
-    return holders if len(holders) <= most else []
+def _holders(waits: list[ParkedGreenlet]) -> dict[int, list[HubTask]]:
+    """The tasks that hold each lock that *waits* are for, as far as it can be told, by the lock's ``id``."""
+    locks = {id(wait.lock): wait.lock for wait in waits if wait.lock is not None}
+    candidates: dict[int, list[HubTask]] = {key: [] for key in locks}
+    for wait in waits:
+        for key in {id(held) for held in wait.held if held is not wait.released}:
+            if key in locks:
+                candidates[key].append(wait.task)
+    holders = {}
+    for key, lock in locks.items():
+        owner, most = _of_kind(lock, _locks) or (_no_owner, 0)
+        known = owner(lock)
+        if known is not None:
+            holders[key] = [known]
+        elif len(candidates[key]) <= most:
+            holders[key] = candidates[key]
+    return holders
 
 
 awaited_as(Task, "to end")

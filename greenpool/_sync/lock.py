@@ -78,4 +78,4 @@ class Lock(Line):
 
 
 # A lock does not record its holder (see _core/holds.py).
-awaited_lock(Lock, lambda lock: None)
+awaited_lock(Lock)

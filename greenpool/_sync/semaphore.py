@@ -261,4 +261,4 @@ class DummySemaphore:
         pass
 
 
-awaited_lock(Semaphore, lambda semaphore: None, most=3)
+awaited_lock(Semaphore, most=3)
