@@ -37,6 +37,7 @@ from ._core.fork import at_fork
 from ._core.hub import Hub
 from ._core.native import RLock, SimpleQueue, get_ident, original_threading
 from ._core.pollers import Poller, make_poller
+from ._core.seconds import check_seconds
 from ._core.state import GreenThread, HubState, HubTask, Placement
 from ._core.task import Task
 from ._core.thread_end import ask_to_stop, close
@@ -47,6 +48,7 @@ from .greenlet import Greenlet
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
+    from ._core.stall_watch import OnStall
     from .futures import Future
 
 __all__ = [
@@ -519,6 +521,7 @@ class Runtime:
     *name_prefix*: the threads are named prefix1, prefix2, ...
     *after_start*, *before_stop*: called in a greenlet on every hub, first and last.  An exception in
     after_start comes out of the constructor, with every thread ended again.
+    *stall_limit*, *on_stall*: as ``Builder.stall_limit``.
     """
 
     def __init__(
@@ -528,6 +531,8 @@ class Runtime:
         after_start: Hook | None = None,
         before_stop: Hook | None = None,
         *,
+        stall_limit: float | None = None,
+        on_stall: OnStall | None = None,
         poller: Callable[[], Poller] = make_poller,
     ) -> None:
         self._open = False
@@ -539,6 +544,14 @@ class Runtime:
         for name, hook in (("after_start", after_start), ("before_stop", before_stop)):
             if hook is not None:
                 _check_callable(name, hook)
+        if stall_limit is not None:
+            _check_stall_limit("stall_limit", stall_limit)
+            if on_stall is not None:
+                _check_callable("on_stall", on_stall)
+            # Imported here, because few programs need it.
+            from ._core.stall_watch import watch_stalls
+
+            watch_stalls(stall_limit, on_stall)
         self._hubs = _Hubs()
         self._hubs.start(pool_size, name_prefix, after_start, before_stop, poller)
         self._handle = Handle(self._hubs)
@@ -651,6 +664,8 @@ class _Settings(TypedDict, total=False):
     name_prefix: str
     after_start: Hook
     before_stop: Hook
+    stall_limit: float
+    on_stall: OnStall
 
 
 class Builder:
@@ -684,9 +699,30 @@ class Builder:
         self._settings["before_stop"] = before_stop
         return self
 
+    def stall_limit(self, seconds: float, on_stall: OnStall | None = None) -> Builder:
+        """Have a thread report each greenlet that keeps a hub for *seconds*, at least 0.001, without parking.
+
+        It covers all hubs of the process.  A report is a warning of the logger "greenpool", with the stack of
+        the greenlet; a second one says that the hub goes on.  *on_stall* is called as well, on that thread:
+        with the text, the seconds, and whether it is over.  (``GREENPOOL_STALL=0.1`` in the environment and
+        ``python -X dev`` do the same for an unchanged program.)
+        """
+        _check_stall_limit("seconds", seconds)
+        self._settings["stall_limit"] = seconds
+        if on_stall is not None:
+            _check_callable("on_stall", on_stall)
+            self._settings["on_stall"] = on_stall
+        return self
+
     def build(self) -> Runtime:
         """Start the pool.  An exception in after_start comes out here, with every thread ended again."""
         return Runtime(**self._settings)
+
+
+def _check_stall_limit(name: str, seconds: float) -> None:
+    check_seconds(name, seconds)
+    if not seconds >= 0.001:
+        raise ValueError(f"{name} must be at least 0.001, not {seconds!r}")
 
 
 def run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

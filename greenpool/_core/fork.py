@@ -56,6 +56,7 @@ ORDER = (
     "asyncio",
     "executors",  # the lock of concurrent.futures, in a patched program
     "exit",  # the interpreter's end
+    "stall watch",
 )
 
 

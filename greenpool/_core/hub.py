@@ -19,6 +19,8 @@ was free for ``starting``, and only the loop starts new ones), or anything else 
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
@@ -50,6 +52,10 @@ from .waiter import WAITING, WOKEN, Waiter, interrupt, yield_now
 LONGEST_POLL = 86_400.0
 
 
+# The watch costs an import that few programs need.
+STALLS_ARE_WATCHED = bool(os.environ.get("GREENPOOL_STALL")) or sys.flags.dev_mode
+
+
 class Hub(HubState):
     """One event loop and the greenlets that live on it; there is at most one per OS thread.
 
@@ -76,6 +82,10 @@ class Hub(HubState):
         look_at_thread(self)
         remember(self)
         rest_if_ending()
+        if STALLS_ARE_WATCHED:
+            from .stall_watch import stall_limit_asked_for, watch_stalls
+
+            watch_stalls(stall_limit_asked_for() or 0.1)
 
     def throw_into_main(self, exception: BaseException) -> None:
         """Raise *exception* in the main program of a plain thread, where it waits or waits next."""

@@ -1,0 +1,198 @@
+"""The stall watch: says which greenlet keeps its hub from running all others.
+
+A real thread looks at every hub ten times within the limit.  A hub *stalls* if it does not sleep, has not
+begun another pass, and still runs the same call of the same greenlet.  That greenlet computes, or it blocks
+the hub's thread in a call that does not park.
+
+The watch reports a stall once when it has lasted for the limit, with the stack of the greenlet, and once
+more when it is over.  Both go to ``logging``, as warnings of the logger "greenpool", and to the program's
+callback.
+
+*Without the GIL* a running thread changes its stack while another one reads it.  So there the report has the
+innermost line only, and a pass of many short turns can be taken for a stall.
+
+*Threads*: the watch runs on a thread of its own, which only reads.  Each field that it reads is one
+reference, and a hint: the next look corrects it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from sys import _current_frames
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+from .current import remembered
+from .fork import at_fork
+from .native import HAS_GIL, Lock, start_new_thread
+from .state import HubState
+
+PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+
+# Looks within the limit, and the shortest limit in seconds.
+LOOKS = 10
+SHORTEST = 0.001
+
+OnStall = Callable[[str, float, bool], object]
+"""Is called with the text of the report, the seconds so far, and whether the stall is over."""
+
+
+class _Stall:
+    """What the watch has seen of one hub."""
+
+    __slots__ = ("call", "passes", "reported", "since", "who")
+
+    def __init__(self, passes: int, call: object, since: float) -> None:
+        self.passes = passes
+        # The identity of the call that runs; None until a second look finds the same pass.
+        self.call = call
+        self.since = since
+        self.reported = False
+        self.who = ""
+
+
+class _Watch:
+    """The one watch of the process."""
+
+    lock = Lock()
+    limit: float | None = None
+    on_stall: OnStall | None = None
+    # Released when the limit has changed.
+    changed: Any = None
+
+
+def watch_stalls(limit: float, on_stall: OnStall | None = None) -> None:
+    """Report every hub that a greenlet keeps for *limit* seconds; the shortest limit that was asked for
+    counts.
+
+    *on_stall* is called on the watch's thread, and takes the place of an earlier one.  Any thread.
+    """
+    with _Watch.lock:
+        if _Watch.limit is None or limit < _Watch.limit:
+            _Watch.limit = limit
+        if on_stall is not None:
+            _Watch.on_stall = on_stall
+        if _Watch.changed is None:
+            _Watch.changed = Lock()
+            _Watch.changed.acquire()
+            start_new_thread(_watch, (_Watch.changed,))
+        elif _Watch.changed.locked():
+            _Watch.changed.release()
+
+
+def _watch(changed: Any) -> None:
+    seen: dict[HubState, _Stall] = {}
+    while changed is _Watch.changed:
+        limit = _Watch.limit or 0.0
+        now = monotonic()
+        hubs = remembered()
+        for hub in hubs:
+            _look_at(hub, seen, now, limit)
+        for gone in seen.keys() - set(hubs):
+            del seen[gone]
+        del hubs
+        changed.acquire(timeout=limit / LOOKS)
+
+
+def _look_at(hub: HubState, seen: dict[HubState, _Stall], now: float, limit: float) -> None:
+    stall = seen.get(hub)
+    if hub.inbox.closed or hub.inbox.asleep or (hub.main is not None and not hub.live):
+        # It sleeps, or it is a plain thread's, and there is no other greenlet to be kept waiting.
+        if seen.pop(hub, None) is not None and stall is not None:
+            _end(hub, stall, now)
+        return
+    if stall is None or stall.passes != hub.passes:
+        if stall is not None:
+            _end(hub, stall, now)
+        seen[hub] = _Stall(hub.passes, None, now)
+        return
+    frame = _current_frames().get(hub.thread_id)
+    call = _outermost(frame) if HAS_GIL else None
+    if stall.call is not None and stall.call != call:
+        _end(hub, stall, now)
+        stall = seen[hub] = _Stall(hub.passes, None, now)
+    stall.call = call
+    if not stall.reported and now - stall.since >= limit:
+        stall.reported = True
+        stall.who = f"{hub!r} has been kept from its other greenlets by {_running(hub)}"
+        stack = "".join(_stack(frame))
+        _report(f"{stall.who} for {now - stall.since:.2f} s\n{stack}".rstrip(), now - stall.since, False)
+
+
+def _end(hub: HubState, stall: _Stall, now: float) -> None:
+    if stall.reported:
+        seconds = now - stall.since
+        _report(f"{hub!r} goes on after {seconds:.2f} s", seconds, True)
+
+
+def _outermost(frame: FrameType | None) -> object:
+    """The identity of the greenlet's call: of its first frame outside of this package."""
+    found = None
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            found = id(frame)
+        frame = frame.f_back
+    return found
+
+
+def _running(hub: HubState) -> str:
+    if HAS_GIL:
+        for carrier in list(hub.carriers):
+            task = carrier.task
+            if task is not None and carrier.gr_frame is None:
+                return task.name
+    return "its main program" if hub.main is not None else "a greenlet"
+
+
+def _stack(frame: FrameType | None) -> list[str]:
+    if frame is None:
+        return []
+    if not HAS_GIL:
+        code = frame.f_code
+        return [f'  File "{code.co_filename}", line {frame.f_lineno}, in {code.co_name}\n']
+    entries = traceback.extract_stack(frame)
+    return traceback.format_list([entry for entry in entries if not entry.filename.startswith(PACKAGE)])
+
+
+def _report(text: str, seconds: float, over: bool) -> None:
+    # Imported here, because only a stall needs it.
+    import logging
+
+    logging.getLogger("greenpool").warning("%s", text)
+    if _Watch.on_stall is not None:
+        try:
+            _Watch.on_stall(text, seconds, over)
+        except Exception:
+            logging.getLogger("greenpool").exception("the callback of the stall watch has failed")
+
+
+def _after_fork_in_child() -> None:
+    # The thread is the parent's.
+    _Watch.lock = Lock()
+    if _Watch.changed is not None and _Watch.limit is not None:
+        _Watch.changed = None
+        watch_stalls(_Watch.limit)
+
+
+at_fork("stall watch", in_child=_after_fork_in_child)
+
+
+def stall_limit_asked_for() -> float | None:
+    """The limit in seconds of ``GREENPOOL_STALL``; a tenth under ``-X dev``; else None.
+
+    Raises ValueError if the variable is no number of at least 0.001.
+    """
+    text = os.environ.get("GREENPOOL_STALL", "")
+    if not text:
+        return 0.1 if sys.flags.dev_mode else None
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = 0.0
+    if not SHORTEST <= limit < float("inf"):
+        raise ValueError(f"GREENPOOL_STALL must be a number of seconds, at least {SHORTEST}, not {text!r}")
+    return limit

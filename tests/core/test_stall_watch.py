@@ -1,0 +1,130 @@
+"""The stall watch: which greenlet keeps its hub from the others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import greenpool
+from documents import ROOT
+
+COMPUTE = """
+import greenpool, time
+
+def compute():
+    end = time.monotonic() + 0.6
+    while time.monotonic() < end:
+        pass
+
+with greenpool.Runtime(pool_size=1) as runtime:
+    runtime.spawn(compute)
+    runtime.spawn(greenpool.sleep, 0.1)
+"""
+
+
+def stderr_of(script: str, *options: str, **environment: str) -> str:
+    process = subprocess.run(
+        [sys.executable, *options, "-c", script],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [(("-X", "dev"), {}), ((), {"GREENPOOL_STALL": "0.1"})],
+    ids=["dev", "variable"],
+)
+def test_greenlet_that_computes_is_named(options: tuple[str, ...], environment: dict[str, str]) -> None:
+    said = stderr_of(COMPUTE, *options, **environment)
+    assert "<Hub greenpool-1:" in said
+    assert "has been kept from its other greenlets" in said
+    assert "in compute" in said
+    assert "goes on after 0." in said
+
+
+def test_nothing_is_said_unless_asked_for() -> None:
+    assert stderr_of(COMPUTE) == ""
+
+
+def test_call_that_blocks_the_thread_is_found_too() -> None:
+    said = stderr_of(
+        COMPUTE.replace("while time.monotonic() < end:\n        pass", "time.sleep(0.6)"), "-X", "dev"
+    )
+    assert "in compute" in said
+
+
+def test_main_program_that_keeps_its_greenlets_waiting() -> None:
+    said = stderr_of(
+        "import greenpool, time; greenpool.spawn(int).join(0); greenpool.spawn(int); time.sleep(0.5)"
+    )
+    assert said == ""
+    script = "import greenpool, time; greenpool.sleep(0.001); greenpool.spawn(int); time.sleep(0.6)"
+    assert "MainThread" in stderr_of(script, "-X", "dev")
+
+
+def test_greenlets_that_wait_are_no_stall() -> None:
+    script = """
+import greenpool
+with greenpool.Runtime(pool_size=2) as runtime:
+    for _ in range(10):
+        runtime.spawn(greenpool.sleep, 1)
+"""
+    assert stderr_of(script, GREENPOOL_STALL="0.3") == ""
+
+
+def test_callback_is_told_of_the_beginning_and_the_end() -> None:
+    script = """
+import logging
+logging.disable()
+calls = []
+runtime = greenpool.Builder().pool_size(1).stall_limit(0.1, lambda *report: calls.append(report)).build()
+with runtime:
+    runtime.spawn(compute)
+while len(calls) < 2:
+    time.sleep(0.01)
+(_, first, running), (_, last, over) = calls[:2]
+print(0.1 <= first < last, running, over, file=__import__("sys").stderr)
+"""
+    assert stderr_of(COMPUTE.partition("with")[0] + script) == "True False True\n"
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 0.0001, float("nan")])
+def test_bad_limit(seconds: float) -> None:
+    with pytest.raises(ValueError, match="seconds must"):
+        greenpool.Builder().stall_limit(seconds)
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "nan", "inf"])
+def test_bad_variable(text: str) -> None:
+    script = """
+import greenpool
+try:
+    greenpool.sleep(0.001)
+except ValueError as error:
+    raise SystemExit(str(error))
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=os.environ | {"GREENPOOL_STALL": text},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert process.stderr == f"GREENPOOL_STALL must be a number of seconds, at least 0.001, not {text!r}\n"
+
+
+def test_callback_must_be_callable() -> None:
+    not_callable: Any = 3
+    with pytest.raises(TypeError, match="on_stall"):
+        greenpool.Builder().stall_limit(1, not_callable)
