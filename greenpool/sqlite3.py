@@ -139,7 +139,11 @@ class Connection(_native_connection):
     _seconds = 0.0
 
     def __init__(self, database: _Any, timeout: float = 5.0, *args: _Any, **kwargs: _Any) -> None:
-        super().__init__(database, 0, *args, **kwargs)
+        if args:
+            # Deprecated from CPython 3.13 on, and there named as the caller's.
+            super().__init__(database, 0, *args, **kwargs)
+        else:
+            super().__init__(database, timeout=0, **kwargs)
         self._seconds = float(timeout)
 
     def cursor(self, factory: _Any = Cursor) -> _Any:
