@@ -39,6 +39,9 @@ _BUSY = 5
 # What a transaction has read has changed since: it has to begin anew.
 _BUSY_SNAPSHOT = 5 | 2 << 8
 
+# From CPython 3.12 on there are others.
+_LEGACY = getattr(_standard, "LEGACY_TRANSACTION_CONTROL", -1)
+
 _native_connect: _Callable[..., _standard.Connection] = _standard.connect
 _Error = _standard.OperationalError
 _BUSY_TIMEOUT = _re.compile(r"\s*PRAGMA\s+(\w+\.)?busy_timeout\b", _re.IGNORECASE)
@@ -59,7 +62,7 @@ class Cursor(_native_cursor):
     """As ``sqlite3.Cursor``; waiting for a locked database parks the greenlet."""
 
     def execute(self, sql: str, parameters: _Any = (), /) -> Cursor:
-        connection: _Any = self.connection
+        connection: _Any = getattr(self, "connection", None)
         if not isinstance(connection, Connection):
             super().execute(sql, parameters)
             return self
@@ -80,7 +83,7 @@ class Cursor(_native_cursor):
         return self
 
     def executemany(self, sql: str, parameters: _Iterable[_Any], /) -> Cursor:
-        connection: _Any = self.connection
+        connection: _Any = getattr(self, "connection", None)
         if not isinstance(connection, Connection):
             super().executemany(sql, parameters)
             return self
@@ -97,11 +100,12 @@ class Cursor(_native_cursor):
         return self
 
     def executescript(self, sql_script: str, /) -> Cursor:
-        connection: _Any = self.connection
+        connection: _Any = getattr(self, "connection", None)
         if isinstance(connection, Connection):
             # A script cannot be tried again.  It runs with the lock just seen free, and no other greenlet of
             # this hub can take it in between; for the locks of other threads and processes it waits in C.
-            connection.commit()
+            if getattr(connection, "autocommit", _LEGACY) == _LEGACY:
+                connection.commit()
             connection._wait_until_free()
             connection._with_its_timeout(lambda: _native_cursor.executescript(self, sql_script))
         else:
@@ -135,7 +139,11 @@ class Connection(_native_connection):
     _seconds = 0.0
 
     def __init__(self, database: _Any, timeout: float = 5.0, *args: _Any, **kwargs: _Any) -> None:
-        super().__init__(database, 0, *args, **kwargs)
+        if args:
+            # Deprecated from CPython 3.13 on, and there named as the caller's.
+            super().__init__(database, 0, *args, **kwargs)
+        else:
+            super().__init__(database, timeout=0, **kwargs)
         self._seconds = float(timeout)
 
     def cursor(self, factory: _Any = Cursor) -> _Any:
@@ -156,9 +164,11 @@ class Connection(_native_connection):
 
     def commit(self) -> None:
         self._wait_for(super().commit)
+        self._has_read = False
 
     def rollback(self) -> None:
         self._wait_for(super().rollback)
+        self._has_read = False
 
     def __exit__(self, kind: _Any, value: _Any, traceback: _Any, /) -> _Any:
         if kind is not None:

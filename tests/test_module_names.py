@@ -15,7 +15,19 @@ import pytest
 
 import greenpool
 
-MODULES = ("io", "os", "select", "selectors", "signal", "socket", "ssl", "subprocess", "time")
+MODULES = (
+    "fcntl",
+    "io",
+    "os",
+    "select",
+    "selectors",
+    "signal",
+    "socket",
+    "sqlite3",
+    "ssl",
+    "subprocess",
+    "time",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,0 +1,183 @@
+"""``greenpool.sqlite3``: waiting for a locked database parks, and all else is as in the standard module."""
+
+from __future__ import annotations
+
+import sqlite3 as standard
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import greenpool
+from greenpool import sqlite3
+
+pytestmark = pytest.mark.usefixtures("leak_check")
+
+INSERT = "insert into t values (1)"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "base"
+    with standard.connect(path) as connection:
+        connection.execute("create table t (x)")
+    connection.close()
+    return path
+
+
+@pytest.fixture
+def holder(path: Path) -> Iterator[Any]:
+    """A connection within a transaction that has written."""
+    connection = standard.connect(path)
+    connection.execute(INSERT)
+    yield connection
+    connection.close()
+
+
+def rows(path: Path) -> int:
+    connection = standard.connect(path)
+    count: int = connection.execute("select count(*) from t").fetchone()[0]
+    connection.close()
+    return count
+
+
+def test_a_statement_parks_until_the_other_greenlet_commits(path: Path, holder: Any) -> None:
+    connection = sqlite3.connect(path)
+    waiting = greenpool.spawn(connection.execute, INSERT)
+    greenpool.sleep(0.02)
+    assert not waiting.ready()
+    holder.commit()
+    waiting.get()
+    connection.commit()
+    connection.close()
+    assert rows(path) == 2
+
+
+@pytest.mark.parametrize("timeout", [0, 0.05])
+def test_the_timeout_is_kept(path: Path, holder: Any, timeout: float) -> None:
+    connection = sqlite3.connect(path, timeout=timeout)
+    began = time.monotonic()
+    with pytest.raises(standard.OperationalError, match="database is locked") as raised:
+        connection.execute(INSERT)
+    assert raised.value.sqlite_errorname == "SQLITE_BUSY"
+    assert timeout <= time.monotonic() - began < timeout + 1
+    connection.close()
+
+
+def test_the_pragma_sets_and_tells_the_timeout(path: Path, holder: Any) -> None:
+    connection = sqlite3.connect(path, timeout=7)
+    assert connection.execute("PRAGMA busy_timeout").fetchone() == (7000,)
+    assert connection.execute("pragma busy_timeout = 30").fetchone() == (30,)
+    assert connection.execute("PRAGMA busy_timeout").fetchone() == (30,)
+    began = time.monotonic()
+    with pytest.raises(standard.OperationalError, match="locked"):
+        connection.execute(INSERT)
+    assert 0.03 <= time.monotonic() - began < 2
+    connection.close()
+
+
+def test_every_row_is_inserted_once(path: Path, holder: Any) -> None:
+    connection = sqlite3.connect(path)
+    waiting = greenpool.spawn(
+        connection.executemany, "insert into t values (?)", ((number,) for number in range(5))
+    )
+    greenpool.sleep(0.02)
+    holder.rollback()
+    assert waiting.get().rowcount == 5
+    connection.commit()
+    assert connection.execute("select x from t").fetchall() == [(number,) for number in range(5)]
+    connection.close()
+
+
+def test_a_script_parks_before_it_begins(path: Path, holder: Any) -> None:
+    connection = sqlite3.connect(path)
+    waiting = greenpool.spawn(connection.executescript, f"{INSERT}; {INSERT};")
+    greenpool.sleep(0.02)
+    assert not waiting.ready()
+    holder.commit()
+    waiting.get()
+    assert connection.execute("PRAGMA busy_timeout").fetchone() == (5000,)
+    connection.close()
+    assert rows(path) == 3
+
+
+def test_a_transaction_that_has_read_does_not_wait(path: Path, holder: Any) -> None:
+    """Two such ones would wait for each other."""
+    connection = sqlite3.connect(path, timeout=30)
+    connection.execute("begin")
+    connection.execute("select * from t").fetchall()
+    with pytest.raises(standard.OperationalError, match="locked"):
+        connection.execute(INSERT)
+    connection.rollback()
+    waiting = greenpool.spawn(connection.execute, INSERT)
+    greenpool.sleep(0.02)
+    assert not waiting.ready()
+    holder.commit()
+    waiting.get()
+    connection.close()
+
+
+def test_a_wait_that_is_killed_leaves_no_lock(path: Path, holder: Any) -> None:
+    connection = sqlite3.connect(path)
+    waiting = greenpool.spawn(connection.execute, INSERT)
+    greenpool.sleep(0.02)
+    waiting.kill()
+    connection.rollback()
+    holder.commit()
+    holder.execute(INSERT)
+    holder.commit()
+    connection.close()
+    assert rows(path) == 2
+
+
+def test_a_block_commits_or_rolls_back(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(INSERT)
+    with pytest.raises(LookupError), connection:
+        connection.execute(INSERT)
+        raise LookupError
+    connection.close()
+    assert rows(path) == 1
+
+
+def test_a_factory_is_used(path: Path, holder: Any) -> None:
+    class Mine(sqlite3.Connection):
+        pass
+
+    class MyCursor(sqlite3.Cursor):
+        pass
+
+    connection = sqlite3.connect(path, factory=Mine)
+    assert type(connection) is Mine
+    cursor = connection.cursor(MyCursor)
+    assert type(cursor) is MyCursor
+    waiting = greenpool.spawn(cursor.execute, INSERT)
+    greenpool.sleep(0.02)
+    holder.commit()
+    assert waiting.get() is cursor
+    connection.close()
+
+
+def test_a_cursor_of_a_standard_class_keeps_the_timeout(path: Path, holder: Any) -> None:
+    class Old(standard.Cursor):
+        pass
+
+    connection = sqlite3.connect(path, timeout=0.05)
+    cursor = connection.cursor(Old)
+    began = time.monotonic()
+    with pytest.raises(standard.OperationalError, match="locked"):
+        cursor.execute(INSERT)
+    assert time.monotonic() - began >= 0.04
+    connection.close()
+
+
+def test_other_errors_come_at_once(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    with pytest.raises(standard.OperationalError, match="no such table"):
+        connection.execute("select * from missing")
+    connection.close()
+    with pytest.raises(standard.ProgrammingError, match="closed"):
+        connection.execute(INSERT)
