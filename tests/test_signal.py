@@ -19,6 +19,7 @@ import greenpool
 from greenpool import signal, socket, thread
 from greenpool.event import Event
 from greenpool.lock import Lock
+from greenpool.queue import Queue
 
 pytestmark = pytest.mark.usefixtures("leak_check", "handlers_as_before")
 
@@ -170,6 +171,9 @@ def test_a_handler_may_start_a_greenlet_and_wait_for_it_while_the_hub_waits() ->
 # The main program stands still while a handler waits.
 
 
+needs_tracing = pytest.mark.skipif(sys.gettrace() is not None, reason="another tracer has the trace function")
+
+
 class Log(list[str]):
     """What a handler and the main program do, in order."""
 
@@ -260,6 +264,28 @@ def test_what_a_handler_raises_while_another_waits_is_raised_there() -> None:
     assert greenpool.spawn(lambda: 7).get() == 7
 
 
+@needs_tracing
+def test_what_a_handler_raises_after_the_wait_has_ended_is_raised_behind_it() -> None:
+    """What the wait has got is not lost. The main program does not go on without the exception."""
+
+    def handler(signum: int, frame: object) -> None:
+        greenpool.sleep(0.01)
+        raise Oops
+
+    signal.signal(signal.SIGUSR1, handler)
+    queue = Queue[int]()
+    greenpool.spawn(signal.raise_signal, signal.SIGUSR1)
+    greenpool.spawn(queue.put, 1)
+    got = []
+    with pytest.raises(Oops):
+        got.append(queue.get())
+        got.append(2)
+    assert got == [1]
+    greenpool.sleep(0)
+    assert sys.gettrace() is None
+
+
+@needs_tracing
 def test_a_handler_that_interrupts_this_package_s_code_for_the_main_program() -> None:
     """That code goes on, because it may hold what the handler waits for, but not the main program."""
     log = Log()

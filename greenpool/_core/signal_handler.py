@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from sys import gettrace, settrace
+from sys import _getframe, gettrace, settrace
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -177,8 +177,10 @@ def _raise_in_wait(
             yield_now()
         raise exception
     if not waiter.throw(exception):
-        # It has got something, which is not to be lost.
+        # It has ended meanwhile, and what it has got is not to be lost.
         add_interrupt(main, exception)
+        if _stop_outside(_getframe()):
+            _due.append(exception)
     elif at_once:
         main.hub.ready.appendleft(main)
 
@@ -267,23 +269,30 @@ def _stand_still() -> None:
             above.stand_still()
 
 
-# Standing still where this package's code returns to the program, or calls it.  The program's next line or
-# call is found by tracing.  Where a debugger has the trace function, the program goes on until it parks.
+# Stopping the program where this package's code returns to it, or calls it.  The program's next line or call
+# is found by tracing.  Where a debugger has the trace function, the program goes on until it parks.
 
 
 # The program's frames that are traced.
 _traced: list[FrameType] = []
 
+# What handlers have raised and is to be raised there, if no park has raised it before.
+_due: list[BaseException] = []
 
-def _stand_still_outside(frame: FrameType | None) -> None:
-    """Have the program, which is at *frame* in this package, stand still at the next line of its own code."""
+
+def _stop_outside(frame: FrameType | None) -> bool:
+    """Have the program, which is at *frame* in this package, stop at the next line of its own code.
+
+    There it stands still for a handler that waits, and raises what is due.  False where a debugger traces.
+    """
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     if frame is None or gettrace() not in (None, _trace_call):
-        return
+        return False
     frame.f_trace = _trace_line
     _traced.append(frame)
     settrace(_trace_call)
+    return True
 
 
 def _trace_call(frame: FrameType, _event: str, _argument: object) -> None:
@@ -292,11 +301,21 @@ def _trace_call(frame: FrameType, _event: str, _argument: object) -> None:
     if is_program and any(above.below is current for above in _beside):
         _end_tracing()
         _stand_still()
+        _raise_due(current)
 
 
 def _trace_line(_frame: FrameType, _event: str, _argument: object) -> None:
     _end_tracing()
     _stand_still()
+    _raise_due(getcurrent())
+
+
+def _raise_due(program: GreenThread) -> None:
+    while _due:
+        exception = _due.pop(0)
+        if exception in program.interrupts:
+            program.interrupts.remove(exception)  # type: ignore[union-attr]  # it is not empty
+            raise exception
 
 
 def _end_tracing() -> None:
@@ -325,4 +344,4 @@ def _run_beside(
     hub.look_again()
     hub.call_soon(running.hold_parked, hub)
     if program is current:
-        _stand_still_outside(frame)
+        _stop_outside(frame)
