@@ -152,15 +152,20 @@ def test_runserver_is_patched_after_a_reload_too(site: Path) -> None:
     with runserver() as port:
         first = json.loads(get(port, "/state"))
         assert first["patched"] is True
-        (site / "site_of_test.py").write_text(SITE.replace('"first"', '"second"'), encoding="utf-8")
-        second = wait_for_another(port, first["process"])
+        file = site / "site_of_test.py"
+        file.write_text(SITE.replace('"first"', '"second"'), encoding="utf-8")
+        second = wait_for_another(port, first["process"], file)
         assert (second["patched"], second["version"]) == (True, "second")
 
 
-def wait_for_another(port: int, process: int) -> dict[str, object]:
-    """Ask until another process answers: Django looks at the files once a second, and is away meanwhile."""
+def wait_for_another(port: int, process: int, file: Path) -> dict[str, object]:
+    """Ask until another process answers. Django looks at the files once a second, and is away meanwhile.
+
+    It may look for the first time only after the file was written, so the file is touched again and again.
+    """
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
+        file.touch()
         wait_until_listening(port)
         try:
             state: dict[str, object] = json.loads(get(port, "/state"))
