@@ -34,8 +34,7 @@ from collections.abc import Callable, Mapping
 from .current import remembered
 from .errors import LoopExit
 from .native import get_ident
-from .state import HubState
-from .waiter import interrupt
+from .state import HubState, Wait
 from .waits import describe_all
 
 FIRST_LOOK = 0.25
@@ -54,9 +53,12 @@ def look_for_deadlock(hub: HubState) -> None:
     Called after *hub* has slept for its ``patience``, with no timer and no event.
     """
     hub.patience = min(hub.patience * 2, LONGEST_LOOK)
-    main = hub.main
-    if main is not None and getattr(main, "waiter", None) is not None and nothing_can_wake(hub):
-        interrupt(main, LoopExit(f"this wait on {hub.name} can never end; parked:\n{describe_all(hub)}"))
+    waiter: Wait | None = getattr(hub.main, "waiter", None)
+    if waiter is not None and nothing_can_wake(hub):
+        text = f"this wait on {hub.name} can never end; parked:\n{describe_all(hub)}"
+        # Meanwhile a finalizer may have run here and woken something.
+        if not hub.ready and not hub.inbox.queue:
+            waiter.throw(LoopExit(text))
 
 
 def nothing_can_wake(hub: HubState) -> bool:
