@@ -27,7 +27,7 @@ import importlib
 import sys
 import traceback  # noqa: F401 - a hub that reports an exception finds it imported, and needs no green lock
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -78,9 +78,6 @@ _natives = NativeModules()
 # A repeated import of these makes a new module, which gets its green names again.  They are not Python code
 # over other modules.
 _REPEATED = ("_queue", "select", "time")
-
-# Modules that are too large to be imported for a patch: what to do when the program imports one.
-_awaited: dict[str, Callable[[ModuleType], object]] = {}
 
 # Names of a green module that replace those of the standard one; None: every public one that differs.
 _PRIVATE_THREAD_NAMES = (
@@ -178,23 +175,9 @@ class _Unbound(staticmethod):  # type: ignore[type-arg]  # not generic at run ti
 _unbound: dict[FunctionType, _Unbound] = {}
 
 
-def _when_imported(name: str, patch: Callable[[ModuleType], object]) -> None:
-    """Call *patch* with the standard module of that name, now or when the program imports it."""
-    module = sys.modules.get(name)
-    if module is None:
-        _awaited[name] = patch
-        _find_imports()
-    else:
-        patch(module)
-
-
-def _find_imports() -> None:
+def _replace(standard: ModuleType, replacements: dict[str, object]) -> bool:
     if not any(isinstance(finder, _RepeatedImport) for finder in sys.meta_path):
         sys.meta_path.insert(0, _RepeatedImport())
-
-
-def _replace(standard: ModuleType, replacements: dict[str, object]) -> bool:
-    _find_imports()
     originals = saved.setdefault(standard.__name__, {})
     replaced: dict[int, tuple[object, object]] = {}
     for name, value in replacements.items():
@@ -213,14 +196,12 @@ def _replace(standard: ModuleType, replacements: dict[str, object]) -> bool:
 
 
 class _RepeatedImport:
-    """A finder for modules that were patched and are then imported anew, from their original parts, and for
-    modules that a patch awaits.
-    """
+    """A finder for modules that were patched and are then imported anew, from their original parts."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if (name not in _REPEATED or name not in saved) and name not in _awaited:
+        if name not in _REPEATED or name not in saved:
             return None
         for finder in sys.meta_path:
             if finder is not self:
@@ -241,10 +222,8 @@ class _RepeatedLoader:
 
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
-        for name, value in _green.get(module.__name__, {}).items():
+        for name, value in _green[module.__name__].items():
             setattr(module, name, value)
-        if module.__name__ in _awaited:
-            _awaited.pop(module.__name__)(module)
 
 
 def _other_modules() -> Iterator[ModuleType]:
@@ -613,33 +592,38 @@ def _replace_logging_locks(rlock_type: type) -> None:
 
 def patch_asyncio() -> None:
     """Each green thread has a running loop of its own.  Nothing is imported for that."""
+    from ._at_import import when_imported
 
-    def patch(events: ModuleType) -> None:
-        from ._asyncio import replacements
+    when_imported("asyncio.events", _patch_asyncio)
 
-        if not is_module_patched("asyncio.events"):
-            _replace(events, replacements(events))
-            # Where it was imported before, its loops of each thread are kept in a local of the standard kind.
-            policy: Any = getattr(events, "BaseDefaultEventLoopPolicy", None) or getattr(
-                events, "_BaseDefaultEventLoopPolicy", None
-            )
-            if is_module_patched("threading") and policy is not None:
-                policy._Local = _green_local_class(policy._Local)
-                present: Any = getattr(events, "_event_loop_policy", None)
-                if hasattr(present, "_local"):
-                    present._local, standard = policy._Local(), present._local
-                    vars(present._local).update(vars(standard))
 
-    _when_imported("asyncio.events", patch)
+def _patch_asyncio() -> None:
+    from ._asyncio import replacements
+
+    events: Any = sys.modules["asyncio.events"]
+    if is_module_patched("asyncio.events"):
+        return
+    _replace(events, replacements(events))
+    # Where it was imported before, the loop of each thread is kept in a local of the standard kind.
+    names = ("BaseDefaultEventLoopPolicy", "_BaseDefaultEventLoopPolicy")
+    policy = next((getattr(events, name) for name in names if hasattr(events, name)), None)
+    if is_module_patched("threading") and policy is not None:
+        policy._Local = _green_local_class(policy._Local)
+        present = events._event_loop_policy
+        if hasattr(present, "_local"):
+            values = vars(present._local)
+            present._local = policy._Local()
+            vars(present._local).update(values)
 
 
 def patch_tracing() -> None:
     """``sys.settrace`` and ``setprofile`` are for one green thread, and ``sys._current_frames`` knows all."""
     from . import sys as green
+    from ._at_import import when_imported
 
     _replace(sys, {name: getattr(green, name) for name in (*green.__all__, "_current_frames")})
     if sys.version_info < (3, 12):
-        _when_imported("cProfile", green.keep_profilers_apart)
+        when_imported("cProfile", green.keep_profilers_apart)
     elif _replace(sys.monitoring, {"register_callback": green.register_callback}):
         green.wrap_callbacks()
 

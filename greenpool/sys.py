@@ -16,7 +16,6 @@ from types import BuiltinFunctionType as _BuiltinFunctionType
 from types import FrameType as _FrameType
 from types import FunctionType as _FunctionType
 from types import MethodType as _MethodType
-from types import ModuleType as _ModuleType
 from typing import Any as _Any
 
 from ._core.frames import frames_of_greenlets as _frames_of_greenlets
@@ -106,13 +105,12 @@ def _unwrap(function: _Any) -> _Any:
     return function.function if type(function) is CodeFilter else function
 
 
-def keep_profilers_apart(module: _ModuleType) -> None:
-    """Make *module*, the standard ``cProfile`` up to CPython 3.11, profile one green thread.
+def keep_profilers_apart() -> None:
+    """Make ``cProfile`` profile one green thread up to CPython 3.11.
 
     Its profiler is written in C and does not call ``setprofile``.  Later ones profile all threads.
     """
-    profile: _Any = module
-    standard = profile.Profile
+    standard: _Any = vars(_sys.modules["cProfile"])["Profile"]
 
     def enable(self: _Any, *args: _Any, **kwargs: _Any) -> None:
         _keep_apart()

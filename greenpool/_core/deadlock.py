@@ -28,8 +28,8 @@ that another thread ends soon costs nothing.  Most looks end at the first thread
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
+from sys import _current_frames
 
 from .current import remembered
 from .errors import LoopExit
@@ -81,7 +81,7 @@ def _threads_at_rest() -> dict[int, object] | None:
     idle = {thread: token for find in idle_threads for thread, token in find().items()}
     tokens: dict[int, object] = {}
     own = get_ident()
-    for thread in sys._current_frames():
+    for thread in _current_frames():
         if thread != own:
             hub = hubs.get(thread)
             token = idle.get(thread) if hub is None else _pass_at_rest(hub)

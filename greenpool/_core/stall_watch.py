@@ -27,8 +27,9 @@ from types import FrameType
 from typing import Any
 
 from .current import remembered
+from .deadlock import idle_threads
 from .fork import at_fork
-from .native import HAS_GIL, Lock, start_new_thread
+from .native import HAS_GIL, Lock, get_ident, start_new_thread
 from .state import HubState
 
 PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -63,6 +64,8 @@ class _Watch:
     on_stall: OnStall | None = None
     # Released when the limit has changed.
     changed: Any = None
+    # The identifier of its thread.
+    thread: int | None = None
 
 
 def watch_stalls(limit: float, on_stall: OnStall | None = None) -> None:
@@ -84,7 +87,16 @@ def watch_stalls(limit: float, on_stall: OnStall | None = None) -> None:
             _Watch.changed.release()
 
 
+def _idle_thread() -> dict[int, object]:
+    """The watch's own thread, which wakes nobody, unless the program's callback does."""
+    return {} if _Watch.thread is None or _Watch.on_stall is not None else {_Watch.thread: _Watch}
+
+
+idle_threads.append(_idle_thread)
+
+
 def _watch(changed: Any) -> None:
+    _Watch.thread = get_ident()
     seen: dict[HubState, _Stall] = {}
     while changed is _Watch.changed:
         limit = _Watch.limit or 0.0
@@ -174,7 +186,7 @@ def _after_fork_in_child() -> None:
     # The thread is the parent's.
     _Watch.lock = Lock()
     if _Watch.changed is not None and _Watch.limit is not None:
-        _Watch.changed = None
+        _Watch.changed = _Watch.thread = None
         watch_stalls(_Watch.limit)
 
 

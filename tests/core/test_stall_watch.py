@@ -82,6 +82,18 @@ with greenpool.Runtime(pool_size=2) as runtime:
     assert stderr_of(script, GREENPOOL_STALL="0.3") == ""
 
 
+def test_watch_keeps_no_deadlock_from_being_told() -> None:
+    script = """
+import greenpool
+from greenpool.event import Event
+try:
+    Event().wait()
+except greenpool.LoopExit:
+    pass
+"""
+    assert stderr_of(script, "-X", "dev") == ""
+
+
 def test_callback_is_told_of_the_beginning_and_the_end() -> None:
     script = """
 import logging
