@@ -137,7 +137,7 @@ def test_under_gunicorn(by_greenpool: bool, site: Path) -> None:
 def runserver() -> Iterator[int]:
     port = free_port()
     command = python("-m", "greenpool", "--pool-size", "2", "manage.py", "runserver", f"127.0.0.1:{port}")
-    with running(command, ready="Starting development server"):
+    with running(command, ready="Quit the server with"):
         wait_until_listening(port)
         yield port
 
