@@ -45,9 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     _keep_native(options.native)
     sys.argv = [name, *program]
     sys.modules["__main__"] = module
-    own = [f"--pool-size={options.pool_size}"] if options.pool_size else []
-    own += [f"--native={','.join(options.native)}"] if options.native else []
-    SameProgram(name, options.module, own, options.native).install()
+    SameProgram(name, options.module, _own(options), options.native).install()
     runtime = Runtime(options.pool_size)
     # Before the program can register anything: so it comes last.
     atexit.register(_end, runtime)
@@ -95,6 +93,12 @@ def _pool_size(text: str) -> int:
     return pool_size
 
 
+def _own(options: argparse.Namespace) -> list[str]:
+    """The options of this program, as arguments."""
+    own = [f"--pool-size={options.pool_size}"] if options.pool_size else []
+    return own + ([f"--native={','.join(options.native)}"] if options.native else [])
+
+
 # The options of debugpy that take no value.
 _DEBUGPY_FLAGS = ("--disable-sys-remote-exec", "--log-to-stderr", "--wait-for-client")
 
@@ -107,8 +111,7 @@ def _run_in_debugger(options: argparse.Namespace, arguments: list[str]) -> None:
     place = 0
     while place < len(arguments) and arguments[place].startswith("-") and arguments[place] != "-m":
         place += 1 if arguments[place] in _DEBUGPY_FLAGS else 2
-    pool_size = [] if options.pool_size is None else ["--pool-size", str(options.pool_size)]
-    sys.argv = ["debugpy", *arguments[:place], "-m", __package__, *pool_size, *arguments[place:]]
+    sys.argv = ["debugpy", *arguments[:place], "-m", __package__, *_own(options), *arguments[place:]]
     runpy.run_module("debugpy", run_name="__main__", alter_sys=True)
 
 

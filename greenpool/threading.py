@@ -61,7 +61,6 @@ def replacements(module: _ModuleType) -> dict[str, object]:
     if hasattr(module, "_thread_local_info"):
         # Here a dummy thread is forgotten with the local values of its thread, which now is a greenlet.
         candidates["_thread_local_info"] = _local()
-        candidates["_DeleteDummyThreadOnDel"] = _end_of_dummy_thread(module)
     else:
         candidates["_DummyThread"] = _dummy_thread(module)
     if module is _standard:
@@ -257,18 +256,6 @@ def _excepthook(module: _ModuleType) -> _Callable[[_Any], None]:
             standard(args)
 
     return excepthook
-
-
-def _end_of_dummy_thread(module: _ModuleType) -> type:
-    standard: _Any = module._DeleteDummyThreadOnDel
-
-    class _DeleteDummyThreadOnDel(standard):  # type: ignore[misc]  # a class that is known at run time only
-        def __del__(self, is_finalizing: _Callable[[], bool] = _sys.is_finalizing) -> None:
-            # The local values of a main greenlet may outlive its thread, and then the table of threads.
-            if not is_finalizing():
-                standard.__del__(self)
-
-    return _DeleteDummyThreadOnDel
 
 
 def _dummy_thread(module: _ModuleType) -> type:
