@@ -31,7 +31,8 @@ def input(prompt: object = "", /) -> str:
         # Without a terminal it calls the methods of sys.stdin.
         return _native_input(prompt)
     sys.audit("builtins.input", prompt)
-    sys.stderr.flush()
+    # It may be None.
+    print(end="", file=sys.stderr, flush=True)
     sys.stdout.write(str(prompt))
     sys.stdout.flush()
     line = sys.stdin.readline()

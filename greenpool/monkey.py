@@ -112,13 +112,15 @@ def get_original(module: str, name: str | Iterable[str]) -> Any:
     """
     if not isinstance(name, str):
         return [get_original(module, each) for each in name]
+    # A module that is patched when it is imported is patched now.
+    standard = importlib.import_module(module)
     for originals in (saved, _taken):
         if name in originals.get(module, {}):
             return originals[module][name]
     if module == "threading" and is_module_patched("threading"):
         # Most of threading is Python code that runs over replaced names.
         return getattr(original_threading(), name)
-    return getattr(importlib.import_module(module), name)
+    return getattr(standard, name)
 
 
 # One module.

@@ -70,6 +70,7 @@ _Reaped = _TypeVar("_Reaped", bound="tuple[int, int] | tuple[int, int, _Usage]")
 
 __all__ = list(_standard.__all__)
 
+_native_fstat = _standard.fstat
 _native_system = _standard.system
 _native_waitpid = _standard.waitpid
 _wrap_close: _Callable[..., _IO[str]] = getattr(_standard, "_wrap_close")  # noqa: B009
@@ -117,7 +118,7 @@ def write(fd: int, data: _Buffer, /) -> int:
     """As ``os.write``, parking the greenlet; on a blocking descriptor it writes all of *data*."""
     if not isinstance(fd, int) or fd < 0:
         return _native.write(fd, data)
-    mode = _standard.fstat(fd).st_mode
+    mode = _native_fstat(fd).st_mode
     if _stat.S_ISFIFO(mode):
         with memoryview(data) as view:
             size = view.nbytes
@@ -143,7 +144,7 @@ if hasattr(_standard, "writev"):
 
 
 def _may_wait(fd: int, bits: int) -> bool:
-    mode = _standard.fstat(fd).st_mode
+    mode = _native_fstat(fd).st_mode
     return not (_stat.S_ISREG(mode) or _stat.S_ISBLK(mode)) and _may_block(fd, bits)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3 as standard
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,3 +183,41 @@ def test_other_errors_come_at_once(path: Path) -> None:
     connection.close()
     with pytest.raises(standard.ProgrammingError, match="closed"):
         connection.execute(INSERT)
+
+
+# Patching.
+
+
+def run(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_module_is_patched_when_it_is_imported() -> None:
+    program = """
+from greenpool import monkey; monkey.patch_all()
+import sys
+assert "sqlite3" not in sys.modules
+native = monkey.get_original("sqlite3", "connect")
+import sqlite3, sqlite3.dbapi2
+assert sqlite3.__loader__ is sqlite3.__spec__.loader
+assert "Source" in repr(sqlite3.__loader__)
+assert sqlite3.connect is sqlite3.dbapi2.connect is not native
+assert monkey.is_module_patched("sqlite3")
+connection = sqlite3.connect(":memory:")
+assert isinstance(connection, sqlite3.Connection)
+assert isinstance(connection.execute("select 1"), sqlite3.Cursor)
+"""
+    assert run(program) == ""
+
+
+def test_a_class_that_was_made_before_is_named() -> None:
+    program = """
+import sqlite3
+class Mine(sqlite3.Connection):
+    pass
+from greenpool import monkey; monkey.patch_all(); monkey.patch_all()
+sqlite3.connect(":memory:", factory=Mine).execute("select 1")
+"""
+    assert run(program).count("__main__.Mine was made from sqlite3.Connection before patching") == 1
