@@ -105,7 +105,7 @@ class NativeModules:
 
     def _make_twins(self, saved: Mapping[str, Mapping[str, object]]) -> None:
         for name, originals in saved.items():
-            if name not in self._twins and name not in ("threading", "sys"):
+            if name not in self._twins and name not in ("threading", "sys", "sys.monitoring"):
                 self._twins[name] = _with_originals(importlib.import_module(name), originals)
         sockets = self._twins.get("socket")
         if sockets is not None:
