@@ -67,6 +67,7 @@ def make_stdin_park() -> None:
         return
     raw = FileIO(old.fileno(), "r", closefd=False)
     raw.name = old.name
-    stdin.__init__(  # type: ignore[misc]  # as TextIOWrapper allows it
-        BufferedReader(raw), stdin.encoding, stdin.errors, "\n", stdin.line_buffering
+    # As TextIOWrapper allows it: the same object, made anew.
+    io.TextIOWrapper.__init__(
+        stdin, BufferedReader(raw), stdin.encoding, stdin.errors, "\n", stdin.line_buffering
     )

@@ -24,7 +24,9 @@ import sqlite3 as _standard
 from collections.abc import Callable as _Callable
 from collections.abc import Iterable as _Iterable
 from collections.abc import Iterator as _Iterator
+from types import TracebackType as _TracebackType
 from typing import Any as _Any
+from typing import Literal as _Literal
 from typing import TypeVar as _TypeVar
 
 from ._rebound import take_names as _take_names
@@ -52,6 +54,12 @@ _T = _TypeVar("_T")
 _native_cursor = _standard.Cursor
 _native_connection = _standard.Connection
 
+# What they take is theirs to check.
+_execute: _Callable[..., object] = _native_cursor.execute
+_executemany: _Callable[..., object] = _native_cursor.executemany
+_initialize: _Callable[..., None] = _native_connection.__init__
+_blobopen: _Callable[..., object] = _native_connection.blobopen
+
 
 def _is_busy(error: BaseException) -> bool:
     code: int = getattr(error, "sqlite_errorcode", 0)
@@ -61,46 +69,46 @@ def _is_busy(error: BaseException) -> bool:
 class Cursor(_native_cursor):
     """As ``sqlite3.Cursor``; waiting for a locked database parks the greenlet."""
 
-    def execute(self, sql: str, parameters: _Any = (), /) -> Cursor:
-        connection: _Any = getattr(self, "connection", None)
+    def execute(self, sql: str, parameters: object = (), /) -> Cursor:
+        connection = getattr(self, "connection", None)
         if not isinstance(connection, Connection):
-            super().execute(sql, parameters)
+            _execute(self, sql, parameters)
             return self
         before = connection.in_transaction
         if not before:
             connection._has_read = False
         try:
             if _BUSY_TIMEOUT.match(sql):
-                connection._with_its_timeout(lambda: _native_cursor.execute(self, sql, parameters))
+                connection._with_its_timeout(lambda: _execute(self, sql, parameters))
                 return self
-            super().execute(sql, parameters)
+            _execute(self, sql, parameters)
         except _Error as error:
             if not _is_busy(error) or (connection._has_read and not _COMMITS.match(sql)):
                 raise
-            connection._retry(error, lambda: _native_cursor.execute(self, sql, parameters))
+            connection._retry(error, lambda: _execute(self, sql, parameters))
         if connection.in_transaction and (before or not _BEGINS.match(sql)):
             connection._has_read = True
         return self
 
-    def executemany(self, sql: str, parameters: _Iterable[_Any], /) -> Cursor:
-        connection: _Any = getattr(self, "connection", None)
+    def executemany(self, sql: str, parameters: _Iterable[object], /) -> Cursor:
+        connection = getattr(self, "connection", None)
         if not isinstance(connection, Connection):
-            super().executemany(sql, parameters)
+            _executemany(self, sql, parameters)
             return self
         if not connection.in_transaction:
             connection._has_read = False
         left = _Replayed(parameters)
         try:
-            super().executemany(sql, left)
+            _executemany(self, sql, left)
         except _Error as error:
             if not _is_busy(error) or connection._has_read:
                 raise
-            connection._retry(error, lambda: _native_cursor.executemany(self, sql, left.again()))
+            connection._retry(error, lambda: _executemany(self, sql, left.again()))
         connection._has_read = connection.in_transaction
         return self
 
     def executescript(self, sql_script: str, /) -> Cursor:
-        connection: _Any = getattr(self, "connection", None)
+        connection = getattr(self, "connection", None)
         if isinstance(connection, Connection):
             # A script cannot be tried again.  It runs with the lock just seen free, and no other greenlet of
             # this hub can take it in between; for the locks of other threads and processes it waits in C.
@@ -108,19 +116,20 @@ class Cursor(_native_cursor):
                 connection.commit()
             connection._wait_until_free()
             connection._with_its_timeout(lambda: _native_cursor.executescript(self, sql_script))
+            connection._has_read = connection.in_transaction
         else:
             super().executescript(sql_script)
         return self
 
 
-class _Replayed(_Iterator[_Any]):
+class _Replayed(_Iterator[object]):
     """Parameters of ``executemany``, which can go on with the row that met a locked database."""
 
-    def __init__(self, parameters: _Iterable[_Any]) -> None:
+    def __init__(self, parameters: _Iterable[object]) -> None:
         self.left = iter(parameters)
-        self.taken: tuple[_Any, ...] = ()
+        self.taken: tuple[object, ...] = ()
 
-    def __next__(self) -> _Any:
+    def __next__(self) -> object:
         row = next(self.left)
         self.taken = (row,)
         return row
@@ -138,12 +147,12 @@ class Connection(_native_connection):
     _has_read = False
     _seconds = 0.0
 
-    def __init__(self, database: _Any, timeout: float = 5.0, *args: _Any, **kwargs: _Any) -> None:
+    def __init__(self, database: object, timeout: float = 5.0, *args: object, **kwargs: object) -> None:
         if args:
             # Deprecated from CPython 3.13 on, and there named as the caller's.
-            super().__init__(database, 0, *args, **kwargs)
+            _initialize(self, database, 0, *args, **kwargs)
         else:
-            super().__init__(database, timeout=0, **kwargs)
+            _initialize(self, database, timeout=0, **kwargs)
         self._seconds = float(timeout)
 
     def cursor(self, factory: _Any = Cursor) -> _Any:
@@ -153,14 +162,17 @@ class Connection(_native_connection):
             self._set_native_timeout(self._seconds)
         return made
 
-    def execute(self, sql: str, parameters: _Any = (), /) -> _Any:
-        return self.cursor().execute(sql, parameters)
+    def execute(self, sql: str, parameters: object = (), /) -> Cursor:
+        cursor: Cursor = self.cursor()
+        return cursor.execute(sql, parameters)
 
-    def executemany(self, sql: str, parameters: _Iterable[_Any], /) -> _Any:
-        return self.cursor().executemany(sql, parameters)
+    def executemany(self, sql: str, parameters: _Iterable[object], /) -> Cursor:
+        cursor: Cursor = self.cursor()
+        return cursor.executemany(sql, parameters)
 
-    def executescript(self, sql_script: str, /) -> _Any:
-        return self.cursor().executescript(sql_script)
+    def executescript(self, sql_script: str, /) -> Cursor:
+        cursor: Cursor = self.cursor()
+        return cursor.executescript(sql_script)
 
     def commit(self) -> None:
         self._wait_for(super().commit)
@@ -170,7 +182,13 @@ class Connection(_native_connection):
         self._wait_for(super().rollback)
         self._has_read = False
 
-    def __exit__(self, kind: _Any, value: _Any, traceback: _Any, /) -> _Any:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: _TracebackType | None,
+        /,
+    ) -> _Literal[False]:
         if kind is not None:
             _native_connection.rollback(self)
             return False
@@ -181,8 +199,8 @@ class Connection(_native_connection):
             raise
         return False
 
-    def blobopen(self, *args: _Any, **kwargs: _Any) -> _Any:
-        return self._wait_for(_functools.partial(super().blobopen, *args, **kwargs))
+    def blobopen(self, *args: object, **kwargs: object) -> _Any:
+        return self._wait_for(_functools.partial(_blobopen, self, *args, **kwargs))
 
     def _wait_for(self, function: _Callable[[], _T]) -> _T:
         try:
@@ -231,7 +249,7 @@ class Connection(_native_connection):
             self._set_native_timeout(0)
 
 
-def connect(*args: _Any, **kwargs: _Any) -> _standard.Connection:
+def connect(*args: object, **kwargs: object) -> _standard.Connection:
     """As ``sqlite3.connect``; waiting for a locked database parks the greenlet."""
     if len(args) < 6:  # the sixth is the factory
         kwargs.setdefault("factory", Connection)
