@@ -91,15 +91,13 @@ static PyType_Spec state_spec = {
     .slots = state_slots,
 };
 
-/* RunningLoop.<name>(*args). None where asyncio is not imported. */
+/* RunningLoop.<name>(*args), which is None where asyncio is not imported. */
 static PyObject *
 call_asyncio(PyObject *name, PyObject *first, PyObject *second)
 {
-    PyObject *function = PyObject_GetAttr(running_loop, name), *result = function;
-    if (function && function != Py_None) {
-        result = PyObject_CallFunctionObjArgs(function, first, second, NULL);
-        Py_DECREF(function);
-    }
+    PyObject *function = PyObject_GetAttr(running_loop, name);
+    PyObject *result = function ? PyObject_CallFunctionObjArgs(function, first, second, NULL) : NULL;
+    Py_XDECREF(function);
     return result;
 }
 

@@ -26,7 +26,9 @@ def replacements(events: ModuleType) -> dict[str, object]:
     RunningLoop.get = standard._get_running_loop
     RunningLoop.set = set_running_loop
     if sys.version_info >= (3, 14):
-        RunningLoop.swap_task = getattr(sys.modules.get("_asyncio"), "_swap_current_task", None)
+        RunningLoop.swap_task = getattr(
+            sys.modules.get("_asyncio"), "_swap_current_task", RunningLoop.swap_task
+        )
 
     def _set_running_loop(loop: object) -> None:
         """As ``asyncio._set_running_loop``, for the calling green thread."""

@@ -31,6 +31,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import greenlet
@@ -38,7 +39,6 @@ import hypothesis
 import pytest
 
 import greenpool
-from documents import ROOT
 
 # A shell without job control makes background jobs ignore Ctrl-C, and their children would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -245,7 +245,7 @@ def run_script() -> Callable[[str], str]:
     def run(script: str) -> str:
         process = subprocess.run(
             [sys.executable, "-X", "faulthandler", "-W", "error", "-c", script],
-            cwd=ROOT,
+            cwd=Path(__file__).resolve().parent.parent,
             capture_output=True,
             text=True,
             timeout=30,

@@ -283,7 +283,7 @@ class Task(Generic[T_co]):
 
     def enter(self, seconds: float | None = None) -> None:
         """Join the ready queue of the hub, which counts it already, now or in *seconds*; on its thread."""
-        hub: HubState = self.hub  # type: ignore[assignment]  # a started task has one
+        hub = self._own_hub()
         if seconds is None:
             self._start = True
             hub.ready.append(self)
@@ -381,9 +381,13 @@ class Task(Generic[T_co]):
             link.wake(self)
         self._links = None
 
+    def _own_hub(self) -> HubState:
+        """The hub of a started task."""
+        return self.hub  # type: ignore[return-value]  # a started task has one
+
     def _schedule_links(self) -> None:
         """Have the loop call the links that are due; on the hub's thread."""
-        hub: HubState = self.hub  # type: ignore[assignment]  # a started task has one
+        hub = self._own_hub()
         if getcurrent() is hub.loop and not hub.inbox.asleep:
             # At once: the next pass of a plain thread's hub may come too late.
             self._call_due_links()
@@ -396,7 +400,7 @@ class Task(Generic[T_co]):
 
         Calls that find nothing to do are harmless.
         """
-        hub: HubState = self.hub  # type: ignore[assignment]  # a started task has one
+        hub = self._own_hub()
         links = self._links
         while links:
             link = links[0]
@@ -450,7 +454,7 @@ class Task(Generic[T_co]):
             del links[0]
         following = links[0] if links else None
         if not (isinstance(following, SpawnedLink) and following.task is not None):
-            hub: HubState = self.hub  # type: ignore[assignment]  # a started task has one
+            hub = self._own_hub()
             hub.call_soon(self._call_due_links)
             if hub.main is not None:
                 hub.take_in_next()

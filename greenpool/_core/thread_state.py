@@ -58,13 +58,17 @@ _pydevd: Any = getattr(sys.modules.get("pydevd_tracing"), "TracingFunctionHolder
 settrace: Callable[[Any], None] = getattr(_pydevd, "_original_tracing", None) or sys.settrace
 
 
-class RunningLoop:
-    """How to read and write asyncio's running loop and current task; None while asyncio is not imported."""
+def _nothing(*args: object) -> object:
+    return None
 
-    get: Callable[[], object] | None = None
-    set: Callable[[object], object] | None = None
+
+class RunningLoop:
+    """How to read and write asyncio's running loop and current task, once the program has imported that."""
+
+    get: Callable[[], object] = _nothing
+    set: Callable[[object], object] = _nothing
     # CPython 3.14 and newer: the current task is the thread's; before it is the loop's.
-    swap_task: Callable[[object, object], object] | None = None
+    swap_task: Callable[[object, object], object] = _nothing
 
 
 class ThreadState:
@@ -83,13 +87,12 @@ class ThreadState:
 
 def take() -> ThreadState | None:
     """Take the calling thread's state off it; None if it has none."""
-    loop = None if RunningLoop.get is None else RunningLoop.get()
+    loop = RunningLoop.get()
     state = ThreadState(loop)
     firstiter, finalizer = state.hooks
     if loop is not None:
-        if RunningLoop.swap_task is not None:
-            state.task = RunningLoop.swap_task(loop, None)
-        RunningLoop.set(None)  # type: ignore[misc]  # there with the other one
+        state.task = RunningLoop.swap_task(loop, None)
+        RunningLoop.set(None)
     elif firstiter is finalizer is state.trace is state.profile is None and not state.depth:
         return None
     if firstiter is not None or finalizer is not None:
@@ -107,9 +110,9 @@ def drop(state: object) -> None:
 def put(state: ThreadState) -> None:
     """Give the calling thread, which has none, a state that was taken."""
     if state.loop is not None:
-        RunningLoop.set(state.loop)  # type: ignore[misc]  # it has been read
+        RunningLoop.set(state.loop)
         if state.task is not None:
-            RunningLoop.swap_task(state.loop, state.task)  # type: ignore[misc]  # it has been read
+            RunningLoop.swap_task(state.loop, state.task)
     set_asyncgen_hooks(*state.hooks)
     set_coroutine_origin_tracking_depth(state.depth)
     _set_hooks(state.trace, state.profile)
@@ -256,8 +259,7 @@ def look_at_thread(hub: HubState) -> None:
     if _is_monitored() or (hub.main is None and hooks != (None, None)):
         start_swap(hub, hooks)
     elif hub.main is not None:
-        loop = RunningLoop.get is not None and RunningLoop.get() is not None
-        if loop or gettrace() is not None or getprofile() is not None:
+        if RunningLoop.get() is not None or gettrace() is not None or getprofile() is not None:
             start_swap(hub)
 
 
