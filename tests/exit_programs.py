@@ -6,6 +6,7 @@ Each must end with status 0 and print nothing.  ``tests/core/test_interpreter_ex
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -369,7 +370,7 @@ _QUIET = ("-W", "ignore::DeprecationWarning", "-W", "ignore::ResourceWarning")
 
 def start(program: str, python: str = sys.executable, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [python, *_QUIET, *options, "-c", _SLOW_END + program],
+        [python, "-X", "faulthandler", *_QUIET, *options, "-c", _SLOW_END + program],
         cwd=ROOT,  # which comes first in the path of the program
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -384,6 +385,11 @@ def outcome(process: subprocess.Popen[str], longest: float = LONGEST) -> str:
         try:
             printed = process.communicate(timeout=longest)[0]
         except subprocess.TimeoutExpired:
-            process.kill()
+            # faulthandler says where each thread is, unless every thread blocks signals.
+            process.send_signal(signal.SIGABRT)
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
             return f"hung {process.communicate()[0]}".strip()
     return f"{process.returncode or ''} {printed}".strip()
