@@ -28,6 +28,7 @@ program of its plain thread; on a hub of a pool it has the hooks that ``threadin
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from sys import (
     get_asyncgen_hooks,
@@ -56,6 +57,11 @@ _at_switch: Any = greenlet_module
 # pydevd, which debugpy is made of, puts a function in the place of sys.settrace that warns of its callers.
 _pydevd: Any = getattr(sys.modules.get("pydevd_tracing"), "TracingFunctionHolder", None)
 settrace: Callable[[Any], None] = getattr(_pydevd, "_original_tracing", None) or sys.settrace
+
+
+# Taken here.  On free-threaded CPython a thread that makes its hub while the program ends may not wait for
+# the lock of sys.modules, which the main thread needs then: it could get the lock and never run again.
+_monitoring: Any = getattr(sys, "monitoring", None)
 
 
 def _nothing(*args: object) -> object:
@@ -253,9 +259,8 @@ def start_swap(hub: HubState, hooks: Hooks | None = None) -> None:
 
 def look_at_thread(hub: HubState) -> None:
     """Called for a new hub: start its swap if its main program, or what is to run on it, has state."""
-    # The hooks that every new thread is to have; threading may be patched, or not yet imported.
-    threading = sys.modules.get("threading")
-    hooks = (None, None) if threading is None else (threading.gettrace(), threading.getprofile())
+    # The hooks that every new thread is to have.
+    hooks = (threading.gettrace(), threading.getprofile())
     if _is_monitored() or (hub.main is None and hooks != (None, None)):
         start_swap(hub, hooks)
     elif hub.main is not None:
@@ -265,8 +270,7 @@ def look_at_thread(hub: HubState) -> None:
 
 def _is_monitored() -> bool:
     """Whether ``sys.monitoring`` has a tool, whose callbacks are not to be called in a loop."""
-    monitoring = getattr(sys, "monitoring", None)
-    return monitoring is not None and any(monitoring.get_tool(tool) for tool in range(6))
+    return _monitoring is not None and any(_monitoring.get_tool(tool) for tool in range(6))
 
 
 def keep_apart_everywhere() -> None:
