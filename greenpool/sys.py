@@ -19,6 +19,7 @@ from types import MethodType as _MethodType
 from typing import Any as _Any
 
 from ._core.frames import frames_of_greenlets as _frames_of_greenlets
+from ._core.native import current_frames as _os_threads_frames
 from ._core.native import get_ident as _native_ident
 from ._core.speedups import speedups as _speedups
 from ._core.thread_state import keep_apart as _keep_apart
@@ -163,7 +164,7 @@ def _current_frames() -> dict[int, _FrameType]:
     Without the GIL a hub is asked for those of its greenlets, and a hub that has not answered after a tenth
     of a second, because one of its greenlets computes, has only that one's.
     """
-    frames = _standard_frames()
+    frames = _os_threads_frames()
     # The standard function has no frame itself.
     frames[_native_ident()] = _sys._getframe(1)
     active = getattr(_sys.modules.get("threading"), "_active", ())
@@ -171,6 +172,3 @@ def _current_frames() -> dict[int, _FrameType]:
         if is_thread or ident in active:
             frames[ident] = frame
     return frames
-
-
-_standard_frames = _sys._current_frames

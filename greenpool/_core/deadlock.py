@@ -29,11 +29,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from sys import _current_frames
 
 from .current import remembered
 from .errors import LoopExit
-from .native import get_ident
+from .native import current_frames, get_ident
 from .state import HubState, Wait
 from .waits import describe_all
 
@@ -81,7 +80,7 @@ def _threads_at_rest() -> dict[int, object] | None:
     idle = {thread: token for find in idle_threads for thread, token in find().items()}
     tokens: dict[int, object] = {}
     own = get_ident()
-    for thread in _current_frames():
+    for thread in current_frames():
         if thread != own:
             hub = hubs.get(thread)
             token = idle.get(thread) if hub is None else _pass_at_rest(hub)

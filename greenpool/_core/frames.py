@@ -7,15 +7,16 @@ its own.
 
 from __future__ import annotations
 
+from _queue import Empty
 from collections.abc import Iterator
-from threading import Event
+from time import monotonic
 from types import FrameType
 
 from .current import remembered
-from .native import HAS_GIL
+from .native import HAS_GIL, SimpleQueue
 from .state import HubState
 
-# Seconds to wait for the hubs of other threads.
+# Seconds to wait for the hubs of all other threads.
 PATIENCE = 0.1
 
 Found = tuple[int, FrameType, bool]
@@ -26,26 +27,26 @@ def frames_of_greenlets(frames: dict[int, FrameType]) -> Iterator[Found]:
 
     *frames* is what ``sys._current_frames`` says of the OS threads.
     """
-    answers: list[list[Found]] = []
-    asked = []
+    # A real queue: a green wait could not be made in a hub's loop.
+    answers: SimpleQueue[list[Found]] = SimpleQueue()
+    asked = 0
     for hub in remembered():
         if hub.inbox.closed:
             continue
         if HAS_GIL or hub.is_own_thread():
-            answers.append(list(_frames_of_hub(hub, frames)))
-        else:
-            answered = Event()
-            if hub.post(_answer, hub, frames, answers, answered):
-                asked.append(answered)
-    for answered in asked:
-        answered.wait(PATIENCE)
-    for answer in answers:
-        yield from answer
+            yield from list(_frames_of_hub(hub, frames))
+        elif hub.post(_answer, hub, frames, answers):
+            asked += 1
+    end = monotonic() + PATIENCE
+    try:
+        for _ in range(asked):
+            yield from answers.get(timeout=max(0.0, end - monotonic()))
+    except Empty:
+        pass  # a greenlet computes on a hub that does not answer
 
 
-def _answer(hub: HubState, frames: dict[int, FrameType], answers: list[list[Found]], answered: Event) -> None:
-    answers.append(list(_frames_of_hub(hub, frames)))
-    answered.set()
+def _answer(hub: HubState, frames: dict[int, FrameType], answers: SimpleQueue[list[Found]]) -> None:
+    answers.put(list(_frames_of_hub(hub, frames)))
 
 
 def _frames_of_hub(hub: HubState, frames: dict[int, FrameType]) -> Iterator[Found]:

@@ -85,7 +85,7 @@ class Hub(HubState):
         if STALLS_ARE_WATCHED:
             from .stall_watch import stall_limit_asked_for, watch_stalls
 
-            watch_stalls(stall_limit_asked_for() or 0.1)
+            watch_stalls(stall_limit_asked_for())
 
     def throw_into_main(self, exception: BaseException) -> None:
         """Raise *exception* in the main program of a plain thread, where it waits or waits next."""

@@ -18,10 +18,8 @@ reference, and a hint: the next look corrects it.
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from collections.abc import Callable
-from sys import _current_frames
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -29,7 +27,7 @@ from typing import Any
 from .current import remembered
 from .deadlock import idle_threads
 from .fork import at_fork
-from .native import HAS_GIL, Lock, get_ident, start_new_thread
+from .native import HAS_GIL, Lock, current_frames, get_ident, start_new_thread
 from .state import HubState
 
 PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -45,7 +43,7 @@ OnStall = Callable[[str, float, bool], object]
 class _Stall:
     """What the watch has seen of one hub."""
 
-    __slots__ = ("call", "passes", "reported", "since", "who")
+    __slots__ = ("call", "passes", "reported", "since")
 
     def __init__(self, passes: int, call: object, since: float) -> None:
         self.passes = passes
@@ -53,7 +51,6 @@ class _Stall:
         self.call = call
         self.since = since
         self.reported = False
-        self.who = ""
 
 
 class _Watch:
@@ -122,7 +119,7 @@ def _look_at(hub: HubState, seen: dict[HubState, _Stall], now: float, limit: flo
             _end(hub, stall, now)
         seen[hub] = _Stall(hub.passes, None, now)
         return
-    frame = _current_frames().get(hub.thread_id)
+    frame = current_frames().get(hub.thread_id)
     call = _outermost(frame) if HAS_GIL else None
     if stall.call is not None and stall.call != call:
         _end(hub, stall, now)
@@ -130,9 +127,9 @@ def _look_at(hub: HubState, seen: dict[HubState, _Stall], now: float, limit: flo
     stall.call = call
     if not stall.reported and now - stall.since >= limit:
         stall.reported = True
-        stall.who = f"{hub!r} has been kept from its other greenlets by {_running(hub)}"
-        stack = "".join(_stack(frame))
-        _report(f"{stall.who} for {now - stall.since:.2f} s\n{stack}".rstrip(), now - stall.since, False)
+        seconds = now - stall.since
+        text = f"{hub!r} has been kept from its other greenlets by {_running(hub)} for {seconds:.2f} s"
+        _report(f"{text}\n{''.join(_stack(frame))}".rstrip(), seconds, False)
 
 
 def _end(hub: HubState, stall: _Stall, now: float) -> None:
@@ -193,14 +190,14 @@ def _after_fork_in_child() -> None:
 at_fork("stall watch", in_child=_after_fork_in_child)
 
 
-def stall_limit_asked_for() -> float | None:
-    """The limit in seconds of ``GREENPOOL_STALL``; a tenth under ``-X dev``; else None.
+def stall_limit_asked_for() -> float:
+    """The limit in seconds of ``GREENPOOL_STALL``, or a tenth without it, as for ``-X dev``.
 
     Raises ValueError if the variable is no number of at least 0.001.
     """
     text = os.environ.get("GREENPOOL_STALL", "")
     if not text:
-        return 0.1 if sys.flags.dev_mode else None
+        return 0.1
     try:
         limit = float(text)
     except ValueError:

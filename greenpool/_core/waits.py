@@ -12,7 +12,6 @@ hub do so, and waits for the answers; it is called on the thread of a hub, in it
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from _queue import Empty
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +21,7 @@ from typing import TypeVar
 
 from .current import remembered
 from .error_report import report_error
-from .native import SimpleQueue
+from .native import SimpleQueue, current_frames
 from .registration import Registration
 from .state import GreenThread, HubState, HubTask
 from .task import Task
@@ -237,7 +236,7 @@ def describe_all(hub: HubState) -> str:
     from .holds import held_by
 
     answers: SimpleQueue[list[ParkedGreenlet]] = SimpleQueue()
-    threads = sys._current_frames()
+    threads = current_frames()
     asked = [
         other
         for other in remembered()
