@@ -39,7 +39,9 @@ static struct {
     Slot following, hooks, loop, stored;
 } swap = {{"following", 0}, {"hooks", 0}, {"loop", 0}, {"stored", 0}};
 
-static PyObject *swap_twin, *str_dead, *str_end_swapping, *str_get, *str_set, *str_store, *str_swap_task, *str_thread_state;
+static PyObject *swap_twin;
+
+static PyObject *str_dead, *str_end_swapping, *str_get, *str_set, *str_store, *str_swap_task, *str_thread_state;
 
 static int
 state_traverse(ThreadState *self, visitproc visit, void *arg)
@@ -205,14 +207,14 @@ check_state(PyObject *state)
 #define GUARD 1
 
 static int
-count(PyObject *self, long change, long *stored)
+count(PyObject *self, long change)
 {
-    if (get_int(self, &swap.stored, stored) < 0) {
+    long stored;
+    if (get_int(self, &swap.stored, &stored) < 0) {
         return -1;
     }
-    *stored += change;
-    PyObject *value = change ? PyLong_FromLong(*stored) : Py_NewRef(Py_None);
-    int status = !value ? -1 : change ? set(self, &swap.stored, value) : 0;
+    PyObject *value = PyLong_FromLong(stored + change);
+    int status = value ? set(self, &swap.stored, value) : -1;
     Py_XDECREF(value);
     return status;
 }
@@ -234,8 +236,7 @@ leave(PyObject *self, PyThreadState *thread, PyObject *origin)
     PyObject *dead = is_loop ? Py_NewRef(Py_True) : PyObject_GetAttr(origin, str_dead);
     int status = -1;
     if (dead == Py_False) {
-        long stored;
-        status = PyObject_SetAttr(origin, str_thread_state, (PyObject *)state) < 0 ? -1 : count(self, 1, &stored);
+        status = PyObject_SetAttr(origin, str_thread_state, (PyObject *)state) < 0 ? -1 : count(self, 1);
     }
     else if (dead) {
         status = done(PyObject_CallMethodObjArgs(self, str_store, origin, state, NULL));
@@ -250,7 +251,7 @@ static int
 go_on_without(PyObject *self, PyThreadState *thread, PyObject *target)
 {
     long stored;
-    int over = count(self, 0, &stored) < 0 ? -1 : stored ? 0 : holds(self, &swap.hooks, Py_None);
+    int over = get_int(self, &swap.stored, &stored) < 0 ? -1 : stored ? 0 : holds(self, &swap.hooks, Py_None);
     if (over) {
         return over < 0 ? -1 : done(PyObject_CallMethodNoArgs(self, str_end_swapping));
     }
@@ -273,11 +274,12 @@ go_on(PyObject *self, PyThreadState *thread, PyObject *target)
         Py_XDECREF(state);
         return go_on_without(self, thread, target);
     }
-    long stored;
-    int status = -1;
-    if (check_state(state) == 0 && PyObject_SetAttr(target, str_thread_state, Py_None) == 0 && count(self, -1, &stored) == 0 &&
-             put_state(thread, (ThreadState *)state, GUARD) == 0) {
-        status = 0;
+    int status = check_state(state);
+    if (status == 0) {
+        status = PyObject_SetAttr(target, str_thread_state, Py_None) < 0 ? -1 : count(self, -1);
+    }
+    if (status == 0) {
+        status = put_state(thread, (ThreadState *)state, GUARD);
     }
     Py_DECREF(state);
     return status;
@@ -357,8 +359,9 @@ PyObject *
 connect_thread_state(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     static const Name names[] = {
-        {&str_dead, "dead"}, {&str_end_swapping, "end_swapping"}, {&str_get, "get"},
-        {&str_set, "set"}, {&str_store, "store"}, {&str_swap_task, "swap_task"},       {&str_thread_state, "thread_state"},
+        {&str_dead, "dead"},   {&str_end_swapping, "end_swapping"}, {&str_get, "get"},
+        {&str_set, "set"},     {&str_swap_task, "swap_task"},       {&str_thread_state, "thread_state"},
+        {&str_store, "store"},
     };
     if (check_arguments("connect_thread_state", args, nargs, "CC") < 0 || intern_names(names, LENGTH(names)) < 0 ||
         find_slots(args[0], SLOTS(swap.following, swap.stored)) < 0) {

@@ -74,10 +74,9 @@ def set_mask(task: HubTask, mask: Mask) -> None:
 
 def inherit(child: HubTask) -> None:
     """Give *child*, a green thread that was not started yet, the mask of the calling one."""
-    if _masks:
-        task = own_task()
-        if task is not None and task in _masks:
-            _masks[child] = _masks[task]
+    mask = _mask_set()
+    if mask is not None:
+        _masks[child] = mask
 
 
 @contextmanager
@@ -92,8 +91,7 @@ def own_mask() -> Iterator[None]:
 
 def with_own_mask(function: Callable[P, T]) -> Callable[P, T]:
     """*function*, for another thread: it runs there with the calling green thread's mask."""
-    task = own_task() if _masks else None
-    mask = None if task is None else _masks.get(task)
+    mask = _mask_set()
     if mask is None:
         return function
 
@@ -107,9 +105,14 @@ def with_own_mask(function: Callable[P, T]) -> Callable[P, T]:
     return masked
 
 
-def _enter() -> Iterable[int] | None:
+def _mask_set() -> Mask | None:
+    """The mask that the calling green thread has set or inherited; None if it has none of its own."""
     task = own_task() if _masks else None
-    mask = None if task is None else _masks.get(task)
+    return None if task is None else _masks.get(task)
+
+
+def _enter() -> Iterable[int] | None:
+    mask = _mask_set()
     if mask is None:
         return None
     before: Iterable[int] = _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
