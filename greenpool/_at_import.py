@@ -1,6 +1,6 @@
-"""Calls a function when a module is imported, so that patching need not import it.
+"""Steps before and after the code of a module that is imported, so that patching need not import it.
 
-*Threads*: the function runs in the thread that imports the module, which holds the lock of its import.
+*Threads*: a step runs in the thread that imports the module, which holds the lock of its import.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
+
+Step = Callable[[ModuleType], object]
 
 
 def when_imported(name: str, function: Callable[[], object]) -> None:
@@ -28,31 +30,50 @@ class _Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name != self.name:
-            return None
-        for finder in sys.meta_path:
-            if finder is not self and (spec := finder.find_spec(name, path, target)) is not None:
-                loader: Any = _Loader(self, spec.loader)
+        return find_further(self, name, path, target, after=self._after) if name == self.name else None
+
+    def _after(self, _module: ModuleType) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        self.function()
+
+
+def find_further(
+    finder: object,
+    name: str,
+    path: Sequence[str] | None,
+    target: ModuleType | None,
+    *,
+    before: Step | None = None,
+    after: Step | None = None,
+) -> ModuleSpec | None:
+    """What the other finders of ``sys.meta_path`` find, with steps before and after the module's code."""
+    for other in sys.meta_path:
+        if other is not finder and (spec := other.find_spec(name, path, target)) is not None:
+            if spec.loader is not None:
+                loader: Any = _Loader(spec.loader, before, after)
                 spec.loader = loader
-                return spec
-        return None
+            return spec
+    return None
 
 
 class _Loader:
-    """The loader of one module, followed by the function."""
+    """Executes a module between two steps; afterwards the module and its spec have their own loader."""
 
-    def __init__(self, finder: _Finder, loader: Any) -> None:
-        self._finder = finder
+    def __init__(self, loader: Any, before: Step | None, after: Step | None) -> None:
         self._loader = loader
+        self._before = before
+        self._after = after
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__loader__ = self._loader
+        vars(module)["__loader__"] = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
+        if self._before is not None:
+            self._before(module)
         self._loader.exec_module(module)
-        if self._finder in sys.meta_path:
-            sys.meta_path.remove(self._finder)
-        self._finder.function()
+        if self._after is not None:
+            self._after(module)

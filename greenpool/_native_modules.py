@@ -41,9 +41,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
-from typing import Any, cast
+from typing import cast
 
 from . import thread
+from ._at_import import find_further
 from ._core import native
 from ._rebound import rebound
 
@@ -166,27 +167,15 @@ class NativeModules:
         """Part of the protocol of ``sys.meta_path``."""
         if not self.includes(name):
             return None
-        for finder in sys.meta_path:
-            if finder is not self:
-                spec = finder.find_spec(name, path, target)
-                if spec is not None:
-                    if spec.loader is not None:
-                        loader: Any = _Loader(spec.loader, self)
-                        spec.loader = loader
-                    return spec
-        return None
+        return find_further(self, name, path, target, before=self._begin, after=self._rebind)
 
-    def begin(self, module: ModuleType) -> None:
+    def _begin(self, module: ModuleType) -> None:
         """Called before the module's code runs."""
         vars(module)["__builtins__"] = self._builtins
 
-    def end(self, module: ModuleType) -> None:
-        """Called after the module's code has run."""
-        self._rebind(module)
-
     def _rebind(self, module: ModuleType) -> None:
         """Put the originals into the global variables of a module that has found patched names."""
-        self.begin(module)
+        self._begin(module)
         for name, value in list(vars(module).items()):
             replacement = self._replacement(value)
             if replacement is not None:
@@ -206,26 +195,6 @@ class NativeModules:
         if type(value) is thread.RLock:
             return None if value.locked() else native.RLock()
         return self._originals.get(id(value))
-
-
-class _Loader:
-    """Executes a named module; afterwards the module and its spec have their own loader."""
-
-    def __init__(self, loader: Any, natives: NativeModules) -> None:
-        self._loader = loader
-        self._natives = natives
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._loader, name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        loader = self._loader
-        vars(module)["__loader__"] = loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = loader
-        self._natives.begin(module)
-        loader.exec_module(module)
-        self._natives.end(module)
 
 
 def _with_originals(standard: ModuleType, originals: Mapping[str, object]) -> ModuleType:

@@ -32,6 +32,7 @@ from importlib.machinery import ModuleSpec
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ._at_import import find_further, when_imported
 from ._core.native import get_ident, keep_original_threading, original_threading
 from ._native_modules import NativeModules, check_names
 
@@ -205,27 +206,12 @@ class _RepeatedImport:
     ) -> ModuleSpec | None:
         if name not in _REPEATED or name not in saved:
             return None
-        for finder in sys.meta_path:
-            if finder is not self:
-                spec = finder.find_spec(name, path, target)
-                if spec is not None:
-                    loader: Any = _RepeatedLoader(spec.loader)
-                    spec.loader = loader
-                    return spec
-        return None
+        return find_further(self, name, path, target, after=_make_green_again)
 
 
-class _RepeatedLoader:
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
-        for name, value in _green[module.__name__].items():
-            setattr(module, name, value)
+def _make_green_again(module: ModuleType) -> None:
+    for name, value in _green[module.__name__].items():
+        setattr(module, name, value)
 
 
 def _other_modules() -> Iterator[ModuleType]:
@@ -364,8 +350,6 @@ def patch_fcntl() -> None:
 
 def patch_sqlite3() -> None:
     """``sqlite3`` waits for locked databases without blocking; when the program imports it, if it does."""
-    from ._at_import import when_imported
-
     when_imported("sqlite3", _patch_sqlite3)
 
 
@@ -594,8 +578,6 @@ def _replace_logging_locks(rlock_type: type) -> None:
 
 def patch_asyncio() -> None:
     """Each green thread has a running loop of its own.  Nothing is imported for that."""
-    from ._at_import import when_imported
-
     when_imported("asyncio.events", _patch_asyncio)
 
 
@@ -621,7 +603,6 @@ def _patch_asyncio() -> None:
 def patch_tracing() -> None:
     """``sys.settrace`` and ``setprofile`` are for one green thread, and ``sys._current_frames`` knows all."""
     from . import sys as green
-    from ._at_import import when_imported
 
     _replace(sys, {name: getattr(green, name) for name in (*green.__all__, "_current_frames")})
     if sys.version_info < (3, 12):
