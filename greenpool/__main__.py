@@ -26,6 +26,7 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
 from . import monkey, thread
+from ._core import PACKAGE
 from ._same_program import SameProgram
 from .runtime import Runtime
 
@@ -239,9 +240,8 @@ def _end(runtime: Runtime) -> None:
 
 def _report(kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
     """The default hook, without this package's own frames at the traceback's head."""
-    package = os.path.dirname(os.path.abspath(__file__)) + os.sep
     own = traceback
-    while own is not None and (own.tb_frame.f_code.co_filename.startswith((package, "<frozen runpy>"))):
+    while own is not None and (own.tb_frame.f_code.co_filename.startswith((PACKAGE, "<frozen runpy>"))):
         own = own.tb_next
     if own is None and not isinstance(value, SyntaxError):
         own = traceback

@@ -31,6 +31,7 @@ from functools import partial
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, overload
 
+from ._core import PACKAGE
 from ._core.current import current_greenlet, current_owner, getcurrent, set_thread_hub, thread_hub
 from ._core.errors import LoopExit, SpawnError
 from ._core.fork import at_fork
@@ -785,8 +786,6 @@ def _place_on(hub: HubState, task: HubTask, seconds: float | None = None) -> Non
 # program runs on a pool, a Ctrl-C that finds this package's own code running is delivered like a kill: where
 # the main program waits, or when it waits next.
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-
 
 @contextmanager
 def _deferred_interrupts(greenlet: GreenThread) -> Iterator[None]:
@@ -798,7 +797,7 @@ def _deferred_interrupts(greenlet: GreenThread) -> Iterator[None]:
         return
 
     def on_interrupt(signum: int, frame: FrameType | None) -> None:
-        if frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        if frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
             greenlet.hub.post(interrupt, greenlet, KeyboardInterrupt())
         else:
             raise KeyboardInterrupt

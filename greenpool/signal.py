@@ -43,6 +43,7 @@ if _TYPE_CHECKING:
 _take_names(_standard, globals())
 
 from . import _signal_masks as _masks  # noqa: E402
+from ._core import PACKAGE as _PACKAGE  # noqa: E402
 from ._core import native as _native  # noqa: E402
 from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
 from ._core.fork import at_fork as _at_fork  # noqa: E402
@@ -65,8 +66,6 @@ _LONGEST_LOOK = 0.02
 _native_getsignal = _standard.getsignal
 _native_raise_signal = _standard.raise_signal
 _native_signal = _standard.signal
-
-_PACKAGE = _os.path.dirname(_os.path.abspath(__file__)) + _os.sep
 
 
 # A function, SIG_DFL or SIG_IGN; None where C code has installed the handler.

@@ -9,7 +9,6 @@ a lock.  So a trace function may wait for a lock, too.
 
 from __future__ import annotations
 
-import os as _os
 import sys as _sys
 from collections.abc import Callable as _Callable
 from types import BuiltinFunctionType as _BuiltinFunctionType
@@ -18,6 +17,7 @@ from types import FunctionType as _FunctionType
 from types import MethodType as _MethodType
 from typing import Any as _Any
 
+from ._core import PACKAGE as _PACKAGE
 from ._core.frames import frames_of_greenlets as _frames_of_greenlets
 from ._core.native import current_frames as _os_threads_frames
 from ._core.native import get_ident as _native_ident
@@ -36,8 +36,6 @@ Function = _Callable[[_FrameType, str, _Any], _Any]
 
 # Py_TPFLAGS_HEAPTYPE: classes of Python code have it.
 _HEAP_TYPE = 1 << 9
-
-_OWN = _os.path.dirname(__file__) + _os.sep
 
 
 class CodeFilter:
@@ -93,7 +91,9 @@ def getprofile() -> _Any:
 def _wrap(function: _Any) -> _Any:
     # A tracer that is written in C, such as coverage's, goes on in C when it is called; it chooses the
     # files itself.
-    return CodeFilter(function, _OWN, None) if callable(function) and not _is_native(function) else function
+    return (
+        CodeFilter(function, _PACKAGE, None) if callable(function) and not _is_native(function) else function
+    )
 
 
 def _is_native(function: object) -> bool:
@@ -132,7 +132,7 @@ def register_callback(tool_id: int, event: int, function: _Any) -> _Any:
     if callable(function) and not isinstance(function, _BuiltinFunctionType) and not _HAS_FRAME:
         # An event of a place in the code, which can be switched off there, or one of an exception.
         otherwise = _monitoring.DISABLE if event < _monitoring.events.RAISE else None
-        wrapped = CodeFilter(function, _OWN, otherwise)
+        wrapped = CodeFilter(function, _PACKAGE, otherwise)
         _keep_apart_everywhere()
     return _unwrap(_register_callback(tool_id, event, wrapped))
 

@@ -30,6 +30,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
+from . import PACKAGE
 from .current import remembered
 from .errors import LoopExit
 from .native import current_frames, get_ident
@@ -39,7 +40,6 @@ from .waits import describe_all
 FIRST_LOOK = 0.25
 LONGEST_LOOK = 4.0
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 # Each returns the identifiers of threads that are no hubs and at rest, with a token for each.  _fd/workers.py
 # has an entry here, because the core's imports point down only.
@@ -133,6 +133,6 @@ def _has_signal_handlers() -> bool:
         if not callable(handler) or handler is signal.default_int_handler:
             continue
         code = getattr(handler, "__code__", None)
-        if code is None or not code.co_filename.startswith(_PACKAGE):
+        if code is None or not code.co_filename.startswith(PACKAGE):
             return True
     return False

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from greenlet import greenlet
 
+from . import PACKAGE
 from .current import getcurrent, thread_hub
 from .handler_call import HandlerCall
 from .interrupts import add_interrupt
@@ -35,7 +36,6 @@ from .waiter import QuickWaiter, Waiter, yield_now
 Handler = Callable[[int, FrameType | None], object]
 
 _CORE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_PACKAGE = os.path.dirname(_CORE[:-1]) + os.sep
 
 
 def run_handler(handler: Handler, signalnum: int, frame: FrameType | None, in_program: bool) -> None:
@@ -285,7 +285,7 @@ def _stop_outside(frame: FrameType | None) -> bool:
 
     There it stands still for a handler that waits, and raises what is due.  False where a debugger traces.
     """
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back
     if frame is None or gettrace() not in (None, _trace_call):
         return False
@@ -297,7 +297,7 @@ def _stop_outside(frame: FrameType | None) -> bool:
 
 def _trace_call(frame: FrameType, _event: str, _argument: object) -> None:
     current = getcurrent()
-    is_program = not frame.f_code.co_filename.startswith(_PACKAGE)
+    is_program = not frame.f_code.co_filename.startswith(PACKAGE)
     if is_program and any(above.below is current for above in _beside):
         _end_tracing()
         _stand_still()

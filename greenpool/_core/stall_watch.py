@@ -24,13 +24,12 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
+from . import PACKAGE
 from .current import remembered
 from .deadlock import idle_threads
 from .fork import at_fork
 from .native import HAS_GIL, Lock, current_frames, get_ident, start_new_thread
 from .state import HubState
-
-PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 # Looks within the limit, and the shortest limit in seconds.
 LOOKS = 10

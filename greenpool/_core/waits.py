@@ -19,6 +19,7 @@ from time import monotonic
 from types import FrameType
 from typing import TypeVar
 
+from . import PACKAGE
 from .current import remembered
 from .error_report import report_error
 from .native import SimpleQueue, current_frames
@@ -27,7 +28,6 @@ from .state import GreenThread, HubState, HubTask
 from .task import Task
 from .waiter import Waiter
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _THREADING = threading.__file__
 _STANDARD = os.path.dirname(_THREADING) + os.sep
 # Their classes wait by means of this package in a patched program.
@@ -119,7 +119,7 @@ class ParkedGreenlet:
                 self.lock = found
             if ending is not None:
                 awaited = f"{safe_repr(found)} {ending[1].get(name, ending[0])}"
-            elif not frame.f_code.co_filename.startswith(_PACKAGE):
+            elif not frame.f_code.co_filename.startswith(PACKAGE):
                 awaited = safe_repr(found)
         if self.lock is not None:
             self.phrase = f"waits for {safe_repr(self.lock)}"
@@ -166,7 +166,7 @@ def _is_public(frame: FrameType, owner: object) -> bool:
 def _is_standard(frame: FrameType) -> bool:
     """Whether the code of *frame* is part of this package or of the standard library."""
     name = frame.f_code.co_filename
-    return name.startswith((_PACKAGE, "<frozen ")) or (
+    return name.startswith((PACKAGE, "<frozen ")) or (
         name.startswith(_STANDARD) and "-packages" + os.sep not in name
     )
 
@@ -177,7 +177,7 @@ def _calls_of_package(frame: FrameType | None) -> Iterator[FrameType]:
         code = frame.f_code
         in_threading = code.co_filename == _THREADING
         if (
-            not code.co_filename.startswith((_PACKAGE, *_GREEN_FILES))
+            not code.co_filename.startswith((PACKAGE, *_GREEN_FILES))
             or code is Task._execute.__code__
             or (in_threading and code.co_name in _THREAD_STARTS)
         ):
