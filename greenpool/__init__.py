@@ -14,8 +14,8 @@ A pool of hubs, one per OS thread, each running greenlets over its own edge-trig
 from __future__ import annotations
 
 from importlib import import_module as _import_module
-from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from ._core.typing import TYPE_CHECKING as _TYPE_CHECKING
 from .greenlet import (
     Greenlet,
     GreenletExit,

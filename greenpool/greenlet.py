@@ -6,7 +6,6 @@ from _contextvars import Context
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from greenlet import GreenletExit
 
@@ -16,15 +15,22 @@ from ._core.current import getcurrent as _getcurrent
 from ._core.errors import LoopExit, SpawnError
 from ._core.hub import Hub
 from ._core.native import RLock
-from ._core.protocol import Protocol
 from ._core.seconds import check_seconds
 from ._core.speedups import speedups
 from ._core.task import T_co, Task
 from ._core.timeout import Timeout
+from ._core.typing import TYPE_CHECKING, Protocol, overload
 from ._core.waiter import Waiter
 
 if TYPE_CHECKING:
+    from typing import Any, ParamSpec, Self, TypeVar
+
     from .futures import Future
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+    L = TypeVar("L", bound="Linkable")
+    G = TypeVar("G", bound="Task[object]")
 
 __all__ = [
     "Greenlet",
@@ -39,10 +45,6 @@ __all__ = [
     "spawn_later",
     "wait",
 ]
-
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Greenlet(Task[T_co]):
@@ -124,10 +126,6 @@ class Linkable(Protocol):
     def unlink(self, callback: Callable[[object], object], /) -> object: ...
 
 
-L = TypeVar("L", bound=Linkable)
-G = TypeVar("G", bound=Task[object])
-
-
 class _Completions:
     """Those of several objects that are ready, in order; their hubs' threads call it as a rawlink."""
 
@@ -161,7 +159,7 @@ class _Completions:
         return self._done.popleft()
 
 
-class _Completed(Iterator[T]):
+class _Completed(Iterator["T"]):
     """The iterator that ``iwait`` returns; a ``with`` block closes it."""
 
     def __init__(self, items: Generator[T]) -> None:

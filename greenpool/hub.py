@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from ._core.current import current_hub
 from ._core.hub import Hub
+from ._core.typing import cast
 from ._core.waiter import Waiter, sleep
 
 __all__ = ["Hub", "get_hub", "idle", "sleep"]

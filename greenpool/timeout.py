@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, overload
 
 from ._core.timeout import Timeout
+from ._core.typing import TYPE_CHECKING, overload
+
+if TYPE_CHECKING:
+    from typing import ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+    D = TypeVar("D")
 
 __all__ = ["Timeout", "with_timeout"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
-D = TypeVar("D")
 
 _RAISE = object()
 

@@ -11,12 +11,15 @@ import sys
 import threading
 from _weakrefset import WeakSet
 from collections.abc import Callable
-from typing import Any, cast
 
 import greenlet as _greenlet
 
 from .native import Lock, get_ident, local
 from .state import GreenThread, HubState, HubTask, Placement
+from .typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from typing import Any
 
 # A greenlet that was not adopted yet lacks the attributes of a GreenThread.
 getcurrent = cast("Callable[[], GreenThread]", _greenlet.getcurrent)

@@ -35,7 +35,6 @@ from .current import remembered
 from .errors import LoopExit
 from .native import current_frames, get_ident
 from .state import HubState, Wait
-from .waits import describe_all
 
 FIRST_LOOK = 0.25
 LONGEST_LOOK = 4.0
@@ -54,6 +53,9 @@ def look_for_deadlock(hub: HubState) -> None:
     hub.patience = min(hub.patience * 2, LONGEST_LOOK)
     waiter: Wait | None = getattr(hub.main, "waiter", None)
     if waiter is not None and nothing_can_wake(hub):
+        # This costs an import that few programs need, and a program whose threads all rest has the time.
+        from .waits import describe_all
+
         text = f"this wait on {hub.name} can never end; parked:\n{describe_all(hub)}"
         # Meanwhile a finalizer may have run here and woken something.
         if not hub.ready and not hub.inbox.queue:

@@ -12,7 +12,6 @@ import os
 import select as _select
 from _weakref import ref
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from time import monotonic
 
 from .current import current_greenlet, thread_hub
@@ -20,7 +19,11 @@ from .native import RLock, poll, select
 from .pollers.events import IN
 from .registration import Registration
 from .state import HubState, Registered
+from .typing import TYPE_CHECKING
 from .waiter import Waiter
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 # Locks by number.  A lock in each Descriptor would be out of reach for the child of a fork, which has to
 # replace those that its parent's other threads hold.  Reentrant, because a signal handler or a finalizer may

@@ -27,9 +27,9 @@ from collections.abc import Callable
 from .carrier import Carrier
 from .current import adopt, forget_other_threads, getcurrent, remembered, renew_registry_lock, thread_hub
 from .descriptor import renew_descriptor_locks
+from .handler_call import run_handlers_as, running_handlers
 from .inbox import Call
 from .native import get_ident, original_threading
-from .signal_handler import run_handlers_as, running_handlers
 from .state import GreenThread, HubState, Registered
 from .task import renew_task_locks
 from .waiter import ABANDONED, WAITING, abandon, interrupt
@@ -198,7 +198,7 @@ def _survivors(hub: HubState) -> list[GreenThread]:
     if hub.main is not None and (survivor is hub.loop or hasattr(survivors[0], "signalnum")):
         survivors.append(hub.main)
     if hub.main in survivors:
-        survivors.extend(handler for handler in running_handlers() if handler not in survivors)
+        survivors.extend(handler for handler in running_handlers if handler not in survivors)
     return survivors
 
 

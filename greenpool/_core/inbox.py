@@ -23,12 +23,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import TypeVarTuple, final
 
 from .native import RLock
-from .protocol import Protocol
 from .spin import await_post
+from .typing import TYPE_CHECKING, Protocol, final
 from .wakers import Waker
+
+if TYPE_CHECKING:
+    from typing import TypeVarTuple
+
+    Ts = TypeVarTuple("Ts")
 
 # Seconds: how long a hub spins, and how long a sleep that a post has ended counts as short.
 SPIN = 50e-6
@@ -36,9 +40,6 @@ SHORT_SLEEP = 100e-6
 
 # Short sleeps after which a hub spins again, if it mostly did so in vain.
 MAX_SPIN_AFTER = 256
-
-
-Ts = TypeVarTuple("Ts")
 
 
 class Turn(Protocol):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from .protocol import Protocol
+from .typing import Protocol
 
 
 class Interrupts(deque[BaseException]):

@@ -19,7 +19,11 @@ from _thread import RLock, get_ident, start_new_thread
 from _thread import _local as local
 from _thread import allocate_lock as Lock
 from types import ModuleType
-from typing import Any
+
+from .typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "HAS_GIL",

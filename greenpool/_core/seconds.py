@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from _operator import index
-from typing import TYPE_CHECKING
+
+from .typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import SupportsFloat, SupportsIndex

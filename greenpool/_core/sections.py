@@ -13,13 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
 
 from .native import HAS_GIL
 from .speedups import speedups
+from .typing import TYPE_CHECKING
 
-P = ParamSpec("P")
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing import ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
 
 
 def without_sections(wait: Callable[P, T]) -> Callable[P, T]:

@@ -27,11 +27,14 @@ from greenlet import greenlet
 
 from . import PACKAGE
 from .current import getcurrent, thread_hub
-from .handler_call import HandlerCall
+from .handler_call import ForkedChild, HandlerCall, running_handlers
 from .interrupts import add_interrupt
 from .registration import Registration
 from .state import GreenThread, HubState, Wait
 from .waiter import QuickWaiter, Waiter, yield_now
+
+if TYPE_CHECKING:
+    from .handler_call import RunningHandler
 
 Handler = Callable[[int, FrameType | None], object]
 
@@ -58,34 +61,12 @@ def run_handler(handler: Handler, signalnum: int, frame: FrameType | None, in_pr
         _stand_still()
 
 
-# Handlers that run in greenlets of their own.  Each has interrupted the one before, or the main program.
-_beside: list[HandlerThread] = []
-
-
-def running_handlers() -> list[HandlerThread]:
-    """The handlers that run in greenlets of their own; each has interrupted the one before it."""
-    return list(_beside)
-
-
-class _Child:
-    """In the child of a fork where the main program does not go on."""
-
-    # Finds the greenlet that has forked.
-    find_program: Callable[[], GreenThread | None] | None = None
-
-
-def run_handlers_as(find_program: Callable[[], GreenThread | None]) -> None:
-    """In such a child: from now on the handlers run as the greenlet that *find_program* finds."""
-    _beside.clear()
-    _Child.find_program = find_program
-
-
 def _find_program(hub: HubState) -> GreenThread | None:
     """What a handler interrupts."""
-    if _beside:
-        return _beside[-1]
-    if hub.main is None and _Child.find_program is not None:
-        return _Child.find_program()
+    if running_handlers:
+        return running_handlers[-1]
+    if hub.main is None and ForkedChild.find_program is not None:
+        return ForkedChild.find_program()
     return hub.main
 
 
@@ -206,7 +187,7 @@ class HandlerGreenlet(greenlet):
 
     def run(self, signalnum: int, frame: FrameType | None) -> None:
         this: HandlerThread = self  # type: ignore[assignment]  # it is adopted when it first parks
-        _beside.append(this)
+        running_handlers.append(this)
         try:
             self.handler(signalnum, frame)
         except BaseException as exception:
@@ -215,7 +196,7 @@ class HandlerGreenlet(greenlet):
             self._raised = exception
         finally:
             self.ended = True
-            _beside.remove(this)
+            running_handlers.remove(this)
             for waiter in self._held:
                 waiter.wake()
 
@@ -257,14 +238,14 @@ class HandlerGreenlet(greenlet):
 
 if TYPE_CHECKING:
 
-    class HandlerThread(HandlerGreenlet, GreenThread):
+    class HandlerThread(HandlerGreenlet, RunningHandler):
         """A HandlerGreenlet that can park."""
 
 
 def _stand_still() -> None:
     """Wait for the handler that has interrupted the calling program, if there is one."""
     current = getcurrent()
-    for above in running_handlers():
+    for above in list(running_handlers):
         if above.below is current:
             above.stand_still()
 
@@ -298,7 +279,7 @@ def _stop_outside(frame: FrameType | None) -> bool:
 def _trace_call(frame: FrameType, _event: str, _argument: object) -> None:
     current = getcurrent()
     is_program = not frame.f_code.co_filename.startswith(PACKAGE)
-    if is_program and any(above.below is current for above in _beside):
+    if is_program and any(above.below is current for above in running_handlers):
         _end_tracing()
         _stand_still()
         _raise_due(current)

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from .native import read, signal, write
 from .pollers.events import IN
+from .typing import TYPE_CHECKING
 from .wakers import PipeWaker
 
 if TYPE_CHECKING:

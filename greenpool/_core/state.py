@@ -13,24 +13,25 @@ from _contextvars import Context
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, TypeVarTuple
 
 from .inbox import Call, Inbox, Turn
 from .interrupts import Interrupts
 from .mark import Mark
 from .native import get_ident, signal
 from .pollers import Poller
-from .protocol import Protocol
 from .signal_waker import SignalWaker, in_main_thread
 from .timers import Timer, Timers
+from .typing import TYPE_CHECKING, Protocol
 from .wakers import Waker, make_waker
+
+if TYPE_CHECKING:
+    from typing import Any, TypeVarTuple
+
+    Ts = TypeVarTuple("Ts")
 
 # Free carriers that are kept for the next tasks.  Each holds about 6 KiB.  Beyond this number, the carriers
 # of a burst end.
 MAX_FREE_CARRIERS = 16_384
-
-
-Ts = TypeVarTuple("Ts")
 
 
 class Wait(Protocol):

@@ -34,9 +34,7 @@ import itertools
 from _contextvars import Context, copy_context
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from types import GenericAlias, TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple, overload
 
 from greenlet import GreenletExit
 
@@ -57,27 +55,28 @@ from .seconds import check_seconds
 from .state import GreenThread, HubState
 from .timeout import Timeout
 from .timers import Timer
+from .typing import TYPE_CHECKING, overload
 from .waiter import Waiter, interrupt
 
-P = ParamSpec("P")
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
-
 if TYPE_CHECKING:
-    from typing import Generic, Self
+    from contextlib import AbstractContextManager
+    from typing import Any, Generic, ParamSpec, Self, TypeVar, TypeVarTuple
 
     from typing_extensions import TypeVar as DefaultTypeVar
 
+    P = ParamSpec("P")
+    T = TypeVar("T")
+    Ts = TypeVarTuple("Ts")
+    W = TypeVar("W", Waiter, "Link")
     T_co = DefaultTypeVar("T_co", covariant=True, default=Any)
 else:
     # Only type checkers see a generic class.  At run time a Task has no base: C code writes its slots.
-    T_co = TypeVar("T_co", covariant=True)
+    T_co = "T_co"
     Generic = {T_co: object}
 
 Link = Callable[..., object]
 """Is called with the task, when that has ended."""
 
-W = TypeVar("W", Waiter, Link)
 
 _names: Iterator[int] = itertools.count(1)
 # Without the GIL itertools.count is not atomic.  Reentrant, because a signal handler may ask for a name.

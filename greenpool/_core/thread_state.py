@@ -39,13 +39,16 @@ from sys import (
     set_coroutine_origin_tracking_depth,
     setprofile,
 )
-from typing import Any
 
 import greenlet as greenlet_module
 
 from .current import remembered, thread_hub
 from .speedups import replace_twins, speedups
 from .state import GreenThread, HubState, HubTask
+from .typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 Hook = Callable[..., object]
 Hooks = tuple[Hook | None, Hook | None]

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from types import GenericAlias, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from .current import current_greenlet
 from .seconds import check_seconds
 from .state import GreenThread
 from .timers import Timer
+from .typing import TYPE_CHECKING, overload
 from .waiter import interrupt
 
 if TYPE_CHECKING:
-    from typing import Generic
+    from typing import Any, Generic, Literal, Self
 
     from typing_extensions import TypeVar as DefaultTypeVar
 
     S_co = DefaultTypeVar("S_co", covariant=True, default=Any)
 else:
     # Only type checkers see a generic class.
-    S_co = TypeVar("S_co", covariant=True)
+    S_co = "S_co"
     Generic = {S_co: object}
 
 

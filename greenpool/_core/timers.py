@@ -10,15 +10,19 @@ from __future__ import annotations
 from _heapq import heapify, heappop, heappush
 from collections.abc import Callable
 from time import monotonic
-from typing import TypeVarTuple
 
-from .protocol import Protocol
+from .typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from typing import TypeVarTuple
+
+    Ts = TypeVarTuple("Ts")
+
 
 # Below this many cancelled timers a sweep costs more than it gives back.
 SWEEP_FLOOR = 64
 
 
-Ts = TypeVarTuple("Ts")
 Call = Callable[[Callable[..., object], tuple[object, ...]], None]
 
 

@@ -31,21 +31,24 @@ until a waiter is claimed.  Four copies of its loop exist, each for a measured f
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from time import monotonic
-from typing import TYPE_CHECKING, Any
 
 from .current import BUDGET, adopt, current_greenlet, getcurrent
 from .handler_call import HandlerCall
 from .interrupts import add_interrupt, put_back_interrupt, raise_interrupt, take_interrupt
 from .native import HAS_GIL, get_ident
-from .protocol import Protocol
 from .seconds import check_seconds
 from .sections import without_sections
 from .state import GreenThread, HubState
+from .typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from typing import Any
+
     from .timers import Timer, Timers
+
+    Guard = AbstractContextManager[object]
 
 # Claimed as well: its greenlet exists only in the parent of a fork (see fork.py).  A park goes on for ever.
 ABANDONED = -1
@@ -53,8 +56,6 @@ WAITING = 0
 WOKEN = 1
 FAILED = 2
 EXPIRED = 3
-
-Guard = AbstractContextManager[object]
 
 
 class Claimable(Protocol):

@@ -26,14 +26,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._core.current import cannot_park, current_hub, thread_hub
 from .._core.error_report import call_reported
 from .._core.native import RLock
 from .._core.state import HubState
-from .._core.waiter import EXPIRED, WOKEN, Claimable, Guard, Waiter
+from .._core.waiter import EXPIRED, WOKEN, Claimable, Waiter
 from .arguments import seconds
+
+if TYPE_CHECKING:
+    from .._core.waiter import Guard
 
 
 class Link:

@@ -590,19 +590,21 @@ print(message)
 def test_a_finalizer_that_wakes_the_main_program(run: Run) -> None:
     """It runs while the hub looks for a deadlock."""
     output = run("""
+from greenpool._core import waits
+
 class Finalized:
     def __del__(self):
         event.set()
 
 event = Event()
-real = deadlock.describe_all
+real = waits.describe_all
 
 def describe_all(hub):
     text = real(hub)
     Finalized()
     return text
 
-deadlock.describe_all = describe_all
+waits.describe_all = describe_all
 print(is_deadlocked(event.wait))
 greenpool.sleep(0.01)
 print("no LoopExit is pending")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..protocol import Protocol
+from ..typing import Protocol
 from ..wakers import Waker
 
 
