@@ -81,13 +81,16 @@ def to_asyncio(greenlet: Task[T]) -> asyncio.Future[T]:
     thread when it waits.
 
     Raises RuntimeError where no asyncio loop is running, and for a greenlet that can never run because its
-    hub cannot.
+    hub cannot.  Where the loop blocks its thread, that includes a greenlet that has not been started: a start
+    in a coroutine would be one on that thread.
     """
     import asyncio
 
     loop = asyncio.get_running_loop()
-    if isinstance(greenlet, Task) and greenlet.hub is not None and not greenlet.done:
-        if greenlet.hub is thread_hub() and not _parks(loop):
+    if isinstance(greenlet, Task) and not greenlet.done:
+        if greenlet.hub in (None, thread_hub()) and not _parks(loop):
+            if greenlet.hub is None:
+                raise RuntimeError(f"{greenlet!r} has not been started; start it on a pool first")
             raise RuntimeError(
                 f"{greenlet!r} cannot run, because the asyncio loop blocks its thread; spawn it on a pool "
                 "(by a Handle, or in greenpool.run(asyncio.run, ...)), or patch the program"

@@ -357,6 +357,18 @@ def test_to_asyncio_of_a_greenlet_that_cannot_run() -> None:
     thread.join()
 
 
+def test_to_asyncio_of_a_greenlet_that_has_not_been_started() -> None:
+    async def main() -> Any:
+        greenlet = greenpool.Greenlet(pow, 2, 3)
+        with pytest.raises(RuntimeError, match="has not been started"):
+            to_asyncio(greenlet)
+        greenlet.kill(block=False)
+        return greenlet
+
+    greenlet = asyncio.run(main())
+    assert isinstance(greenlet.get(), greenpool.GreenletExit)
+
+
 def test_to_asyncio_in_a_patched_program() -> None:
     output = run_script(
         """
