@@ -627,6 +627,7 @@ def patch_all(
     signal: bool = True,
     queue: bool = True,
     native: Iterable[str] = (),
+    psycopg2: bool = False,
     **which: bool,
 ) -> None:
     """Apply every patch but those turned off; as often as you like.
@@ -635,6 +636,8 @@ def patch_all(
     ``("grpc", "zmq")``.  Further calls add to them.  Name them before they are imported: a MonkeyPatchWarning
     tells of each that was imported in the patched program, because it may have made green objects.  Raises
     TypeError, ValueError or ModuleNotFoundError for a bad name, and changes nothing then.
+
+    *psycopg2* has the queries of psycopg2 park (see greenpool.psycopg2).
 
     The keywords are gevent's; those of patches that greenpool does not need (``aggressive``, ``Event``,
     ``builtins``, ``contextvars``) are accepted and have no effect.  Any other raises TypeError.
@@ -679,6 +682,10 @@ def patch_all(
         patch_subprocess()
     if sys:
         patch_sys()
+    if psycopg2:
+        from .psycopg2 import patch_psycopg2
+
+        patch_psycopg2()
     if new:
         loaded = _natives.install(saved)
         for name in sorted(loaded & new) if patched_before else ():

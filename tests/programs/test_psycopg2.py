@@ -12,20 +12,9 @@ pytest.importorskip("psycopg2")
 
 pytestmark = pytest.mark.slow
 
-# The support for coroutine libraries that psycopg2 documents.
 GREEN = """
+    monkey.patch_all(psycopg2=True)
     import psycopg2, psycopg2.extensions, psycopg2.pool
-    from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
-    from greenpool import socket
-
-    def wait(connection):
-        while (state := connection.poll()) != POLL_OK:
-            if state == POLL_READ:
-                socket.wait_read(connection.fileno())
-            elif state == POLL_WRITE:
-                socket.wait_write(connection.fileno())
-
-    psycopg2.extensions.set_wait_callback(wait)
     address = f"host=127.0.0.1 user=postgres dbname=postgres port={sys.argv[1]}"
 """
 
@@ -90,6 +79,34 @@ def test_error_and_large_result(postgresql_port: int, tmp_path: Path) -> None:
         return size
 
     assert fifty(query) == [1_000_000] * 50
+    """
+    )
+    run_patched(program, postgresql_port, directory=tmp_path)
+
+
+def test_patched_after_the_import(postgresql_port: int, tmp_path: Path) -> None:
+    program = """
+    import psycopg2
+    from greenpool.psycopg2 import patch_psycopg2, wait_callback
+
+    patch_psycopg2()
+    assert psycopg2.extensions.get_wait_callback() is wait_callback
+    """
+    run_patched(program, postgresql_port, directory=tmp_path)
+
+
+def test_a_timeout_closes_the_connection(postgresql_port: int, tmp_path: Path) -> None:
+    program = (
+        GREEN
+        + """
+    connection = psycopg2.connect(address)
+    try:
+        with greenpool.Timeout(0.05):
+            connection.cursor().execute("SELECT pg_sleep(30)")
+    except greenpool.Timeout:
+        assert connection.closed
+    else:
+        sys.exit("no Timeout")
     """
     )
     run_patched(program, postgresql_port, directory=tmp_path)
