@@ -5,9 +5,27 @@ without the extension and does everything in Python.
 """
 
 import os
+import sys
 from glob import glob
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+
+class BuildOptional(build_ext):
+    """Says in one line why the extension is left out; setuptools then goes on without it."""
+
+    def build_extension(self, extension: Extension) -> None:
+        try:
+            super().build_extension(extension)
+        except Exception as error:
+            reason = str(error).partition("\n")[0]
+            print(
+                f"greenpool: the C extension was left out, so greenpool will run in pure Python ({reason})",
+                file=sys.stderr,
+            )
+            raise
+
 
 extension = Extension(
     "greenpool._speedups",
@@ -18,4 +36,7 @@ extension = Extension(
     optional=True,
 )
 wanted = os.environ.get("GREENPOOL_PUREPYTHON", "") in ("", "0")
-setup(ext_modules=[extension] if wanted and extension.sources else [])
+setup(
+    ext_modules=[extension] if wanted and extension.sources else [],
+    cmdclass={"build_ext": BuildOptional},
+)
