@@ -127,6 +127,7 @@ EVERYDAY = (
     cpu("connect", "gevent", 0.55),
     cpu("readline", "gevent", 0.6),
     cpu("http", "gevent", 0.7),
+    small("burst-memory", FAST, PURE, 0.1),
     rate("echo-1000-64KiB", FAST, "epoll loop", 0.95),
 )
 
