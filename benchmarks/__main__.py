@@ -20,7 +20,7 @@ from benchmarks.measurements import (
 )
 from benchmarks.plot import plot
 from benchmarks.processes import ROOT, Cores, Failed, choose_cores
-from benchmarks.report import as_json, figure, goals_text, measurement_text
+from benchmarks.report import as_json, figure, goals_text, measurement_text, merged
 from benchmarks.results import Results
 
 PEERS = (*INSTALLABLE, "asyncio", "threads", "epoll", "C")
@@ -28,6 +28,7 @@ QUICK_LIMIT = 95
 """Seconds after which ``--quick`` starts no further measurement."""
 DEFAULT_JSON = ROOT / "docs" / "benchmarks.json"
 DEFAULT_PLOT = ROOT / "docs" / "benchmarks.svg"
+EVERYDAY_PLOT = ROOT / "docs" / "everyday.svg"
 
 
 def arguments() -> argparse.Namespace:
@@ -35,6 +36,12 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--quick", action="store_true", help="a short run of most of it, in under two minutes")
     add("--only", nargs="+", metavar="NAME", help="these measurements, e.g. echo-100 or http")
+    add(
+        "--everyday",
+        nargs="*",
+        metavar="NAME",
+        help="what programs do all day: all of it, or these measurements of it, e.g. lock or server-tls",
+    )
     add("--list", action="store_true", help="print the names of the measurements and end")
     add("--rounds", type=int, help="how often each figure is taken (default: 3, or 1 with --quick)")
     add("--peers", nargs="+", metavar="PEER", help=f"greenpool and these only: {', '.join(PEERS)}")
@@ -57,9 +64,13 @@ def arguments() -> argparse.Namespace:
             parser.error(f"--peers knows {', '.join(PEERS)}, and not {peer!r}")
     if options.peers:
         options.peers = frozenset(known[peer.lower()] for peer in options.peers)
-    if not (options.quick or options.only or options.peers):
+    if options.everyday is not None and options.only:
+        parser.error("--only and --everyday exclude each other: --everyday takes names, too")
+    if not (options.quick or options.only or options.peers or options.everyday):
         options.json = options.json or DEFAULT_JSON
-        options.plot = options.plot or DEFAULT_PLOT
+        options.plot = options.plot or (DEFAULT_PLOT if options.everyday is None else EVERYDAY_PLOT)
+    if options.everyday:
+        options.only = [f"everyday-{name}" for name in options.everyday]
     return options
 
 
@@ -98,13 +109,15 @@ def choose(options: argparse.Namespace, everything: list[Measurement]) -> list[M
     """
     for wanted in options.only or ():
         if not any(is_meant(measurement.name, wanted) for measurement in everything):
-            raise ValueError(f"--only: no measurement is named {wanted!r} (--list prints them)")
+            raise ValueError(f"no measurement is named {wanted!r} (--list prints them)")
     chosen = []
     for measurement in everything:
         name = measurement.name
         if options.only:
             if not any(is_meant(name, wanted) for wanted in options.only):
                 continue
+        elif measurement.everyday != (options.everyday is not None):
+            continue
         elif options.quick and name.startswith("echo-") and name not in (*IN_QUICK, "echo-hubs"):
             continue
         if reason := missing(measurement):
@@ -202,7 +215,10 @@ def main() -> int:
     print(goals_text(results))
     print(f"{about['seconds']} s")
     if options.json:
-        options.json.write_text(json.dumps(as_json(about, chosen, results), indent=1) + "\n")
+        found = as_json(about, chosen, results)
+        if options.json.exists():
+            found = merged(json.loads(options.json.read_text()), found, options.everyday is not None)
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
         print(f"wrote {options.json}")
     if options.plot:
         options.plot.write_text(plot(chosen, results, describe_text(about)))

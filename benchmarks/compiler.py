@@ -14,6 +14,10 @@ class NoCompiler(Exception):
     """There is no C compiler, or it refused the source. The message says which."""
 
 
+LIBRARIES = {"requests": ("-lssl", "-lcrypto")}
+"""The libraries that a program needs, with their headers."""
+
+
 @cache
 def compiled(name: str) -> str:
     """Return the path of the program made from ``NAME.c``. Raises NoCompiler."""
@@ -28,6 +32,7 @@ def compiled(name: str) -> str:
     # Compile under another name first, so that of two benchmarks started at once neither runs half a program.
     unfinished = program.with_suffix(f".{os.getpid()}")
     command = [compiler, "-std=gnu11", "-O2", "-Wall", "-o", str(unfinished), str(source)]
+    command += LIBRARIES.get(name, ())
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         raise NoCompiler(f"{' '.join(command)} failed:\n{result.stderr}")

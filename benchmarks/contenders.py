@@ -73,6 +73,8 @@ class Contender:
     environment: Mapping[str, str] = field(default_factory=dict)
     over: str | None = None
     """The row that this one is compared with, if that is not greenpool's."""
+    plain_name: str = ""
+    """The name without the marks of a variant."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ class Selection:
                     arguments=entry.arguments,
                     environment=environment,
                     over=entry.over and marked(entry.over, library, marks),
+                    plain_name=entry.name,
                 )
 
     def _variants(self, library: str, interpreter: Interpreter) -> Iterator[tuple[list[str], dict[str, str]]]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from benchmarks.everyday.patching import NATIVE
 from benchmarks.results import Results
 
 PURE = "greenpool (pure)"
@@ -49,6 +50,14 @@ def small(measurement: str, of: str, to: str, at_most: float) -> Goal:
     return Goal(measurement, "value", of, to, at_most=at_most)
 
 
+def everyday(name: str, at_least: float, row: str = "") -> Goal:
+    return value(f"everyday-{name}", FAST + row, f"gevent{row}", at_least)
+
+
+def cpu(server: str, to: str, at_most: float) -> Goal:
+    return Goal(f"everyday-server-{server}", "cpu_us", FAST, to, at_most=at_most)
+
+
 PURE_PYTHON = (
     rate("echo-100-64B", PURE, "gevent", 1.5),
     rate("echo-100-64B", PURE, "epoll loop", 0.8),
@@ -92,4 +101,34 @@ WITH_SPEEDUPS = (
     small("import-time", FAST, "gevent", 0.7),
 )
 
-GOALS = PURE_PYTHON + WITH_SPEEDUPS
+EVERYDAY = (
+    everyday("lock", 1.2),
+    everyday("rlock", 1.2),
+    everyday("rlock-nested", 1.2),
+    everyday("semaphore", 1.5),
+    everyday("condition", 1.2),
+    everyday("event", 1),
+    everyday("local", 1),
+    everyday("get-ident", 1),
+    everyday("current-thread", 1),
+    everyday("queue-bounded", 1),
+    everyday("queue-unbounded", 1),
+    everyday("queue-no-wait", 1),
+    everyday("logging", 1.1),
+    everyday("simple-queue", 1.6),
+    everyday("thread", 1.6),
+    everyday("executor", 1.6),
+    everyday("socketpair", 1.6),
+    everyday("semaphore", 1.2, NATIVE),
+    everyday("queue-bounded", 1, NATIVE),
+    cpu("tls", "gevent", 0.4),
+    cpu("tls", "uvloop, streams", 1.05),
+    cpu("tls-handshake", "gevent", 0.97),
+    cpu("connect", "gevent", 0.55),
+    cpu("readline", "gevent", 0.6),
+    cpu("http", "gevent", 0.7),
+    small("burst-memory", FAST, PURE, 0.1),
+    rate("echo-1000-64KiB", FAST, "epoll loop", 0.95),
+)
+
+GOALS = PURE_PYTHON + WITH_SPEEDUPS + EVERYDAY

@@ -6,16 +6,20 @@ import re
 import resource
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from subprocess import CalledProcessError
 
 import benchmarks.micro
 from benchmarks.compiler import NoCompiler, compiled
 from benchmarks.contenders import Contender, Entry, Selection
+from benchmarks.everyday.patching import NATIVE
+from benchmarks.everyday.subjects import everyday_subjects
 from benchmarks.memory import resident_bytes
 from benchmarks.micro.subject import Kind, Subject
 from benchmarks.processes import Cores, Failed, run_json, run_text, running
+from benchmarks.servers.everyday.certificate import certificate
 
 Sample = dict[str, float]
 """One figure for each metric of a measurement."""
@@ -25,6 +29,7 @@ SIZES = {"64B": 64, "64KiB": 65536}
 CONNECTIONS = (1, 100, 1000, 10_000)
 HUBS = (1, 2, 4)
 HTTP_CONNECTIONS = 100
+EVERYDAY_CONNECTIONS = 100
 IN_QUICK = ("echo-100-64B", "echo-1000-64B", "echo-100-64KiB")
 
 ECHO = (
@@ -40,6 +45,15 @@ ECHO = (
     Entry("epoll loop", "epoll_loop_echo"),
     Entry("C", ""),
 )
+CALLBACKS = tuple(
+    Entry(f"{loop}, {kind}", "everyday") for loop in ("asyncio", "uvloop") for kind in ("streams", "Protocol")
+)
+STREAMS = CALLBACKS[::2]
+BLOCKING = tuple(
+    Entry(name, "everyday", free_threaded=True)
+    for name in ("greenpool", "greenpool, native", "gevent", "gevent, native", "threads")
+)
+UNCHANGED = tuple(entry for entry in BLOCKING if not entry.name.endswith(NATIVE))
 HTTP = tuple(Entry(name, f"{name}_http") for name in ("greenpool", "gevent", "asyncio", "uvloop"))
 
 
@@ -72,6 +86,8 @@ class Measurement:
     metrics: tuple[Metric, ...]
     contenders: list[Contender]
     measure: Callable[[Contender], Sample]
+    everyday: bool = False
+    """Whether ``--everyday`` runs the measurement, and a run without it does not."""
 
     @property
     def reference(self) -> str | None:
@@ -113,6 +129,39 @@ P99 = Metric("p99_us", "p99", "us", more_is_better=False)
 PER_CPU = Metric("rate_per_cpu", "requests per CPU s", "requests/s")
 LOAD_CPU = Metric("load_cpu", "load CPU", "share", compared=False)
 SERVER_CPU = Metric("server_cpu", "server CPU", "share", compared=False)
+CPU_EACH = Metric("cpu_us", "CPU per request", "us", more_is_better=False)
+USER_EACH = Metric("user_us", "user", "us", more_is_better=False, compared=False)
+SYSTEM_EACH = Metric("system_us", "system", "us", more_is_better=False, compared=False)
+
+LINE = "x" * 63 + "\n"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A program of ``servers/everyday``, and the requests that it gets."""
+
+    title: str
+    entries: Sequence[Entry]
+    kept: bool = True
+    """Whether one connection has many requests, or one."""
+    tls: bool = False
+    request: str = LINE
+    end: str = "\n"
+    """The last byte of a response, which is nowhere else in it."""
+
+
+SERVED = {
+    "tls": Served("TLS echo, 64 bytes", BLOCKING + CALLBACKS, tls=True),
+    "tls-handshake": Served("TLS, a handshake per request", BLOCKING + CALLBACKS, kept=False, tls=True),
+    "connect": Served("TCP, a connection per request", BLOCKING + CALLBACKS, kept=False),
+    "readline": Served('Lines by makefile("rb").readline()', BLOCKING + STREAMS),
+    "http": Served(
+        "http.server.ThreadingHTTPServer, unchanged",
+        UNCHANGED,
+        request="GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        end="!",
+    ),
+}
 
 
 def _server(contender: Contender) -> list[str]:
@@ -164,6 +213,18 @@ def http(settings: Settings, contender: Contender) -> Sample:
     return sample
 
 
+def served(settings: Settings, name: str, contender: Contender) -> Sample:
+    """Measure the user and system time that one server spends on a request."""
+    program = SERVED[name]
+    command = [compiled("requests"), HOST]
+    kinds = ["kept" if program.kept else "each", "tls" if program.tls else "plain"]
+    server = [*_server(contender), name, contender.plain_name]
+    with running(server, settings.cores.server, contender.environment) as (pid, port):
+        command += [port, str(EVERYDAY_CONNECTIONS), *kinds, program.request, program.end]
+        command += [str(settings.warm_up), str(settings.seconds), str(pid)]
+        return run_json(command, settings.cores.load)
+
+
 def idle_memory(settings: Settings, contender: Contender) -> Sample:
     """Measure how much the server's resident memory grows per connection that is open and silent."""
     hold = [compiled("load"), "hold", HOST]
@@ -175,16 +236,16 @@ def idle_memory(settings: Settings, contender: Contender) -> Sample:
                 return {"value": (resident_bytes(pid) - before) / count}
 
 
-def micro(settings: Settings, name: str, subject: Subject, contender: Contender) -> Sample:
+def micro(settings: Settings, folder: str, name: str, subject: Subject, contender: Contender) -> Sample:
     """Run one subject in a process of its own."""
-    module = [contender.interpreter.path, "-W", "ignore", "-m", "benchmarks.micro", name]
+    module = [contender.interpreter.path, "-W", "ignore", "-m", f"benchmarks.{folder}", name]
     core = settings.cores.server if subject.one_core else None
     command = [*module, contender.program, str(settings.micro_seconds)]
     return run_json(command, core, contender.environment)
 
 
 def _micro_metric(kind: Kind) -> Metric:
-    return Metric("value", kind.value, kind.value, more_is_better=kind is Kind.RATE)
+    return Metric("value", kind.value, kind.value, more_is_better=kind in (Kind.RATE, Kind.CPU_RATE))
 
 
 def _micro_entries(subject: Subject) -> Iterator[Entry]:
@@ -244,21 +305,50 @@ def measurements(selection: Selection, settings: Settings) -> Iterator[Measureme
             title=subject.title,
             metrics=(_micro_metric(subject.kind),),
             contenders=selection.contenders(_micro_entries(subject)),
-            measure=partial(micro, settings, name, subject),
+            measure=partial(micro, settings, "micro", name, subject),
+        )
+    yield from everyday(selection, settings)
+
+
+def everyday(selection: Selection, settings: Settings) -> Iterator[Measurement]:
+    """Yield what programs do all day with the standard library, and the servers that they are."""
+    for name, subject in everyday_subjects().items():
+        yield Measurement(
+            name=f"everyday-{name}",
+            title=subject.title,
+            metrics=(_micro_metric(subject.kind),),
+            contenders=selection.contenders(_micro_entries(subject)),
+            measure=partial(micro, settings, "everyday", name, subject),
+            everyday=True,
+        )
+    for name, program in SERVED.items():
+        yield Measurement(
+            name=f"everyday-server-{name}",
+            title=program.title,
+            metrics=(CPU_EACH, USER_EACH, SYSTEM_EACH, RATE, LOAD_CPU, SERVER_CPU),
+            contenders=selection.contenders(program.entries),
+            measure=partial(served, settings, name),
+            everyday=True,
         )
 
 
 def missing(measurement: Measurement) -> str | None:
     """Return why this machine cannot do the measurement at all, or None if it can."""
-    needs_load = measurement.name.startswith(("echo", "idle"))
+    needs_requests = measurement.name.startswith("everyday-server-")
+    needs_load = measurement.name.startswith(("echo", "idle", "everyday-server-"))
     if sys.platform != "linux" and (needs_load or measurement.name == "parked-memory"):
         return "it needs Linux (epoll and /proc)"
     if measurement.name == "http" and shutil.which("wrk") is None:
         return "wrk is not installed"
     if needs_load:
         try:
-            compiled("load")
-            compiled("epoll_server")
-        except NoCompiler as exc:
+            if needs_requests:
+                compiled("requests")
+                if measurement.name.startswith("everyday-server-tls"):
+                    certificate()
+            else:
+                compiled("load")
+                compiled("epoll_server")
+        except (NoCompiler, OSError, CalledProcessError) as exc:
             return str(exc)
     return None

@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.contenders import Contender
 from benchmarks.goals import GOALS
-from benchmarks.measurements import LOAD_CPU, SERVER_CPU, Measurement
+from benchmarks.measurements import LOAD_CPU, RATE, SERVER_CPU, Measurement
 from benchmarks.results import Results
 
 BUSY = 0.95
@@ -64,6 +64,8 @@ def notes(measurement: Measurement, contender: Contender, results: Results) -> l
     errors = results.values(name, row, "errors")
     if any(errors):
         found.append(f"{sum(errors):.0f} errors")
+    if measurement.metrics[0].key != RATE.key:
+        return found  # The processor time of an operation does not depend on a busy load generator.
     load = results.median(name, row, LOAD_CPU.key)
     server = results.median(name, row, SERVER_CPU.key)
     if load is not None and load > BUSY and (server is None or server < BUSY):
@@ -174,3 +176,21 @@ def as_json(about: dict[str, Any], measurements: Sequence[Measurement], results:
             }
         )
     return {"about": about, "measurements": measured, "goals": goals}
+
+
+def merged(kept: dict[str, Any], found: dict[str, Any], everyday: bool) -> dict[str, Any]:
+    """Return what a run found, with the results that an earlier file has of other measurements.
+
+    "about" describes the last run without ``--everyday``, and "about everyday" the last run with it.
+    """
+    about = {key: value for key, value in kept.items() if key.startswith("about")}
+    about["about everyday" if everyday else "about"] = found["about"]
+    before = {_goal_key(goal): goal for goal in kept["goals"]}
+    goals = [
+        before.get(_goal_key(goal), goal) if goal["measured"] is None else goal for goal in found["goals"]
+    ]
+    return {**about, "measurements": kept["measurements"] | found["measurements"], "goals": goals}
+
+
+def _goal_key(goal: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(goal[key] for key in ("measurement", "metric", "of", "to", "asked"))

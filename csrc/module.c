@@ -17,6 +17,8 @@ static PyMethodDef speedups_methods[] = {
     {"leave_sections", speedups_leave_sections, METH_NOARGS, leave_sections_doc},
     {"return_to_sections", speedups_return_to_sections, METH_O, return_to_sections_doc},
 #endif
+    {"find_free_memory", speedups_find_free_memory, METH_NOARGS, find_free_memory_doc},
+    {"give_back", speedups_give_back, METH_VARARGS, give_back_doc},
     {"connect_carrier", FASTCALL(connect_carrier), METH_FASTCALL, connect_carrier_doc},
     {"connect_waiter", FASTCALL(connect_waiter), METH_FASTCALL, connect_waiter_doc},
     {"connect_hub", FASTCALL(connect_hub), METH_FASTCALL, connect_hub_doc},

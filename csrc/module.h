@@ -18,6 +18,11 @@ extern const char make_code_filter_doc[];
 PyObject *connect_hub(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_hub_doc[];
 
+/* memory.c */
+PyObject *speedups_find_free_memory(PyObject *module, PyObject *no_argument);
+PyObject *speedups_give_back(PyObject *module, PyObject *args);
+extern const char find_free_memory_doc[], give_back_doc[];
+
 /* queue.c */
 PyObject *connect_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_queue_doc[];

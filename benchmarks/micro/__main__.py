@@ -1,40 +1,10 @@
 """Measures one peer in one subject: ``python -m benchmarks.micro SUBJECT PEER SECONDS``."""
 
 import importlib
-import json
-import statistics
 import sys
-import sysconfig
-from time import perf_counter
 
-from benchmarks.micro.subject import Kind, Run, Subject
-
-WARM_UP_SHARE = 10
-"""The first, uncounted run does this fraction of the operations."""
-
-
-def measure(subject: Subject, run: Run, seconds: float) -> float:
-    """Return the median of as many runs as fit into ``seconds``, but at least of one."""
-    if subject.kind is Kind.SIZE:
-        return run(subject.count)
-    run(max(1, subject.count // WARM_UP_SHARE))
-    taken: list[float] = []
-    end = perf_counter() + seconds
-    while not taken or perf_counter() < end:
-        taken.append(run(subject.count))
-    each = statistics.median(taken) / subject.count
-    return 1 / each if subject.kind is Kind.RATE else each * 1e6
-
-
-def main() -> None:
-    _, name, peer, seconds = sys.argv
-    subject: Subject = importlib.import_module(f"benchmarks.micro.{name}").SUBJECT
-    value = measure(subject, subject.peers[peer], float(seconds))
-    is_gil_enabled = getattr(sys, "_is_gil_enabled", None)  # Python 3.13 and newer have it
-    if sysconfig.get_config_var("Py_GIL_DISABLED") and is_gil_enabled and is_gil_enabled():
-        sys.exit("the GIL came back: an imported module needs it")
-    print(json.dumps({"value": value}))
-
+from benchmarks.measuring import report
 
 if __name__ == "__main__":
-    main()
+    _, name, peer, seconds = sys.argv
+    report(importlib.import_module(f"benchmarks.micro.{name}").SUBJECT, peer, float(seconds))

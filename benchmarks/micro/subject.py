@@ -19,6 +19,8 @@ class Kind(Enum):
     """The way in which the figure that a ``Run`` returned is reported."""
 
     RATE = "operations/s"
+    CPU_RATE = "operations/CPU s"
+    """As RATE, from the user and system time that the operations took."""
     LATENCY = "us"
     SIZE = "bytes"
 

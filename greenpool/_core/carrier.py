@@ -23,7 +23,8 @@ from .state import HubState, HubTask, Placement, PooledCarrier, Wait
 from .task import Task
 
 # Free carriers that a hub keeps when it goes to sleep.  Each sleep lets at most RELEASED_PER_SLEEP of the
-# others go: so the list shrinks, and no sleep is put off by more than a fraction of a millisecond.
+# others go: so the list shrinks, and no sleep is put off by more than a fraction of a millisecond.  A hub
+# that rests lets go of the remaining ones (see memory.py).
 KEPT_FREE_CARRIERS = 64
 RELEASED_PER_SLEEP = 32
 
@@ -83,6 +84,7 @@ class Carrier(greenlet):
             task = self.task
         self.gr_context = None
         hub.carriers.discard(self)
+        hub.ended_carriers += 1
 
 
 def end_carrier(carrier: PooledCarrier) -> None:

@@ -9,7 +9,8 @@ a greenlet that always re-queues itself nor a flood of spawns keeps the loop fro
 *A pass*: run what is ready up to the mark, take in the inbox, fire the timers that are due, poll (without
 blocking when something is ready).  An idle hub polls once with timeout 0 if that poll can keep the GIL, then
 blocks in the poller, and takes in at once what woke it.  On the main thread a signal ends that poll (see
-signal_waker.py).  Hubs that keep the GIL offer it to each other (see gil.py).
+signal_waker.py).  After a burst of greenlets an idle hub gives memory back, in slices (see memory.py).  Hubs
+that keep the GIL offer it to each other (see gil.py).
 
 *What comes back to the loop*, as the result of a switch: the mark (its turn has come), the hub (no carrier
 was free for ``starting``, and only the loop starts new ones), or anything else (a greenlet has ended).
@@ -37,6 +38,7 @@ from .inbox import Inbox, Turn
 from .intake import take_in
 from .interpreter_exit import rest_if_ending
 from .mark import Mark
+from .memory import BURST, PAUSE, REST, give_back_slice
 from .native import HAS_GIL, original_threading
 from .pollers import Poller, make_poller
 from .pollers.events import IN, OUT, RARE, READ, WRITE
@@ -195,6 +197,13 @@ class Hub(HubState):
         watchful = timeout is None and self.main is not None
         if watchful:
             timeout = self.patience
+        gives_back = self.ended_carriers >= BURST or len(self.free_carriers) > KEPT_FREE_CARRIERS
+        if gives_back:
+            pause = REST if self.leftovers is None else PAUSE
+            if timeout is None or timeout > pause:
+                timeout = pause
+            else:
+                gives_back = False
         if not inbox.may_sleep():
             return
         if ready:
@@ -206,6 +215,11 @@ class Hub(HubState):
             events = self.poller.poll(timeout) if signals is None else signals.poll(self.poller, timeout)
         finally:
             inbox.awake()
+        if events:
+            self.leftovers = None
+        elif gives_back:
+            give_back_slice(self)
+            return
         if events or not watchful:
             self._dispatch(events)
             take_in(self)

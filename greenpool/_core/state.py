@@ -197,6 +197,8 @@ class HubState:
         "carriers",
         "free_carriers",
         "max_free_carriers",
+        "ended_carriers",
+        "leftovers",
         "live",
         "daemons",
         "stopping",
@@ -240,6 +242,10 @@ class HubState:
         self.carriers: set[PooledCarrier] = set()
         self.free_carriers: list[PooledCarrier] = []
         self.max_free_carriers = MAX_FREE_CARRIERS
+        # Carriers that have ended since the hub last gave memory back, and what it gives back now (see
+        # memory.py).
+        self.ended_carriers = 0
+        self.leftovers: object = None
         # Tasks that the hub has accepted and that have not ended; those of them that no shutdown waits for.
         self.live = 0
         self.daemons = 0
