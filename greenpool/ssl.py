@@ -63,6 +63,8 @@ if _TYPE_CHECKING:
 
 _take_names(_standard, globals())
 
+from ._core.speedups import replace_twins as _replace_twins  # noqa: E402
+from ._core.speedups import speedups as _speedups  # noqa: E402
 from ._core.waiter import spend as _spend  # noqa: E402
 from .lock import RLock as _RLock  # noqa: E402
 from .socket import create_connection as _create_connection  # noqa: E402
@@ -436,11 +438,25 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
                 return self._until_done("write", deadline, False, self._write_once, connection, data)
             except BaseException:
                 if self._written:
-                    with memoryview(data) as view, view.cast("B") as octets:
-                        self._owed = bytes(octets[: self._written])
+                    self._owe(data, self._written)
                 raise
         finally:
             lock.release()
+
+    def _owe(self, data: _ReadableBuffer, count: int) -> None:
+        """Note that *count* bytes of *data* are encrypted, though their writer gets an exception."""
+        with memoryview(data) as view, view.cast("B") as octets:
+            self._owed = bytes(octets[:count])
+
+    def _await_sent(self, data: _ReadableBuffer, count: int) -> int:
+        """Return *count*, of the bytes of *data* that are encrypted, once all that is encrypted is sent."""
+        try:
+            with self._write_lock:
+                self._until_done("write", self._deadline(), False, lambda: None)
+        except BaseException:
+            self._owe(data, count)
+            raise
+        return count
 
     def _repeated(self, data: _ReadableBuffer, deadline: float | None) -> int:
         """Send what an interrupted write has left; the count of its bytes if *data* begins with them."""
@@ -470,6 +486,9 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
             return super().send(data, flags)
         return self.write(data)
 
+    def sendall(self, data: _ReadableBuffer, flags: int = 0) -> None:
+        _base.sendall(self, data, flags)
+
     def unwrap(self) -> _green_socket:
         connection = self._sslobj
         if not connection:
@@ -490,13 +509,15 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         if self._sslobj is None and self._left:
-            return self._take_left(buflen, flags)
+            left: bytes = self._take_left(buflen, flags)
+            return left
         received: bytes = _base.recv(self, buflen, flags)
         return received
 
     def recv_into(self, buffer: _WriteableBuffer, nbytes: int | None = None, flags: int = 0) -> int:
         if self._sslobj is None and self._left:
-            return self._take_left(nbytes or 0, flags, buffer)
+            taken: int = self._take_left(nbytes or 0, flags, buffer)
+            return taken
         count: int = _base.recv_into(self, buffer, nbytes, flags)
         return count
 
@@ -512,6 +533,22 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
         self._exact = True
         return super().fileno()
 
+
+if _speedups is not None:
+    # Twins of the methods of the same names.
+    _replace_twins(
+        SSLSocket,
+        _speedups.connect_ssl(
+            SSLSocket,
+            SSLWantReadError,  # noqa: F405
+            vars(SSLSocket)["_await_sent"],
+            vars(SSLSocket)["_owe"],
+            vars(SSLSocket)["_flush_if_possible"],
+            _AHEAD,
+            _RECORD,
+            _UNKNOWN,
+        ),
+    )
 
 # For mypy, which takes the name above for the standard class.
 _Green: _Any = SSLSocket
