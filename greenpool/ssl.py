@@ -83,8 +83,9 @@ _context: _Any = _standard.SSLContext
 # The standard ``_create`` finds its own class by its global name, which patching replaces.
 _create_over_originals: _Any = _rebound(_base._create.__func__, dict(vars(_standard)))
 _wrap_descriptor = _context._wrap_socket
-_receive_now = _socket.socket.recv
-_send_now = _socket.socket.send
+# Its class of plain sockets; patching replaces that one's names.
+_receive_now = _base.__base__.recv
+_send_now = _base.__base__.send
 # Of a record: the type, the version and the length of the rest.
 _HEADER = 5
 # The most plain bytes in a record.
