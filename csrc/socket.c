@@ -82,9 +82,10 @@ note_short_read(PyObject *self, Caller *caller)
     return drains < 0 || exact < 0 ? -1 : 0;
 }
 
-/* Receive into *buffer* as soon as there is something. *result* becomes what the method returns. Returns 0 or -1. */
+/* Receive as soon as there is something, into *buffer* or, if that is NULL, into bytes. *result* becomes what the method
+   returns. Returns 0 or -1. */
 static int
-receive_when_ready(PyObject *self, Caller *caller, void *buffer, Py_ssize_t size, int as_bytes, PyObject **result)
+receive_when_ready(PyObject *self, Caller *caller, void *buffer, Py_ssize_t size, PyObject **result)
 {
     if (wait_or_spend(caller) < 0) {
         return -1;
@@ -94,9 +95,15 @@ receive_when_ready(PyObject *self, Caller *caller, void *buffer, Py_ssize_t size
         if (get_fd(self, &fd) < 0) {
             return -1;
         }
-        Py_ssize_t count = receive_now(fd, buffer, (size_t)size);
+        Py_ssize_t count;
+        if (!buffer) {
+            *result = receive_bytes_now(fd, size, &count);
+        }
+        else {
+            count = receive_now(fd, buffer, (size_t)size);
+            *result = count < 0 ? NULL : PyLong_FromSsize_t(count);
+        }
         if (count >= 0) {
-            *result = as_bytes ? PyBytes_FromStringAndSize(buffer, count) : PyLong_FromSsize_t(count);
             if (!*result) {
                 return -1;
             }
@@ -115,7 +122,7 @@ receive_when_ready(PyObject *self, Caller *caller, void *buffer, Py_ssize_t size
 
 /* In the usual case, do what receive_when_ready does. Otherwise return BY_TWIN. */
 static int
-receive_on_this_hub(PyObject *self, void *buffer, Py_ssize_t size, int as_bytes, PyObject **result)
+receive_on_this_hub(PyObject *self, void *buffer, Py_ssize_t size, PyObject **result)
 {
     int usual = has_no_timeout(self);
     if (usual <= 0) {
@@ -124,7 +131,7 @@ receive_on_this_hub(PyObject *self, void *buffer, Py_ssize_t size, int as_bytes,
     Caller caller;
     int status = find_caller(self, &caller);
     if (status == 0) {
-        status = receive_when_ready(self, &caller, buffer, size, as_bytes, result);
+        status = receive_when_ready(self, &caller, buffer, size, result);
         drop_caller(&caller);
     }
     return status;
@@ -140,7 +147,7 @@ socket_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         }
         if (size > 0 && size <= KEEP_GIL_LIMIT) {
             PyObject *result = NULL;
-            int status = receive_on_this_hub(self, receive_buffer(), size, 1, &result);
+            int status = receive_on_this_hub(self, NULL, size, &result);
             if (status != BY_TWIN) {
                 return status < 0 ? NULL : result;
             }
@@ -159,7 +166,7 @@ socket_recv_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObje
         }
         else {
             PyObject *result = NULL;
-            int status = view.len ? receive_on_this_hub(self, view.buf, view.len, 0, &result) : BY_TWIN;
+            int status = view.len ? receive_on_this_hub(self, view.buf, view.len, &result) : BY_TWIN;
             PyBuffer_Release(&view);
             if (status != BY_TWIN) {
                 return status < 0 ? NULL : result;

@@ -144,23 +144,20 @@ fill(PyObject *self, Caller *caller, PyObject *incoming)
     if (get_fd(self, &fd) < 0) {
         return -1;
     }
-    char *buffer = receive_buffer();
-    Py_ssize_t count = receive_now(fd, buffer, (size_t)ahead);
+    Py_ssize_t count;
+    PyObject *bytes = receive_bytes_now(fd, ahead, &count);
     if (count == WOULD_BLOCK) {
         return note_drained(caller) < 0 ? -1 : STEP_STARVED;
     }
-    if (count < 0) {
+    if (!bytes) {
         return -1;
     }
     if (count == 0) {
+        Py_DECREF(bytes);
         /* The twin says how the stream has ended. */
         return done(PyObject_CallMethodNoArgs(incoming, str_write_eof)) < 0 || set(self, &tls.starved, Py_False) < 0
                    ? -1
                    : BY_TWIN;
-    }
-    PyObject *bytes = PyBytes_FromStringAndSize(buffer, count);
-    if (!bytes) {
-        return -1;
     }
     int status = done(PyObject_CallMethodOneArg(incoming, str_write, bytes));
     Py_DECREF(bytes);
