@@ -44,6 +44,10 @@ extern const char connect_socket_doc[];
 PyObject *speedups_await_post(PyObject *module, PyObject *args);
 extern const char await_post_doc[];
 
+/* ssl.c */
+PyObject *connect_ssl(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_ssl_doc[];
+
 /* syscalls.c */
 PyObject *speedups_accept(PyObject *module, PyObject *argument);
 PyObject *speedups_epoll_poll(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

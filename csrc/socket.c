@@ -10,92 +10,18 @@ before anything has happened.
 socket's slots meanwhile. So each slot is read once. */
 
 #include "module.h"
-#include "slots.h"
+#include "socket.h"
 #include "syscalls.h"
 #include "waiter.h"
 
-/* Another value that is no count: the method has to call its twin. */
-enum { BY_TWIN = -3 };
-
-static struct {
-    PyTypeObject *type;
-    Slot drains, fd, registration, timeout;
-} socket_ = {NULL, {"_drains", 0}, {"_fd", 0}, {"_registration", 0}, {"_timeout", 0}};
+struct socket_slots socket_ = {NULL, {"_drains", 0}, {"_fd", 0}, {"_registration", 0}, {"_timeout", 0}};
 
 /* Python functions. */
 static PyObject *spend, *recv_twin, *recv_into_twin, *send_twin, *sendall_twin, *send_rest;
 
-/* 1 if the call may wait forever, 0 if there is a timeout. */
-static inline int
-has_no_timeout(PyObject *self)
+int
+find_caller(PyObject *self, Caller *caller)
 {
-    return holds(self, &socket_.timeout, Py_None);
-}
-
-static inline int
-get_fd(PyObject *self, int *fd)
-{
-    long number;
-    if (get_int(self, &socket_.fd, &number) < 0) {
-        return -1;
-    }
-    *fd = (int)number;
-    return 0;
-}
-
-/* Receive into *buffer* as soon as there is something. *result* becomes what the method returns. *greenlet* is the
-   calling one, and *registered* belongs to its hub *home*. Returns 0 or -1. */
-static int
-receive_when_ready(PyObject *self, PyObject *greenlet, PyObject *registered, PyObject *home, void *buffer,
-                   Py_ssize_t size, int as_bytes, PyObject **result)
-{
-    int readable = holds(registered, &registration.readable, Py_True);
-    if (readable < 0 ||
-        (readable ? spend_budget(greenlet) : park(registered, greenlet, home)) < 0) {
-        return -1;
-    }
-    for (;;) {
-        int fd;
-        if (get_fd(self, &fd) < 0) {
-            return -1;
-        }
-        Py_ssize_t count = receive_now(fd, buffer, (size_t)size);
-        if (count >= 0) {
-            *result = as_bytes ? PyBytes_FromStringAndSize(buffer, count) : PyLong_FromSsize_t(count);
-            if (!*result) {
-                return -1;
-            }
-            if (count == size) {
-                return 0;
-            }
-            /* The short-read rule. */
-            int drains = holds(self, &socket_.drains, Py_True);
-            int exact = holds(registered, &registration.hung_up, Py_False);
-            if (drains > 0 && exact > 0) {
-                drains = set(registered, &registration.readable, Py_False);
-            }
-            if (drains < 0 || exact < 0) {
-                Py_CLEAR(*result);
-                return -1;
-            }
-            return 0;
-        }
-        if (count == FAILED || set(registered, &registration.readable, Py_False) < 0 ||
-            set(registered, &registration.hung_up, Py_False) < 0 ||
-            park(registered, greenlet, home) < 0) {
-            return -1;
-        }
-    }
-}
-
-/* In the usual case, do what receive_when_ready does. Otherwise return BY_TWIN. */
-static int
-receive_on_this_hub(PyObject *self, void *buffer, Py_ssize_t size, int as_bytes, PyObject **result)
-{
-    int usual = has_no_timeout(self);
-    if (usual <= 0) {
-        return usual < 0 ? -1 : BY_TWIN;
-    }
     PyObject *registered = get(self, &socket_.registration);
     if (!registered) {
         return -1;
@@ -110,17 +36,104 @@ receive_on_this_hub(PyObject *self, void *buffer, Py_ssize_t size, int as_bytes,
         status = BY_TWIN;
     }
     else if (greenlet && (home = get(greenlet, &carrier.hub)) && (there = get(registered, &registration.hub))) {
-        if (home != there || !Py_IS_TYPE(home, hub.type)) {
-            status = BY_TWIN;
-        }
-        else {
-            status = receive_when_ready(self, greenlet, registered, home, buffer, size, as_bytes, result);
-        }
+        status = home == there && Py_IS_TYPE(home, hub.type) ? 0 : BY_TWIN;
     }
     Py_XDECREF(there);
-    Py_XDECREF(home);
-    Py_XDECREF(greenlet);
-    Py_DECREF(registered);
+    *caller = (Caller){greenlet, home, registered};
+    if (status) {
+        drop_caller(caller);
+    }
+    return status;
+}
+
+void
+drop_caller(Caller *caller)
+{
+    Py_XDECREF(caller->home);
+    Py_XDECREF(caller->greenlet);
+    Py_DECREF(caller->registered);
+}
+
+int
+wait_or_spend(Caller *caller)
+{
+    int readable = holds(caller->registered, &registration.readable, Py_True);
+    return readable < 0 ? -1
+           : readable   ? spend_budget(caller->greenlet)
+                        : park(caller->registered, caller->greenlet, caller->home);
+}
+
+int
+note_drained(Caller *caller)
+{
+    return set(caller->registered, &registration.readable, Py_False) < 0
+               ? -1
+               : set(caller->registered, &registration.hung_up, Py_False);
+}
+
+int
+note_short_read(PyObject *self, Caller *caller)
+{
+    int drains = holds(self, &socket_.drains, Py_True);
+    int exact = holds(caller->registered, &registration.hung_up, Py_False);
+    if (drains > 0 && exact > 0) {
+        return set(caller->registered, &registration.readable, Py_False);
+    }
+    return drains < 0 || exact < 0 ? -1 : 0;
+}
+
+/* Receive as soon as there is something, into *buffer* or, if that is NULL, into bytes. *result* becomes what the method
+   returns. Returns 0 or -1. */
+static int
+receive_when_ready(PyObject *self, Caller *caller, void *buffer, Py_ssize_t size, PyObject **result)
+{
+    if (wait_or_spend(caller) < 0) {
+        return -1;
+    }
+    for (;;) {
+        int fd;
+        if (get_fd(self, &fd) < 0) {
+            return -1;
+        }
+        Py_ssize_t count;
+        if (!buffer) {
+            *result = receive_bytes_now(fd, size, &count);
+        }
+        else {
+            count = receive_now(fd, buffer, (size_t)size);
+            *result = count < 0 ? NULL : PyLong_FromSsize_t(count);
+        }
+        if (count >= 0) {
+            if (!*result) {
+                return -1;
+            }
+            if (count < size && note_short_read(self, caller) < 0) {
+                Py_CLEAR(*result);
+                return -1;
+            }
+            return 0;
+        }
+        if (count == FAILED || note_drained(caller) < 0 ||
+            park(caller->registered, caller->greenlet, caller->home) < 0) {
+            return -1;
+        }
+    }
+}
+
+/* In the usual case, do what receive_when_ready does. Otherwise return BY_TWIN. */
+static int
+receive_on_this_hub(PyObject *self, void *buffer, Py_ssize_t size, PyObject **result)
+{
+    int usual = has_no_timeout(self);
+    if (usual <= 0) {
+        return usual < 0 ? -1 : BY_TWIN;
+    }
+    Caller caller;
+    int status = find_caller(self, &caller);
+    if (status == 0) {
+        status = receive_when_ready(self, &caller, buffer, size, result);
+        drop_caller(&caller);
+    }
     return status;
 }
 
@@ -134,7 +147,7 @@ socket_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         }
         if (size > 0 && size <= KEEP_GIL_LIMIT) {
             PyObject *result = NULL;
-            int status = receive_on_this_hub(self, receive_buffer(), size, 1, &result);
+            int status = receive_on_this_hub(self, NULL, size, &result);
             if (status != BY_TWIN) {
                 return status < 0 ? NULL : result;
             }
@@ -153,7 +166,7 @@ socket_recv_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObje
         }
         else {
             PyObject *result = NULL;
-            int status = view.len ? receive_on_this_hub(self, view.buf, view.len, 0, &result) : BY_TWIN;
+            int status = view.len ? receive_on_this_hub(self, view.buf, view.len, &result) : BY_TWIN;
             PyBuffer_Release(&view);
             if (status != BY_TWIN) {
                 return status < 0 ? NULL : result;

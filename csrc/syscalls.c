@@ -49,11 +49,9 @@ The rules of this file:
    buffer is not on the C stack, because threading.stack_size() goes down to 32 KiB. */
 static _Thread_local char scratch[KEEP_GIL_LIMIT];
 
-char *
-receive_buffer(void)
-{
-    return scratch;
-}
+/* From this size on, the copy costs more than the allocation. Sizes repeat, so the thread's last one decides. */
+enum { LARGE = 16 * 1024 };
+static _Thread_local Py_ssize_t last_size;
 
 /* The functions for arguments return 1, or 0 with an exception set. */
 
@@ -140,6 +138,30 @@ receive_now(int fd, void *buffer, size_t size)
         release_gil = ioctl(fd, FIONREAD, &arrived) < 0 || arrived > KEEP_GIL_LIMIT;
     }
     return transfer(RECEIVE, fd, buffer, size, release_gil);
+}
+
+PyObject *
+receive_bytes_now(int fd, Py_ssize_t size, Py_ssize_t *count)
+{
+    if (size < LARGE || last_size < LARGE) {
+        *count = receive_now(fd, scratch, (size_t)size);
+        if (*count < 0) {
+            return NULL;
+        }
+        last_size = *count;
+        return PyBytes_FromStringAndSize(scratch, *count);
+    }
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, size);
+    *count = bytes ? receive_now(fd, PyBytes_AS_STRING(bytes), (size_t)size) : FAILED;
+    if (*count < 0) {
+        Py_XDECREF(bytes);
+        return NULL;
+    }
+    last_size = *count;
+    if (*count < size) {
+        _PyBytes_Resize(&bytes, *count);
+    }
+    return bytes;
 }
 
 Py_ssize_t

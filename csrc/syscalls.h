@@ -14,10 +14,11 @@
 /* What the functions below return instead of a count. FAILED comes with an exception set. */
 enum { FAILED = -1, WOULD_BLOCK = -2 };
 
-/* The thread's buffer of KEEP_GIL_LIMIT bytes for received data. Run no Python code between filling it and copying
-   from it. */
-char *receive_buffer(void);
 Py_ssize_t receive_now(int fd, void *buffer, size_t size);
+
+/* Receive at most *size* bytes, KEEP_GIL_LIMIT at most. *count* becomes what receive_now returns. NULL if that is no
+   count, or with an exception set. */
+PyObject *receive_bytes_now(int fd, Py_ssize_t size, Py_ssize_t *count);
 Py_ssize_t send_now(int fd, const void *data, size_t size);
 
 #endif

@@ -1,0 +1,531 @@
+/* Measured: a small request over TLS: TODO of its twins in Python.
+
+SSLSocket.recv, recv_into, send and sendall.
+
+Their twins in ssl.py define what they do. Change both. Only the usual case is written here: an established connection
+without a timeout, in a carrier whose hub the socket is registered with, and at most one record to send. In all other
+cases the method calls its twin before anything has happened.
+
+*Threads.* The socket's green lock guards OpenSSL's connection object, both buffers and the slots of the class, as in
+the twins. It is held from a system call to the call into OpenSSL, so that the bytes keep their order. The greenlet
+parks only between two steps, without the lock. A signal handler or a finalizer may run in a call into OpenSSL, but not
+while bytes are on their way: so the C does not set _moving. */
+
+#include "module.h"
+#include "socket.h"
+#include "syscalls.h"
+#include "waiter.h"
+
+static struct {
+    PyTypeObject *type;
+    Slot connection, decrypted, exact, incoming, left, lock, missing, moving, outgoing, owed, starved, unsent;
+} tls = {NULL,
+         {"_sslobj", 0},
+         {"_decrypted", 0},
+         {"_exact", 0},
+         {"_incoming", 0},
+         {"_left", 0},
+         {"_tls_lock", 0},
+         {"_missing", 0},
+         {"_moving", 0},
+         {"_outgoing", 0},
+         {"_owed", 0},
+         {"_starved", 0},
+         {"_unsent", 0}};
+
+/* How much to ask the kernel for, and the most plain bytes of a record. */
+static Py_ssize_t ahead, record_size;
+
+/* Python functions, the exception that says that OpenSSL needs input, and two values of _missing. */
+static PyObject *recv_twin, *recv_into_twin, *send_twin, *sendall_twin, *await_sent, *owe, *flush_if_possible;
+static PyObject *want_read, *unknown, *nothing, *empty;
+
+static PyObject *str_acquire, *str_pending, *str_read, *str_release, *str_write, *str_write_eof;
+
+/* What a step of reading leaves to do. */
+enum { STEP_DONE = 0, STEP_STARVED = 1 };
+
+/* The objects of a connection, for one call. */
+typedef struct {
+    PyObject *connection, *incoming, *outgoing, *lock;
+} Stream;
+
+static void
+drop_stream(Stream *stream)
+{
+    Py_XDECREF(stream->connection);
+    Py_XDECREF(stream->incoming);
+    Py_XDECREF(stream->outgoing);
+    Py_XDECREF(stream->lock);
+}
+
+/* Returns 0, -1 or BY_TWIN. Only after 0 the references have to be dropped. */
+static int
+find_stream(PyObject *self, Stream *stream)
+{
+    *stream = (Stream){NULL, NULL, NULL, NULL};
+    int usual = has_no_timeout(self);
+    if (usual > 0) {
+        usual = holds(self, &tls.exact, Py_False);
+    }
+    /* The twin raises what there is to raise about a plain socket. */
+    if (usual > 0 && (stream->connection = get(self, &tls.connection))) {
+        if (stream->connection == Py_None) {
+            usual = 0;
+        }
+        else if ((stream->incoming = get(self, &tls.incoming)) && (stream->outgoing = get(self, &tls.outgoing)) &&
+                 (stream->lock = get(self, &tls.lock))) {
+            return 0;
+        }
+    }
+    int status = usual == 0 ? BY_TWIN : -1;
+    drop_stream(stream);
+    return status;
+}
+
+/* The attribute `pending` of a buffer. */
+static Py_ssize_t
+pending_in(PyObject *buffer)
+{
+    PyObject *count = PyObject_GetAttr(buffer, str_pending);
+    if (!count) {
+        return -1;
+    }
+    Py_ssize_t result = PyLong_AsSsize_t(count);
+    Py_DECREF(count);
+    return result;
+}
+
+/* Release the lock. Keeps an exception. Returns -1 if there is one. */
+static int
+release(PyObject *lock, int status)
+{
+    PyObject *kind, *value, *traceback;
+    PyErr_Fetch(&kind, &value, &traceback);
+    if (done(PyObject_CallMethodNoArgs(lock, str_release)) < 0) {
+        Py_XDECREF(kind);
+        Py_XDECREF(value);
+        Py_XDECREF(traceback);
+        return -1;
+    }
+    PyErr_Restore(kind, value, traceback);
+    return status;
+}
+
+/* OpenSSL has raised an error, and tells the peer why. Keeps the exception. */
+static void
+send_alert(PyObject *self)
+{
+    PyObject *kind, *value, *traceback;
+    PyErr_Fetch(&kind, &value, &traceback);
+    if (done(PyObject_CallOneArg(flush_if_possible, self)) < 0) {
+        PyErr_WriteUnraisable(self);
+    }
+    PyErr_Restore(kind, value, traceback);
+}
+
+/* 1 if OpenSSL needs input and none is there. */
+static int
+is_starved(PyObject *self, PyObject *incoming)
+{
+    int starved = holds(self, &tls.starved, Py_True);
+    if (starved > 0) {
+        Py_ssize_t there = pending_in(incoming);
+        return there < 0 ? -1 : there == 0;
+    }
+    return starved;
+}
+
+/* _fill, in the usual case. Returns STEP_DONE if OpenSSL has got something. */
+static int
+fill(PyObject *self, Caller *caller, PyObject *incoming)
+{
+    int fd;
+    if (get_fd(self, &fd) < 0) {
+        return -1;
+    }
+    Py_ssize_t count;
+    PyObject *bytes = receive_bytes_now(fd, ahead, &count);
+    if (count == WOULD_BLOCK) {
+        return note_drained(caller) < 0 ? -1 : STEP_STARVED;
+    }
+    if (!bytes) {
+        return -1;
+    }
+    if (count == 0) {
+        Py_DECREF(bytes);
+        /* The twin says how the stream has ended. */
+        return done(PyObject_CallMethodNoArgs(incoming, str_write_eof)) < 0 || set(self, &tls.starved, Py_False) < 0
+                   ? -1
+                   : BY_TWIN;
+    }
+    int status = done(PyObject_CallMethodOneArg(incoming, str_write, bytes));
+    Py_DECREF(bytes);
+    if (status < 0 || set(self, &tls.missing, unknown) < 0 || set(self, &tls.starved, Py_False) < 0 ||
+        (count < ahead && note_short_read(self, caller) < 0)) {
+        return -1;
+    }
+    return STEP_DONE;
+}
+
+/* The bytes of *result*, which is bytes or a count. */
+static Py_ssize_t
+count_of(PyObject *result)
+{
+    return PyBytes_Check(result) ? PyBytes_GET_SIZE(result) : PyLong_AsSsize_t(result);
+}
+
+/* After a read of *count* bytes out of *asked*: note whether OpenSSL has more. The bytes are not lost if that fails,
+   because the next read asks OpenSSL first. */
+static int
+note_rest(PyObject *self, Stream *stream, Py_ssize_t count, Py_ssize_t asked)
+{
+    int starved = count > 0;
+    if (count == asked) {
+        PyObject *rest = PyObject_CallMethodNoArgs(stream->connection, str_pending);
+        starved = rest ? !PyObject_IsTrue(rest) : -1;
+        Py_XDECREF(rest);
+    }
+    Py_ssize_t there = pending_in(stream->incoming);
+    if (count < 0 || starved < 0 || there < 0 || set(self, &tls.starved, starved ? Py_True : Py_False) < 0) {
+        return -1;
+    }
+    return there ? 0 : set(self, &tls.missing, nothing);
+}
+
+/* One step of a read, under the lock. Returns STEP_DONE with a result, STEP_STARVED, -1 or BY_TWIN. */
+static int
+read_step(PyObject *self, Caller *caller, Stream *stream, PyObject *size, PyObject *buffer, PyObject **result)
+{
+    int usual = holds(self, &tls.moving, Py_False);
+    if (usual > 0) {
+        usual = holds(self, &tls.decrypted, empty);
+    }
+    if (usual > 0) {
+        usual = holds(self, &tls.unsent, empty);
+    }
+    if (usual <= 0) {
+        return usual < 0 ? -1 : BY_TWIN;
+    }
+    int starved = is_starved(self, stream->incoming);
+    if (starved) {
+        int status = starved < 0 ? -1 : fill(self, caller, stream->incoming);
+        if (status != STEP_DONE) {
+            return status;
+        }
+    }
+    *result = buffer ? PyObject_CallMethodObjArgs(stream->connection, str_read, size, buffer, NULL)
+                     : PyObject_CallMethodOneArg(stream->connection, str_read, size);
+    if (!*result) {
+        if (!PyErr_ExceptionMatches(want_read)) {
+            send_alert(self);
+            return -1;
+        }
+        PyErr_Clear();
+        if (set(self, &tls.starved, Py_True) < 0) {
+            return -1;
+        }
+    }
+    else if (note_rest(self, stream, count_of(*result), PyLong_AsSsize_t(size)) < 0) {
+        Py_CLEAR(*result);
+        return -1;
+    }
+    Py_ssize_t answer = pending_in(stream->outgoing);
+    if (answer && (answer < 0 || done(PyObject_CallOneArg(flush_if_possible, self)) < 0)) {
+        Py_CLEAR(*result);
+        return -1;
+    }
+    /* Without a result, the twin waits until the answer is sent. */
+    return *result ? STEP_DONE : answer ? BY_TWIN : STEP_STARVED;
+}
+
+/* Returns 0 with a result, -1 or BY_TWIN. */
+static int
+read_when_ready(PyObject *self, Caller *caller, Stream *stream, PyObject *size, PyObject *buffer, PyObject **result)
+{
+    int starved = is_starved(self, stream->incoming);
+    int status = starved < 0 ? -1 : starved ? wait_or_spend(caller) : spend_budget(caller->greenlet);
+    while (status == 0) {
+        if (done(PyObject_CallMethodNoArgs(stream->lock, str_acquire)) < 0) {
+            return -1;
+        }
+        status = release(stream->lock, read_step(self, caller, stream, size, buffer, result));
+        if (status == STEP_DONE) {
+            return *result ? 0 : -1;
+        }
+        if (status == STEP_STARVED) {
+            /* If there is more, this only spends. */
+            status = wait_or_spend(caller);
+        }
+    }
+    Py_CLEAR(*result);
+    return status;
+}
+
+/* In the usual case, do what read_when_ready does. Otherwise return BY_TWIN. */
+static int
+read_on_this_hub(PyObject *self, Py_ssize_t size, PyObject *buffer, PyObject **result)
+{
+    Stream stream;
+    int status = find_stream(self, &stream);
+    if (status) {
+        return status;
+    }
+    Caller caller;
+    status = find_caller(self, &caller);
+    if (status == 0) {
+        /* OpenSSL gives at most one record at a time. */
+        PyObject *asked = PyLong_FromSsize_t(buffer || size < record_size ? size : record_size);
+        status = asked ? read_when_ready(self, &caller, &stream, asked, buffer, result) : -1;
+        Py_XDECREF(asked);
+        drop_caller(&caller);
+    }
+    drop_stream(&stream);
+    return status;
+}
+
+static PyObject *
+tls_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    if (nargs == 1 && !names && PyLong_CheckExact(args[0])) {
+        Py_ssize_t size = PyLong_AsSsize_t(args[0]);
+        if (size == -1 && PyErr_Occurred()) {
+            PyErr_Clear(); /* the twin raises it */
+        }
+        if (size > 0) {
+            PyObject *result = NULL;
+            int status = read_on_this_hub(self, size, NULL, &result);
+            if (status != BY_TWIN) {
+                return status < 0 ? NULL : result;
+            }
+        }
+    }
+    return call_twin(recv_twin, self, args, nargs, names);
+}
+
+static PyObject *
+tls_recv_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    Py_buffer view;
+    if (nargs == 1 && !names && PyObject_CheckBuffer(args[0])) {
+        if (PyObject_GetBuffer(args[0], &view, PyBUF_WRITABLE) < 0) {
+            PyErr_Clear(); /* the twin raises it */
+        }
+        else {
+            PyObject *result = NULL;
+            int status = view.len ? read_on_this_hub(self, view.len, args[0], &result) : BY_TWIN;
+            PyBuffer_Release(&view);
+            if (status != BY_TWIN) {
+                return status < 0 ? NULL : result;
+            }
+        }
+    }
+    return call_twin(recv_into_twin, self, args, nargs, names);
+}
+
+/* _flush of *encrypted*, when nothing else is to be sent. What the kernel does not take becomes _unsent. Returns the
+   size of that, or -1. */
+static Py_ssize_t
+send_encrypted(PyObject *self, PyObject *encrypted)
+{
+    int fd;
+    Py_ssize_t size = PyBytes_GET_SIZE(encrypted), count = FAILED;
+    if (get_fd(self, &fd) == 0) {
+        count = send_now(fd, PyBytes_AS_STRING(encrypted), (size_t)size);
+    }
+    Py_ssize_t sent = count < 0 ? 0 : count;
+    if (sent < size) {
+        PyObject *kind, *value, *traceback;
+        PyErr_Fetch(&kind, &value, &traceback);
+        PyObject *rest = PyBytes_FromStringAndSize(PyBytes_AS_STRING(encrypted) + sent, size - sent);
+        if (!rest || set(self, &tls.unsent, rest) < 0) {
+            PyErr_WriteUnraisable(self);
+        }
+        Py_XDECREF(rest);
+        PyErr_Restore(kind, value, traceback);
+    }
+    return count == FAILED ? -1 : size - sent;
+}
+
+/* The step of a write, under the lock. *written* becomes the count of plain bytes, NULL if none. Returns the count of
+   encrypted bytes that the kernel has not taken, -1 or BY_TWIN. */
+static Py_ssize_t
+write_step(PyObject *self, Stream *stream, PyObject *data, PyObject **written)
+{
+    int usual = holds(self, &tls.moving, Py_False);
+    if (usual > 0) {
+        usual = holds(self, &tls.unsent, empty);
+    }
+    if (usual > 0) {
+        usual = holds(self, &tls.owed, empty);
+    }
+    if (usual > 0) {
+        Py_ssize_t before = pending_in(stream->outgoing);
+        usual = before < 0 ? -1 : before == 0;
+    }
+    if (usual <= 0) {
+        return usual < 0 ? -1 : BY_TWIN;
+    }
+    *written = PyObject_CallMethodOneArg(stream->connection, str_write, data);
+    if (!*written) {
+        if (PyErr_ExceptionMatches(want_read)) {
+            PyErr_Clear();
+            return BY_TWIN;
+        }
+        send_alert(self);
+        return -1;
+    }
+    PyObject *encrypted = PyObject_CallMethodNoArgs(stream->outgoing, str_read);
+    if (!encrypted) {
+        return -1;
+    }
+    Py_ssize_t left = send_encrypted(self, encrypted);
+    Py_DECREF(encrypted);
+    return left;
+}
+
+/* Note that *written* bytes of *data* are encrypted, though the caller gets an exception. Keeps the exception. */
+static void
+note_owed(PyObject *self, PyObject *data, PyObject *written)
+{
+    PyObject *kind, *value, *traceback;
+    PyErr_Fetch(&kind, &value, &traceback);
+    if (done(PyObject_CallFunctionObjArgs(owe, self, data, written, NULL)) < 0) {
+        PyErr_WriteUnraisable(self);
+    }
+    PyErr_Restore(kind, value, traceback);
+}
+
+/* Returns the count of plain bytes sent, NULL, or NULL without an exception if the twin has to do it. */
+static PyObject *
+write_on_this_hub(PyObject *self, PyObject *data)
+{
+    Stream stream;
+    int status = find_stream(self, &stream);
+    if (status) {
+        return NULL;
+    }
+    PyObject *written = NULL, *greenlet = greenlet_getcurrent();
+    Py_ssize_t left = -1;
+    status = !greenlet                             ? -1
+             : Py_IS_TYPE(greenlet, carrier.type) ? spend_budget(greenlet)
+                                                   : BY_TWIN;
+    Py_XDECREF(greenlet);
+    if (status == 0 && done(PyObject_CallMethodNoArgs(stream.lock, str_acquire)) == 0) {
+        left = write_step(self, &stream, data, &written);
+        if (release(stream.lock, 0) < 0) {
+            left = -1;
+        }
+    }
+    drop_stream(&stream);
+    if (left < 0 && written) {
+        note_owed(self, data, written);
+        Py_CLEAR(written);
+    }
+    if (left > 0) {
+        PyObject *count = PyObject_CallFunctionObjArgs(await_sent, self, data, written, NULL);
+        Py_SETREF(written, count);
+    }
+    return written;
+}
+
+/* 1 if *data* is at most one record. */
+static int
+is_small(PyObject *data)
+{
+    if (PyBytes_CheckExact(data)) {
+        return PyBytes_GET_SIZE(data) > 0 && PyBytes_GET_SIZE(data) <= record_size;
+    }
+    Py_buffer view;
+    if (!PyObject_CheckBuffer(data)) {
+        return 0;
+    }
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+        PyErr_Clear(); /* the twin raises it */
+        return 0;
+    }
+    int small = view.len > 0 && view.len <= record_size;
+    PyBuffer_Release(&view);
+    return small;
+}
+
+static PyObject *
+tls_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    if (nargs == 1 && !names && is_small(args[0])) {
+        PyObject *written = write_on_this_hub(self, args[0]);
+        if (written || PyErr_Occurred()) {
+            return written;
+        }
+    }
+    return call_twin(send_twin, self, args, nargs, names);
+}
+
+static PyObject *
+tls_sendall(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    if (nargs == 1 && !names && PyBytes_CheckExact(args[0]) && is_small(args[0])) {
+        PyObject *written = write_on_this_hub(self, args[0]);
+        if (written) {
+            Py_ssize_t size = PyBytes_GET_SIZE(args[0]), count = PyLong_AsSsize_t(written);
+            Py_DECREF(written);
+            if (count == size) {
+                Py_RETURN_NONE;
+            }
+            /* The peer takes small records only. */
+            PyObject *rest = count < 0 ? NULL : PySequence_GetSlice(args[0], count, size);
+            PyObject *result = rest ? PyObject_CallFunctionObjArgs(sendall_twin, self, rest, NULL) : NULL;
+            Py_XDECREF(rest);
+            return result;
+        }
+        if (PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    return call_twin(sendall_twin, self, args, nargs, names);
+}
+
+static Method tls_methods[] = {
+    {{"recv", FASTCALL(tls_recv), METH_FASTCALL | METH_KEYWORDS, NULL}, "($self, buflen=1024, flags=0)", &recv_twin},
+    {{"recv_into", FASTCALL(tls_recv_into), METH_FASTCALL | METH_KEYWORDS, NULL},
+     "($self, buffer, nbytes=None, flags=0)",
+     &recv_into_twin},
+    {{"send", FASTCALL(tls_send), METH_FASTCALL | METH_KEYWORDS, NULL}, "($self, data, flags=0)", &send_twin},
+    {{"sendall", FASTCALL(tls_sendall), METH_FASTCALL | METH_KEYWORDS, NULL}, "($self, data, flags=0)", &sendall_twin},
+};
+
+const char connect_ssl_doc[] = PyDoc_STR(
+"connect_ssl($module, SSLSocket, SSLWantReadError, await_sent, owe, flush_if_possible, ahead, record, unknown, /)\n"
+"--\n\n"
+"Take note of the class, the exception, the functions and the sizes. Returns the methods for it. Called once, after\n"
+"connect_socket.");
+
+PyObject *
+connect_ssl(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+{
+    static const Name names[] = {
+        {&str_acquire, "acquire"}, {&str_pending, "pending"}, {&str_read, "read"},
+        {&str_release, "release"}, {&str_write, "write"},     {&str_write_eof, "write_eof"},
+    };
+    if (check_arguments("connect_ssl", args, nargs, "CCFFFIII") < 0 || intern_names(names, LENGTH(names)) < 0 ||
+        find_slots(args[0], SLOTS(tls.connection, tls.unsent)) < 0) {
+        return NULL;
+    }
+    PyObject *zero = PyLong_FromLong(0), *bytes = PyBytes_FromStringAndSize(NULL, 0);
+    if (!zero || !bytes) {
+        Py_XDECREF(zero);
+        Py_XDECREF(bytes);
+        return NULL;
+    }
+    Py_XSETREF(nothing, zero);
+    Py_XSETREF(empty, bytes);
+    keep_type(&tls.type, args[0]);
+    keep(&want_read, args[1]);
+    keep(&await_sent, args[2]);
+    keep(&owe, args[3]);
+    keep(&flush_if_possible, args[4]);
+    ahead = PyLong_AsSsize_t(args[5]);
+    record_size = PyLong_AsSsize_t(args[6]);
+    keep(&unknown, args[7]);
+    return make_methods(tls.type, tls_methods, LENGTH(tls_methods));
+}
