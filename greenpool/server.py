@@ -34,7 +34,7 @@ from ._core.native import RLock
 from ._core.waiter import sleep
 from .event import Event
 from .greenlet import Greenlet, getcurrent
-from .pool import Pool
+from .pool import Group, Pool
 from .socket import AF_INET, AF_INET6, AF_UNIX, SO_REUSEADDR, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET
 from .socket import socket as GreenSocket
 
@@ -89,7 +89,7 @@ class BaseServer:
         self,
         listener: Listener,
         handle: Callable[..., object] | None = None,
-        spawn: Literal["default", "raw"] | int | Pool | Spawn | None = "default",
+        spawn: Literal["default", "raw"] | int | Group | Spawn | None = "default",
         *,
         hubs: Literal["current", "all"] = "current",
     ) -> None:
@@ -98,8 +98,8 @@ class BaseServer:
         if self.max_accept < 1:
             raise ValueError(f"max_accept must be 1 or more, not {self.max_accept!r}")
         self.hubs = hubs
-        #: The pool of the handlers, if there is one.
-        self.pool: Pool | None = None
+        #: The pool or group of the handlers, if there is one.
+        self.pool: Group | None = None
         self._lock = RLock()
         self._stopped = Event()
         self._stopped.set()
@@ -136,7 +136,7 @@ class BaseServer:
         listener.settimeout(None)
         self._socket = listener
 
-    def set_spawn(self, spawn: Literal["default", "raw"] | int | Pool | Spawn | None) -> None:
+    def set_spawn(self, spawn: Literal["default", "raw"] | int | Group | Spawn | None) -> None:
         """Take another way to start handlers; for what is accepted from now on."""
         if isinstance(spawn, int) and not isinstance(spawn, bool):
             spawn = Pool(spawn)
@@ -152,7 +152,7 @@ class BaseServer:
             self.pool, self._spawn = None, spawn
         else:
             # Duck typing, as in gevent.
-            self.pool = cast("Pool", spawn)
+            self.pool = cast("Group", spawn)
             self._spawn = self.pool.spawn
 
     def set_handle(self, handle: Callable[..., object] | None) -> None:
@@ -405,7 +405,7 @@ class StreamServer(BaseServer):
         listener: Listener,
         handle: Callable[..., object] | None = None,
         backlog: int | None = None,
-        spawn: Literal["default", "raw"] | int | Pool | Spawn | None = "default",
+        spawn: Literal["default", "raw"] | int | Group | Spawn | None = "default",
         *,
         hubs: Literal["current", "all"] = "current",
         **ssl_args: object,
