@@ -18,6 +18,11 @@ extern const char make_code_filter_doc[];
 PyObject *connect_hub(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_hub_doc[];
 
+/* origin.c */
+PyObject *connect_origin(PyObject *module, PyObject *args);
+PyObject *speedups_note_origin(PyObject *module, PyObject *args);
+extern const char connect_origin_doc[], note_origin_doc[];
+
 /* queue.c */
 PyObject *connect_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_queue_doc[];

@@ -55,6 +55,11 @@ def held_by(frame: FrameType) -> list[object]:
     return [*held, *_locks_of_conditions(held)]
 
 
+def has_steps(frame: FrameType) -> bool:
+    """Whether ``held_by`` may find anything in *frame*, and in all others that are at the same place."""
+    return bool(_steps(frame.f_code, frame.f_lasti)[1])
+
+
 def _locks_of_conditions(held: list[object]) -> Iterator[object]:
     for found in held:
         # There are three classes of this name: that of ``threading``, its green one, and ours.
