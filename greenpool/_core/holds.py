@@ -108,6 +108,11 @@ def _entered(code: CodeType, listed: list[dis.Instruction], offset: int) -> list
     positions = {instruction.offset: index for index, instruction in enumerate(listed)}
     found: list[int] = []
     seen: set[int] = set()
+    # From CPython 3.12 on the table leaves out the jump at the end of a loop, where a thread that computes is
+    # mostly found.
+    current = listed[positions[offset]] if offset in positions else None
+    if current is not None and current.opname == "JUMP_BACKWARD":
+        offset = current.argval
     while True:
         # An instruction has one handler; that of the block around it is the handler of its handler.
         target = next((entry.target for entry in entries if entry.start <= offset < entry.end), None)

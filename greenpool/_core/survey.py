@@ -28,13 +28,16 @@ from .current import getcurrent, remembered
 from .frames import stack_from, stack_of
 from .holds import has_steps, held_by
 from .native import HAS_GIL, SimpleQueue, current_frames
-from .state import GreenThread, HubState, HubTask
+from .state import GreenThread, HubState, HubTask, Wait
 from .task import MainTask, Task
 from .waits import ParkedGreenlet, calls_of_package, holders_of, safe_repr
 
 # Seconds for which a hub describes greenlets in one go, and for which its next answer is waited for.
 SLICE = 0.002
 PATIENCE = 0.25
+
+# Looks at a greenlet that is resumed again and again.
+TRIES = 3
 
 # Their frames are those of the wait itself.
 _WAITING = tuple(f"{PACKAGE}_core/{name}.py" for name in ("mark", "registration", "waiter"))
@@ -223,23 +226,36 @@ class _Look:
         # The greenlet that has the thread; None if it is the loop.
         self._running: Task[object] | None = None
         self._place_of_running = 0
+        # The waiter of the greenlet that was looked at last, and when it parked; None if it was not parked.
+        self._last: tuple[Wait, float] | None = None
         # A look on the hub's own thread finds the caller running, or the loop.
         self._caller = getcurrent() if hub.is_own_thread() else None
 
     def greenlets(self) -> Iterator[GreenletInfo]:
         hub = self.hub
+        # In the order in which a task goes, so that one that moves on meanwhile is found at a later place.
+        posted = hub.inbox.queue.copy()
+        later = [entry.owner for _, _, entry in list(hub.timers.heap) if entry.pending]
         due = hub.ready.copy()
         ready = set(map(id, due))
+        new = {id(turn): turn for turn in (*posted, *later, *due) if isinstance(turn, Task)}
         for greenlet in (hub.main, *list(hub.carriers)):
             # A main greenlet that has not been adopted has no task.
             task = getattr(greenlet, "task", None)
             if greenlet is not None and isinstance(task, Task) and not task.done:
+                new.pop(id(task), None)
                 yield self._describe(greenlet, task, id(greenlet) in ready)
                 self._count += 1
-        later = [entry.owner for _, _, entry in list(hub.timers.heap) if entry.pending]
-        for turn in (*due, *hub.inbox.queue.copy(), *later):
-            if isinstance(turn, Task) and turn.carrier is None and not turn.done:
-                yield GreenletInfo(*self._origin(turn, "not started", None))
+        for task in new.values():
+            carrier = task.carrier
+            if task.done:
+                continue
+            if carrier is None:
+                yield GreenletInfo(*self._origin(task, "not started", None))
+            else:
+                # It has started since, on a carrier that was free or not made.
+                yield self._describe(carrier, task, False)
+            self._count += 1
 
     def _origin(
         self, task: Task[object], state: str, parked: float | None
@@ -261,28 +277,36 @@ class _Look:
         return id(task), task._label(), self.hub.name, state, age, parked, spawner, spawner_ident, place
 
     def _describe(self, greenlet: GreenThread, task: Task[object], is_ready: bool) -> GreenletInfo:
-        while True:
-            waiter = greenlet.waiter
-            since = greenlet.parked_at
-            if since > self._latest:
-                self._latest = since
-            if waiter is not None and not waiter.state:
-                found = self._describe_parked(greenlet, task, since)
-                if greenlet.waiter is not waiter or greenlet.parked_at is not since:
-                    continue  # it has been resumed meanwhile
-                return found
-            if self._runs(greenlet, waiter is not None or is_ready):
-                self._running = task
-                origin = self._origin(task, "running", None)
-                self._place_of_running = self._count
-                return GreenletInfo(*origin, stack=() if self._sees_stacks else None)
-            origin = self._origin(task, "ready", None)
-            if not self._sees_stacks:
-                return GreenletInfo(*origin, stack=None)
-            frames = stack_of(greenlet)
-            held = [lock for frame in frames if has_steps(frame) for lock in held_by(frame)]
-            self.locks[self._count] = Locks(task, None, held, None)
-            return GreenletInfo(*origin, stack=_program_part(frames))
+        found = self._describe_once(greenlet, task, is_ready)
+        for _ in range(TRIES - 1):
+            if self._last is None or (greenlet.waiter, greenlet.parked_at) == self._last:
+                break
+            # It has been resumed meanwhile.
+            self.locks.pop(self._count, None)
+            found = self._describe_once(greenlet, task, is_ready)
+        return found
+
+    def _describe_once(self, greenlet: GreenThread, task: Task[object], is_ready: bool) -> GreenletInfo:
+        waiter = greenlet.waiter
+        since = greenlet.parked_at
+        self._last = None
+        if since > self._latest:
+            self._latest = since
+        if waiter is not None and not waiter.state:
+            self._last = (waiter, since)
+            return self._describe_parked(greenlet, task, since)
+        if self._runs(greenlet, waiter is not None or is_ready):
+            self._running = task
+            self._place_of_running = self._count
+            origin = self._origin(task, "running", None)
+            return GreenletInfo(*origin, stack=() if self._sees_stacks else None)
+        origin = self._origin(task, "ready", None)
+        if not self._sees_stacks:
+            return GreenletInfo(*origin, stack=None)
+        frames = stack_of(greenlet)
+        held = [lock for frame in frames if has_steps(frame) for lock in held_by(frame)]
+        self.locks[self._count] = Locks(task, None, held, None)
+        return GreenletInfo(*origin, stack=_program_part(frames))
 
     def _runs(self, greenlet: GreenThread, is_due: bool) -> bool:
         if self._caller is not None:
