@@ -22,6 +22,8 @@ static PyMethodDef speedups_methods[] = {
     {"connect_carrier", FASTCALL(connect_carrier), METH_FASTCALL, connect_carrier_doc},
     {"connect_waiter", FASTCALL(connect_waiter), METH_FASTCALL, connect_waiter_doc},
     {"connect_hub", FASTCALL(connect_hub), METH_FASTCALL, connect_hub_doc},
+    {"connect_origin", connect_origin, METH_VARARGS, connect_origin_doc},
+    {"note_origin", speedups_note_origin, METH_VARARGS, note_origin_doc},
     {"connect_task", FASTCALL(connect_task), METH_FASTCALL, connect_task_doc},
     {"connect_spawn", FASTCALL(connect_spawn), METH_FASTCALL, connect_spawn_doc},
     {"connect_queue", FASTCALL(connect_queue), METH_FASTCALL, connect_queue_doc},

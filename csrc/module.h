@@ -23,6 +23,11 @@ PyObject *speedups_find_free_memory(PyObject *module, PyObject *no_argument);
 PyObject *speedups_give_back(PyObject *module, PyObject *args);
 extern const char find_free_memory_doc[], give_back_doc[];
 
+/* origin.c */
+PyObject *connect_origin(PyObject *module, PyObject *args);
+PyObject *speedups_note_origin(PyObject *module, PyObject *args);
+extern const char connect_origin_doc[], note_origin_doc[];
+
 /* queue.c */
 PyObject *connect_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_queue_doc[];

@@ -11,6 +11,7 @@ is complete, except for its links.
 runs this code. */
 
 #include "module.h"
+#include "origin.h"
 #include "slots.h"
 
 static PyTypeObject *greenlet_type, *carrier_type, *hub_type;
@@ -38,9 +39,9 @@ static struct {
           {"_kwargs", 0}, {"locals", 0}, {"_value", 0},    {"_exception", 0}, {"_links", 0}, {"_name", 0},
           {"done", 0},    {"quiet", 0},   {"_posted", 0}};
 
-/* A started task of *home*, which is not in its ready queue yet. */
+/* A started task of *home*, which is not in its ready queue yet, made in *greenlet*, the calling one. */
 static PyObject *
-make_task(PyObject *home, PyObject *const *args, Py_ssize_t nargs)
+make_task(PyObject *greenlet, PyObject *home, PyObject *const *args, Py_ssize_t nargs)
 {
     PyObject *new = NULL, *context = PyContext_CopyCurrent(), *rest = PyTuple_New(nargs - 1);
     if (context && rest) {
@@ -64,6 +65,9 @@ make_task(PyObject *home, PyObject *const *args, Py_ssize_t nargs)
     }
     for (const Slot *slot = &task.done; slot <= &task.posted; slot++) {
         initialize(new, slot, Py_NewRef(Py_False));
+    }
+    if (initialize_origin(new, greenlet) < 0) {
+        Py_CLEAR(new);
     }
     return new;
 }
@@ -93,12 +97,12 @@ find_home(PyObject *greenlet)
 }
 
 static PyObject *
-spawn_on(PyObject *home, PyObject *const *args, Py_ssize_t nargs)
+spawn_on(PyObject *greenlet, PyObject *home, PyObject *const *args, Py_ssize_t nargs)
 {
     long live;
     PyObject *more, *ready = get(home, &hub.ready), *new = NULL;
     if (ready && get_int(home, &hub.live, &live) == 0 && (more = PyLong_FromLong(live + 1))) {
-        new = make_task(home, args, nargs);
+        new = make_task(greenlet, home, args, nargs);
         if (new && (done(PyObject_CallMethodOneArg(ready, str_append, new)) < 0 || set(home, &hub.live, more) < 0)) {
             Py_CLEAR(new);
         }
@@ -113,11 +117,11 @@ spawn(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, PyOb
 {
     if (nargs && !names && PyCallable_Check(args[0])) {
         PyObject *greenlet = greenlet_getcurrent(), *home = greenlet ? find_home(greenlet) : NULL, *new = NULL;
-        Py_XDECREF(greenlet);
         if (home) {
-            new = spawn_on(home, args, nargs);
+            new = spawn_on(greenlet, home, args, nargs);
             Py_DECREF(home);
         }
+        Py_XDECREF(greenlet);
         if (new || PyErr_Occurred()) {
             return new;
         }

@@ -11,6 +11,7 @@ its twin before anything has happened.
 twins. It holds none to a task, because it may stay parked for long. */
 
 #include "module.h"
+#include "origin.h"
 #include "sections.h"
 #include "slots.h"
 #include "waiter.h"
@@ -95,7 +96,7 @@ make_waiter(PyObject *greenlet, PyObject *home)
 static int
 switch_until_claimed(PyObject *greenlet, PyObject *parked, PyObject *ready, long *state)
 {
-    if (set(greenlet, &carrier.waiter, parked) < 0) {
+    if (note_park(greenlet) < 0 || set(greenlet, &carrier.waiter, parked) < 0) {
         return -1;
     }
     int status;

@@ -30,13 +30,24 @@ RELEASED_PER_SLEEP = 32
 
 
 class Carrier(greenlet):
-    __slots__ = ("hub", "task", "waiter", "interrupts", "budget", "placement", "thread_state", "ended")
+    __slots__ = (
+        "hub",
+        "task",
+        "waiter",
+        "parked_at",
+        "interrupts",
+        "budget",
+        "placement",
+        "thread_state",
+        "ended",
+    )
 
     def __init__(self, hub: HubState) -> None:
         greenlet.__init__(self, None, hub.loop)
         self.hub = hub
         self.task: HubTask | None = None
         self.waiter: Wait | None = None
+        self.parked_at = 0.0
         self.interrupts: Interrupts | tuple[()] = ()
         self.budget = BUDGET
         self.placement: Placement | None = None

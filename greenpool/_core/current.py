@@ -206,6 +206,7 @@ def adopt(greenlet: GreenThread) -> GreenThread:
         )
     greenlet.hub = hub
     greenlet.waiter = None
+    greenlet.parked_at = 0.0
     greenlet.interrupts = ()
     greenlet.budget = BUDGET
     greenlet.placement = thread_placement()

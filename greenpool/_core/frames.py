@@ -9,17 +9,39 @@ from __future__ import annotations
 
 from _queue import Empty
 from collections.abc import Iterator
+from itertools import accumulate, chain, repeat, takewhile
 from time import monotonic
 from types import FrameType
+from typing import Any
 
 from .current import remembered
 from .native import HAS_GIL, SimpleQueue
-from .state import HubState
+from .state import GreenThread, HubState
 
 # Seconds to wait for the hubs of all other threads.
 PATIENCE = 0.1
 
 Found = tuple[int, FrameType, bool]
+
+
+def stack_of(greenlet: GreenThread) -> list[FrameType]:
+    """All frames of a suspended *greenlet*, the innermost first; none if it runs or has ended.
+
+    From CPython 3.12 on, the frames of a suspended greenlet are linked through copies of C frames.  greenlet
+    repairs these links when its ``gr_frame`` is read, and undoes that when it is resumed.  So nothing may run
+    between the steps of the walk.  This is one call of C code: with the GIL any thread may make it, and
+    without one the thread of its hub.
+    """
+    return _walk(chain(("gr_frame",), repeat("f_back")), greenlet)[1:]
+
+
+def stack_from(frame: FrameType) -> list[FrameType]:
+    """*frame*, that of a running thread, and all that have called it; with the GIL any thread."""
+    return _walk(repeat("f_back"), frame)
+
+
+def _walk(attributes: Iterator[str], first: Any) -> list[Any]:
+    return list(takewhile(bool, accumulate(attributes, getattr, initial=first)))
 
 
 def frames_of_greenlets(frames: dict[int, FrameType]) -> Iterator[Found]:

@@ -55,6 +55,11 @@ def held_by(frame: FrameType) -> list[object]:
     return [*held, *_locks_of_conditions(held)]
 
 
+def has_steps(frame: FrameType) -> bool:
+    """Whether ``held_by`` may find anything in *frame*, and in all others that are at the same place."""
+    return bool(_steps(frame.f_code, frame.f_lasti)[1])
+
+
 def _locks_of_conditions(held: list[object]) -> Iterator[object]:
     for found in held:
         # There are three classes of this name: that of ``threading``, its green one, and ours.
@@ -103,6 +108,11 @@ def _entered(code: CodeType, listed: list[dis.Instruction], offset: int) -> list
     positions = {instruction.offset: index for index, instruction in enumerate(listed)}
     found: list[int] = []
     seen: set[int] = set()
+    # From CPython 3.12 on the table leaves out the jump at the end of a loop, where a thread that computes is
+    # mostly found.
+    current = listed[positions[offset]] if offset in positions else None
+    if current is not None and current.opname == "JUMP_BACKWARD":
+        offset = current.argval
     while True:
         # An instruction has one handler; that of the block around it is the handler of its handler.
         target = next((entry.target for entry in entries if entry.start <= offset < entry.end), None)

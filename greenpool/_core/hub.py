@@ -40,6 +40,7 @@ from .interpreter_exit import rest_if_ending
 from .mark import Mark
 from .memory import BURST, PAUSE, REST, give_back_slice
 from .native import HAS_GIL, original_threading
+from .origin import HIDDEN_FILES
 from .pollers import Poller, make_poller
 from .pollers.events import IN, OUT, RARE, READ, WRITE
 from .registration import Registration
@@ -215,6 +216,7 @@ class Hub(HubState):
             events = self.poller.poll(timeout) if signals is None else signals.poll(self.poller, timeout)
         finally:
             inbox.awake()
+            self.woken_at = monotonic()
         if events:
             self.leftovers = None
         elif gives_back:
@@ -303,5 +305,6 @@ if speedups is not None:
     speedups.connect_waiter(
         Carrier, Registration, Hub, Task, Waiter, _switch_to_next, yield_now, BUDGET, WAITING, WOKEN
     )
+    speedups.connect_origin(Task, Carrier, HIDDEN_FILES)
     replace_twins(Hub, speedups.connect_hub(Hub, READ, WRITE, RARE))
     replace_twins(Task, speedups.connect_task(Task, Hub, Inbox, deque))

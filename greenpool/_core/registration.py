@@ -36,6 +36,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from time import monotonic
 
 from .current import BUDGET
 from .handler_call import HandlerCall
@@ -106,6 +107,7 @@ class Registration:
             return self._park(waiter, IN, timeout)
         # Waiter.park without its call: every request that a server answers comes through here.  With the call
         # an echo in pure Python takes 2 % more instructions.
+        greenlet.parked_at = monotonic()
         greenlet.waiter = waiter
         greenlet.budget = BUDGET
         ready = hub.ready

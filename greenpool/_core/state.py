@@ -98,6 +98,8 @@ class GreenThread(Protocol):
     """None: a carrier between two tasks."""
     waiter: Wait | None
     """What it is parked on."""
+    parked_at: float
+    """When it parked last, on the monotonic clock."""
     interrupts: Interrupts | tuple[()]
     budget: int
     """Socket operations that are left before it has to yield."""
@@ -210,6 +212,7 @@ class HubState:
         "idle_waiters",
         "rest_waiters",
         "passes",
+        "woken_at",
         "turn_end",
         "swap",
         "patience",
@@ -264,6 +267,8 @@ class HubState:
         self.idle_waiters: list[Wait] = []
         self.rest_waiters: list[Wait] = []
         self.passes = 0
+        # When it last left its poller after a sleep, on the monotonic clock.
+        self.woken_at = 0.0
         # When the hub is to offer the GIL (see gil.py).
         self.turn_end = 0.0
         # Keeps apart what CPython has for each OS thread, while there is any (see thread_state.py).
@@ -328,6 +333,10 @@ class HubState:
     def is_edge_triggered(self) -> bool:
         """Whether its poller knows all event bits; a level-triggered one knows reading and writing only."""
         return self.poller.arm is None
+
+    def loop_greenlet(self) -> object:
+        """The greenlet that the loop runs in, to compare with."""
+        return self.loop
 
     def find_task(self, ident: int) -> HubTask | None:
         """The started task that has this identifier as a green thread."""

@@ -32,9 +32,11 @@ from __future__ import annotations
 
 import itertools
 from _contextvars import Context, copy_context
+from _weakref import ref
 from collections import deque
 from collections.abc import Callable, Iterator
-from types import GenericAlias, TracebackType
+from time import monotonic
+from types import CodeType, GenericAlias, TracebackType
 
 from greenlet import GreenletExit
 
@@ -51,6 +53,7 @@ from .error_report import call_reported, report_error
 from .errors import SpawnError
 from .inbox import Call
 from .native import HAS_GIL, RLock
+from .origin import Origins, note_origin
 from .seconds import check_seconds
 from .state import GreenThread, HubState
 from .timeout import Timeout
@@ -127,12 +130,20 @@ class Task(Generic[T_co]):
         "_start",
         "_name",
         "_posted",
+        "born",
+        "spawner",
+        "origin",
         "__dict__",
         "__weakref__",
     )
 
     # Whether it is a thread of the patched ``threading``.
     is_thread = False
+
+    # When it was made, and where it comes from (see origin.py).
+    born: float
+    spawner: ref[Task[Any]] | None
+    origin: tuple[CodeType, int] | None
 
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)
@@ -179,6 +190,10 @@ class Task(Generic[T_co]):
         # How many callbacks other threads have posted and the hub has not accepted, or a hub is to call after
         # the end.  Counted before that, so a join by the same thread knows that it stands behind them.
         self._posted = 0
+        self.born = monotonic()
+        self.spawner = self.origin = None
+        if Origins.are_noted:
+            note_origin(self, getcurrent())
 
     # Starting.
 
@@ -870,6 +885,8 @@ class MainTask(Task[None]):
         self.context = None
         self._start = True
         self._name = f"main greenlet of {hub.name}"
+        # Nobody has spawned it.
+        self.spawner = self.origin = None
 
 
 class SpawnedLink:

@@ -155,6 +155,7 @@ class Waiter:
         greenlet = self.greenlet
         timer = self._prepare(timeout) if timeout is not None or greenlet.interrupts else None
         ready = self.hub.ready
+        greenlet.parked_at = monotonic()
         greenlet.waiter = self
         try:
             while True:
@@ -215,6 +216,7 @@ class QuickWaiter(Waiter):
             self.park()
             return self.value
         ready = self.hub.ready
+        greenlet.parked_at = monotonic()
         greenlet.waiter = self
         try:
             while True:

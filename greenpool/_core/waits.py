@@ -22,10 +22,12 @@ from typing import TypeVar
 from . import PACKAGE
 from .current import remembered
 from .error_report import report_error
+from .frames import stack_of
 from .native import SimpleQueue, current_frames
 from .registration import Registration
 from .state import GreenThread, HubState, HubTask
 from .task import Task
+from .typing import Protocol
 from .waiter import Waiter
 
 _THREADING = threading.__file__
@@ -77,7 +79,14 @@ class ParkedGreenlet:
 
     __slots__ = ("task", "call", "phrase", "lock", "place", "held", "released")
 
-    def __init__(self, greenlet: GreenThread, task: HubTask, held_by: HeldBy) -> None:
+    def __init__(
+        self,
+        greenlet: GreenThread,
+        task: HubTask,
+        held_by: HeldBy,
+        frames: list[FrameType],
+        find_descriptor: Callable[[GreenThread], str],
+    ) -> None:
         self.task = task
         # The call that waits, such as "Event.wait", and what it waits for.
         self.call = ""
@@ -89,10 +98,10 @@ class ParkedGreenlet:
         self.released: object = None
         # File, line and function of the program's innermost frame.
         self.place = ""
-        self._describe_call(list(_calls_of_package(greenlet.gr_frame)))
-        self._find_place(greenlet.gr_frame, held_by)
+        self._describe_call(list(calls_of_package(frames)))
+        self._find_place(frames, held_by)
         if not self.phrase:
-            self.phrase = _descriptor_of(greenlet)
+            self.phrase = find_descriptor(greenlet)
 
     def _describe_call(self, calls: list[FrameType]) -> None:
         subject: object = None
@@ -132,15 +141,14 @@ class ParkedGreenlet:
         elif subject is not None:
             self.phrase = f"waits for {safe_repr(subject)}"
 
-    def _find_place(self, frame: FrameType | None, held_by: HeldBy) -> None:
-        while frame is not None:
+    def _find_place(self, frames: list[FrameType], held_by: HeldBy) -> None:
+        for frame in frames:
             own = not _is_standard(frame)
             if own or frame.f_code.co_filename.startswith(_STANDARD):
                 self.held += held_by(frame)
                 if own and not self.place:
                     code = frame.f_code
                     self.place = f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
-            frame = frame.f_back
 
     def line(self, holders: Iterable[HubTask]) -> str:
         """What it waits for, who holds it, and where, in one line."""
@@ -171,9 +179,9 @@ def _is_standard(frame: FrameType) -> bool:
     )
 
 
-def _calls_of_package(frame: FrameType | None) -> Iterator[FrameType]:
-    """The innermost frames of a stack that wait on behalf of the program."""
-    while frame is not None:
+def calls_of_package(frames: Iterable[FrameType]) -> Iterator[FrameType]:
+    """The innermost *frames* of a stack that wait on behalf of the program."""
+    for frame in frames:
         code = frame.f_code
         in_threading = code.co_filename == _THREADING
         if (
@@ -183,7 +191,6 @@ def _calls_of_package(frame: FrameType | None) -> Iterator[FrameType]:
         ):
             return
         yield frame
-        frame = frame.f_back
 
 
 def _descriptor_of(greenlet: GreenThread) -> str:
@@ -222,7 +229,7 @@ def waits_of(hub: HubState, held_by: HeldBy) -> list[ParkedGreenlet]:
             task = greenlet.task
             if task is not None:
                 try:
-                    found.append(ParkedGreenlet(greenlet, task, held_by))
+                    found.append(ParkedGreenlet(greenlet, task, held_by, stack_of(greenlet), _descriptor_of))
                 except Exception as exception:
                     # An attribute that is code of the program.
                     report_error(hub, task.name, exception)
@@ -259,7 +266,7 @@ def _answer(hub: HubState, held_by: HeldBy, answers: SimpleQueue[list[ParkedGree
 def describe(waits: list[ParkedGreenlet]) -> str:
     """One line for all greenlets that wait for the same at the same place."""
     groups: dict[str, list[str]] = {}
-    holders = _holders(waits)
+    holders = holders_of(waits)
     # First the main program, then what waits for locks.
     for wait in waits[:1] + sorted(waits[1:], key=lambda wait: wait.lock is None):
         groups.setdefault(wait.line(holders.get(id(wait.lock), ())), []).append(wait.task._label())
@@ -276,8 +283,25 @@ def _names(names: list[str]) -> str:
     return ", ".join(names[:MOST_NAMES]) + (f" and {left:,} more" if left > 0 else "")
 
 
-def _holders(waits: list[ParkedGreenlet]) -> dict[int, list[HubTask]]:
+class LockWait(Protocol):
+    """What ``holders_of`` looks at."""
+
+    @property
+    def task(self) -> HubTask: ...
+
+    @property
+    def lock(self) -> object: ...
+
+    @property
+    def held(self) -> Iterable[object]: ...
+
+    @property
+    def released(self) -> object: ...
+
+
+def holders_of(waits: Iterable[LockWait]) -> dict[int, list[HubTask]]:
     """The tasks that hold each lock that *waits* are for, as far as it can be told, by the lock's ``id``."""
+    waits = list(waits)
     locks = {id(wait.lock): wait.lock for wait in waits if wait.lock is not None}
     candidates: dict[int, list[HubTask]] = {key: [] for key in locks}
     for wait in waits:

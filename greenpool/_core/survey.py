@@ -1,0 +1,472 @@
+"""What every hub and every greenlet is doing, as plain values that keep nothing alive.
+
+With a GIL the calling thread looks at all hubs itself.  So it needs no answer of a hub whose greenlet
+computes.  Each greenlet's frames are taken in one step (see frames.py), and a greenlet that was resumed while
+it was looked at is looked at once more.  Without a GIL each hub looks at its own greenlets, between its
+passes, in slices of SLICE seconds.  Of a hub that does not answer only those facts are known that are single
+references: no stacks but the innermost line of the one that runs.
+
+Stacks that are equal are described once (``Shape``).  Of the wait itself only the objects differ from one
+greenlet to the next, so the words around them are made once, too (``Template``).
+
+*Threads*: ``survey`` may be called on any thread.  It blocks for as long as answers come.
+"""
+
+from __future__ import annotations
+
+import re
+from _queue import Empty
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from sys import version_info
+from time import monotonic
+from types import CodeType, FrameType
+from typing import NamedTuple
+
+from . import PACKAGE
+from .current import getcurrent, remembered
+from .frames import stack_from, stack_of
+from .holds import has_steps, held_by
+from .native import HAS_GIL, SimpleQueue, current_frames
+from .state import GreenThread, HubState, HubTask, Wait
+from .task import MainTask, Task
+from .waits import ParkedGreenlet, calls_of_package, holders_of, safe_repr
+
+# Seconds for which a hub describes greenlets in one go, and for which its next answer is waited for.
+SLICE = 0.002
+PATIENCE = 0.25
+
+# Looks at a greenlet that is resumed again and again.
+TRIES = 3
+
+# Their frames are those of the wait itself.
+_WAITING = tuple(f"{PACKAGE}_core/{name}.py" for name in ("mark", "registration", "waiter"))
+
+# Up to CPython 3.12 the values of f_locals stay with the frame.
+_LOCALS_STAY = version_info < (3, 13)
+
+
+class Frame(NamedTuple):
+    """One call of a stack."""
+
+    file: str
+    line: int
+    function: str
+
+
+Stack = tuple[Frame, ...]
+
+
+class GreenletInfo(NamedTuple):
+    """One greenlet."""
+
+    ident: int
+    """Its identifier as a thread (``threading.get_ident()``), unique while it is alive."""
+    name: str
+    """That of a thread of a patched program has the Thread's name as well."""
+    hub: str
+    state: str
+    """"running", "ready", "parked" or "not started"."""
+    age: float | None
+    """Seconds since it was made; None for the main program of a thread."""
+    parked: float | None
+    """Seconds since it parked; None unless its state is "parked"."""
+    spawner: str | None
+    """The name of the greenlet that has made it; None if there was none, or if that is gone."""
+    spawner_ident: int | None
+    spawned_at: Frame | None
+    """The place of the program that has made it."""
+    call: str = ""
+    """The call that waits, such as "Event.wait"."""
+    waits_for: str = ""
+    """What that waits for, in words."""
+    held_by: tuple[str, ...] = ()
+    """The names of the greenlets that hold the lock that it waits for, as far as that can be told."""
+    stack: Stack | None = ()
+    """Its calls, the innermost first, without those of greenpool; None if they are not known."""
+
+
+class Locks:
+    """The lock that one greenlet waits for, and those that it may hold, while the survey lasts."""
+
+    __slots__ = ("task", "lock", "held", "released")
+
+    def __init__(self, task: HubTask, lock: object, held: Sequence[object], released: object) -> None:
+        self.task = task
+        self.lock = lock
+        self.held = held
+        # The lock of the condition in whose ``wait`` it is.
+        self.released = released
+
+
+class HubInfo(NamedTuple):
+    """One hub, and the thread that it runs on."""
+
+    name: str
+    thread: int
+    """The identifier of its OS thread."""
+    state: str
+    """"asleep" in its poller, or "running"."""
+    counts: dict[str, int]
+    """Its load, as ``Hub.statistics()``: live and ready greenlets, timers, descriptors and so on."""
+    runs: str | None = None
+    """The name of the greenlet that has the thread now."""
+    since: float | None = None
+    """For how many seconds that has run at most, if it has not parked while the snapshot was taken."""
+    stack: Stack = ()
+    """What the thread executes, the innermost call first."""
+    answered: bool = True
+    """False if the stacks of its greenlets are not known: without a GIL, while one of them computes."""
+
+
+class Shape:
+    """What greenlets with equal stacks have in common."""
+
+    __slots__ = ("codes", "stack", "subjects", "holding", "templates")
+
+    def __init__(self, frames: Sequence[FrameType]) -> None:
+        # Keeps the identities in the key valid.
+        self.codes = [frame.f_code for frame in frames]
+        self.stack = _program_part(frames)
+        calls = list(calls_of_package(frames))
+        # The positions of the frames whose ``self`` may be waited for, and of those that may hold locks.
+        self.subjects = [
+            position
+            for position, frame in enumerate(calls)
+            if not frame.f_code.co_filename.startswith(_WAITING) and "self" in _names(frame.f_code)
+        ]
+        self.holding = [position for position, frame in enumerate(frames) if has_steps(frame)]
+        self.templates: dict[tuple[type, ...], Template] = {}
+
+
+class Template:
+    """The words for the waits of one shape on objects of the same classes."""
+
+    __slots__ = ("call", "parts", "lock", "released")
+
+    def __init__(self, wait: ParkedGreenlet, subjects: Sequence[object]) -> None:
+        self.call = wait.call
+        # Text, and the numbers of the subjects whose representations stand between.
+        self.parts: list[str | int] | None = []
+        texts = {text: number for number, text in enumerate(map(safe_repr, subjects)) if len(text) > 2}
+        pattern = "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))
+        for part in re.split(f"({pattern})", wait.phrase) if pattern else [wait.phrase]:
+            if part:
+                self.parts.append(texts.get(part, part))
+        if any(isinstance(part, str) and " at 0x" in part for part in self.parts):
+            # It tells of an object that is no subject.
+            self.parts = None
+        self.lock = _position(wait.lock, subjects)
+        self.released = _position(wait.released, [getattr(each, "_lock", None) for each in subjects])
+
+    def phrase(self, subjects: Sequence[object]) -> str:
+        """What a greenlet waits for with these *subjects*."""
+        parts = self.parts or ()
+        return "".join([part if isinstance(part, str) else safe_repr(subjects[part]) for part in parts])
+
+
+def _position(found: object, among: Sequence[object]) -> int | None:
+    if found is None:
+        return None
+    return next((number for number, each in enumerate(among) if each is found), None)
+
+
+def _names(code: CodeType) -> tuple[str, ...]:
+    return code.co_varnames + code.co_cellvars + code.co_freevars
+
+
+_get_code = attrgetter("f_code")
+_get_offset = attrgetter("f_lasti")
+
+_places: dict[tuple[int, int], tuple[CodeType, Frame]] = {}
+
+
+def _place(code: CodeType, offset: int) -> Frame:
+    key = (id(code), offset)
+    known = _places.get(key)
+    if known is None or known[0] is not code:
+        lines = (line for first, end, line in code.co_lines() if first <= offset < end and line is not None)
+        known = (code, Frame(code.co_filename, next(lines, code.co_firstlineno), code.co_qualname))
+        if len(_places) > 1000:
+            _places.clear()
+        _places[key] = known
+    return known[1]
+
+
+def _program_part(frames: Sequence[FrameType]) -> Stack:
+    """The calls of the program, without those of this package at both ends."""
+    calls = [Frame(each.f_code.co_filename, each.f_lineno or 0, each.f_code.co_qualname) for each in frames]
+    first, end = 0, len(calls)
+    while end and calls[end - 1].file.startswith(PACKAGE):
+        end -= 1
+    while first < end and calls[first].file.startswith(PACKAGE):
+        first += 1
+    return tuple(calls[first:end])
+
+
+class _Look:
+    """The look at one hub: ``greenlets`` yields what is found of one greenlet after the other."""
+
+    def __init__(self, hub: HubState, shapes: dict[object, Shape], sees_stacks: bool) -> None:
+        self.hub = hub
+        self.info = HubInfo(
+            hub.name, hub.thread_id, "asleep" if hub.inbox.asleep else "running", hub.statistics()
+        )
+        self._shapes = shapes
+        self._sees_stacks = sees_stacks
+        self._now = monotonic()
+        self._passes = hub.passes
+        self._readable: dict[int, str] | None = None
+        self._latest = hub.woken_at
+        # The names of spawners, by the identity of the reference.
+        self._spawners: dict[int, tuple[str | None, int | None]] = {}
+        # By the number of the greenlet among those of the hub.
+        self.locks: dict[int, Locks] = {}
+        self._count = 0
+        # The greenlet that has the thread; None if it is the loop.
+        self._running: Task[object] | None = None
+        self._place_of_running = 0
+        # The waiter of the greenlet that was looked at last, and when it parked; None if it was not parked.
+        self._last: tuple[Wait, float] | None = None
+        # A look on the hub's own thread finds the caller running, or the loop.
+        self._caller = getcurrent() if hub.is_own_thread() else None
+
+    def greenlets(self) -> Iterator[GreenletInfo]:
+        hub = self.hub
+        # In the order in which a task goes, so that one that moves on meanwhile is found at a later place.
+        posted = hub.inbox.queue.copy()
+        later = [entry.owner for _, _, entry in list(hub.timers.heap) if entry.pending]
+        due = hub.ready.copy()
+        ready = set(map(id, due))
+        new = {id(turn): turn for turn in (*posted, *later, *due) if isinstance(turn, Task)}
+        for greenlet in (hub.main, *list(hub.carriers)):
+            # A main greenlet that has not been adopted has no task.
+            task = getattr(greenlet, "task", None)
+            if greenlet is not None and isinstance(task, Task) and not task.done:
+                new.pop(id(task), None)
+                yield self._describe(greenlet, task, id(greenlet) in ready)
+                self._count += 1
+        for task in new.values():
+            carrier = task.carrier
+            if task.done:
+                continue
+            if carrier is None:
+                yield GreenletInfo(*self._origin(task, "not started", None))
+            else:
+                # It has started since, on a carrier that was free or not made.
+                yield self._describe(carrier, task, False)
+            self._count += 1
+
+    def _origin(
+        self, task: Task[object], state: str, parked: float | None
+    ) -> tuple[int, str, str, str, float | None, float | None, str | None, int | None, Frame | None]:
+        """The first fields of its GreenletInfo."""
+        spawner, spawner_ident = None, None
+        reference = task.spawner
+        if reference is not None:
+            key = id(reference)
+            if key in self._spawners:
+                spawner, spawner_ident = self._spawners[key]
+            else:
+                found = reference()
+                if found is not None:
+                    spawner, spawner_ident = found._label(), id(found)
+                self._spawners[key] = spawner, spawner_ident
+        age = None if type(task) is MainTask else max(0.0, self._now - task.born)
+        place = None if task.origin is None else _place(*task.origin)
+        return id(task), task._label(), self.hub.name, state, age, parked, spawner, spawner_ident, place
+
+    def _describe(self, greenlet: GreenThread, task: Task[object], is_ready: bool) -> GreenletInfo:
+        found = self._describe_once(greenlet, task, is_ready)
+        for _ in range(TRIES - 1):
+            if self._last is None or (greenlet.waiter, greenlet.parked_at) == self._last:
+                break
+            # It has been resumed meanwhile.
+            self.locks.pop(self._count, None)
+            found = self._describe_once(greenlet, task, is_ready)
+        return found
+
+    def _describe_once(self, greenlet: GreenThread, task: Task[object], is_ready: bool) -> GreenletInfo:
+        waiter = greenlet.waiter
+        since = greenlet.parked_at
+        self._last = None
+        if since > self._latest:
+            self._latest = since
+        if waiter is not None and not waiter.state:
+            self._last = (waiter, since)
+            return self._describe_parked(greenlet, task, since)
+        if self._runs(greenlet, waiter is not None or is_ready):
+            self._running = task
+            self._place_of_running = self._count
+            origin = self._origin(task, "running", None)
+            return GreenletInfo(*origin, stack=() if self._sees_stacks else None)
+        origin = self._origin(task, "ready", None)
+        if not self._sees_stacks:
+            return GreenletInfo(*origin, stack=None)
+        frames = stack_of(greenlet)
+        held = [lock for frame in frames if has_steps(frame) for lock in held_by(frame)]
+        self.locks[self._count] = Locks(task, None, held, None)
+        return GreenletInfo(*origin, stack=_program_part(frames))
+
+    def _runs(self, greenlet: GreenThread, is_due: bool) -> bool:
+        if self._caller is not None:
+            return greenlet is self._caller
+        if is_due:
+            return False
+        return not HAS_GIL or (greenlet.gr_frame is None and not greenlet.dead)
+
+    def _describe_parked(self, greenlet: GreenThread, task: Task[object], since: float) -> GreenletInfo:
+        origin = self._origin(task, "parked", max(0.0, self._now - since))
+        if not self._sees_stacks:
+            return GreenletInfo(*origin, stack=None)
+        frames = stack_of(greenlet)
+        key = (*map(id, map(_get_code, frames)), *map(_get_offset, frames))
+        shape = self._shapes.get(key)
+        if shape is None:
+            shape = self._shapes[key] = Shape(frames)
+        subjects = [_subject(frames[position]) for position in shape.subjects]
+        kinds = tuple(map(type, subjects))
+        template = shape.templates.get(kinds)
+        if template is None or template.parts is None:
+            wait = ParkedGreenlet(greenlet, task, held_by, frames, lambda _greenlet: "")
+            template = shape.templates[kinds] = Template(wait, subjects)
+            if template.parts is None:
+                self.locks[self._count] = Locks(task, wait.lock, wait.held, wait.released)
+                return GreenletInfo(*origin, wait.call, wait.phrase, (), shape.stack)
+        phrase = template.phrase(subjects) if template.parts else self._find_descriptor(greenlet)
+        found = GreenletInfo(*origin, template.call, phrase, (), shape.stack)
+        if template.lock is None and not shape.holding:
+            return found
+        held = [lock for position in shape.holding for lock in held_by(frames[position])]
+        lock = None if template.lock is None else subjects[template.lock]
+        released = None if template.released is None else getattr(subjects[template.released], "_lock", None)
+        self.locks[self._count] = Locks(task, lock, held, released)
+        return found
+
+    def _find_descriptor(self, greenlet: GreenThread) -> str:
+        if self._readable is None:
+            self._readable = {}
+            for registration in list(self.hub.registrations.values()):
+                for waiter in registration.waiters():
+                    ready = "readable" if waiter is registration.reader else "ready"
+                    text = f"waits for descriptor {registration.fd} to be {ready}"
+                    self._readable[id(waiter)] = text
+        return self._readable.get(id(greenlet.waiter), "")
+
+    def end(self, frames: dict[int, FrameType], found: list[GreenletInfo]) -> HubInfo:
+        """What is known of the hub when its greenlets have been looked at; completes the one that runs."""
+        hub = self.hub
+        info = self.info._replace(answered=self._sees_stacks)
+        if info.state == "asleep":
+            return info
+        if self._running is not None:
+            info = info._replace(runs=self._running._label())
+            if self._caller is None and hub.passes == self._passes:
+                info = info._replace(since=max(0.0, self._now - self._latest))
+        frame = frames.get(hub.thread_id)
+        if frame is None:
+            return info
+        running = stack_from(frame) if HAS_GIL or self._caller is not None else [frame]
+        info = info._replace(stack=_program_part(running))
+        if self._running is not None:
+            # Without the GIL the variables of a frame that runs on another thread are out of reach.
+            held = [lock for each in running for lock in held_by(each)] if len(running) > 1 else []
+            place = self._place_of_running
+            self.locks[place] = Locks(self._running, None, held, None)
+            found[place] = found[place]._replace(stack=info.stack)
+        return info
+
+
+def _subject(frame: FrameType) -> object:
+    names = frame.f_locals
+    found = names.get("self")
+    if _LOCALS_STAY and frame.f_code.co_filename.startswith(PACKAGE):
+        # Else the frame would keep what its variables refer to now.
+        names.clear()
+    return found
+
+
+class _Slices:
+    """The look at a hub by its own thread, a slice in each pass."""
+
+    def __init__(self, hub: HubState, answers: SimpleQueue[_Answer]) -> None:
+        self._hub = hub
+        self._answers = answers
+        self._look: _Look | None = None
+        self._left: Iterator[GreenletInfo] = iter(())
+
+    def go_on(self) -> None:
+        if self._look is None:
+            self._look = _Look(self._hub, {}, True)
+            self._left = self._look.greenlets()
+        end = monotonic() + SLICE
+        found: list[GreenletInfo] = []
+        for each in self._left:
+            found.append(each)
+            if monotonic() >= end:
+                self._answers.put((self._hub, found, None, {}))
+                self._hub.post(self.go_on)
+                return
+        self._answers.put((self._hub, found, self._look.end({}, found), self._look.locks))
+
+
+_Seen = tuple[HubInfo, list[GreenletInfo], dict[int, Locks]]
+_Answer = tuple[HubState, list[GreenletInfo], HubInfo | None, dict[int, Locks]]
+
+
+def survey() -> tuple[list[HubInfo], list[GreenletInfo]]:
+    """Look at all hubs and their greenlets; any thread."""
+    frames = current_frames()
+    hubs = [hub for hub in remembered() if not hub.inbox.closed and hub.thread_id in frames]
+    hubs.sort(key=lambda hub: (hub.index is not None, hub.index or 0, hub.name))
+    shapes: dict[object, Shape] = {}
+    known: dict[HubState, _Seen] = {}
+    asked = []
+    answers: SimpleQueue[_Answer] = SimpleQueue()
+    for hub in hubs:
+        if HAS_GIL or hub.is_own_thread():
+            known[hub] = _look_at(hub, shapes, frames, True)
+        elif hub.post(_Slices(hub, answers).go_on):
+            asked.append(hub)
+    if asked:
+        known |= _collect(answers, set(asked))
+    for hub in asked:
+        if hub not in known:
+            known[hub] = _look_at(hub, shapes, frames, False)
+    seen = [known[hub] for hub in hubs if hub in known]
+    _name_holders(seen)
+    return [info for info, _, _ in seen], [each for _, found, _ in seen for each in found]
+
+
+def _look_at(
+    hub: HubState, shapes: dict[object, Shape], frames: dict[int, FrameType], sees_stacks: bool
+) -> _Seen:
+    look = _Look(hub, shapes, sees_stacks)
+    found = list(look.greenlets())
+    return look.end(frames, found), found, look.locks
+
+
+def _collect(answers: SimpleQueue[_Answer], asked: set[HubState]) -> dict[HubState, _Seen]:
+    parts: dict[HubState, list[GreenletInfo]] = {hub: [] for hub in asked}
+    known: dict[HubState, _Seen] = {}
+    end = monotonic() + PATIENCE
+    while len(known) < len(asked):
+        try:
+            hub, found, info, locks = answers.get(timeout=max(0.0, end - monotonic()))
+        except Empty:
+            break
+        parts[hub] += found
+        end = monotonic() + PATIENCE
+        if info is not None:
+            known[hub] = (info, parts[hub], locks)
+    return known
+
+
+def _name_holders(seen: list[_Seen]) -> None:
+    """Say who holds what is waited for."""
+    holders = holders_of(each for _, _, locks in seen for each in locks.values())
+    names = {key: tuple(holder._label() for holder in tasks) for key, tasks in holders.items()}
+    for _, found, locks in seen:
+        for place, each in locks.items():
+            if each.lock is not None:
+                found[place] = found[place]._replace(held_by=names.get(id(each.lock), ()))

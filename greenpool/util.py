@@ -1,0 +1,205 @@
+"""Looking at greenlets, by gevent's names (as ``gevent.util``).
+
+Everything here is made of ``greenpool.inspect.snapshot()``, which knows more.
+"""
+
+from __future__ import annotations
+
+import sys as _sys
+import traceback as _traceback
+from collections.abc import Callable as _Callable
+from collections.abc import Iterator as _Iterator
+from time import monotonic as _monotonic
+from types import TracebackType as _TracebackType
+from typing import Any as _Any
+from typing import Self as _Self
+from typing import TextIO as _TextIO
+
+import greenlet as _greenlet
+
+from ._core.current import current_greenlet as _current_greenlet
+from ._core.native import current_frames as _current_frames
+from ._core.native import original_threading as _original_threading
+from .inspect import GreenletInfo, snapshot
+
+__all__ = ["GreenletTree", "assert_switches", "format_run_info", "print_run_info"]
+
+_RULE = "*" * 80
+
+
+def format_run_info(
+    thread_stacks: bool = True,
+    greenlet_stacks: bool = True,
+    limit: int | None = None,
+    current_thread_ident: int | None = None,
+) -> list[str]:
+    """Describe all threads and greenlets, as lines (as in gevent); any thread.
+
+    *limit*: the number of calls that are shown of each stack.  *current_thread_ident*: the thread that is
+    marked as the current one; by default the calling one.
+    """
+    current = _original_threading().get_ident() if current_thread_ident is None else current_thread_ident
+    lines = [_RULE, "* Threads"]
+    names = {thread.ident: thread.name for thread in _original_threading().enumerate()}
+    for ident, frame in _current_frames().items():
+        mark = " (CURRENT)" if ident == current else ""
+        lines += [_RULE, f"Thread {names.get(ident, '?')} {ident:#x}{mark}"]
+        if thread_stacks:
+            lines += "".join(_traceback.format_stack(frame, limit)).splitlines()
+    lines += [_RULE, "* Greenlets"]
+    for tree in GreenletTree.forest():
+        lines += [
+            _RULE,
+            *tree.format_lines({"running_stacks": greenlet_stacks, "running_stack_limit": limit}),
+        ]
+    return [*lines, _RULE]
+
+
+def print_run_info(
+    thread_stacks: bool = True,
+    greenlet_stacks: bool = True,
+    limit: int | None = None,
+    file: _TextIO | None = None,
+) -> None:
+    """Print what ``format_run_info`` returns to *file*, by default stderr (as in gevent); any thread."""
+    lines = format_run_info(thread_stacks, greenlet_stacks, limit)
+    print("\n".join(lines), file=_sys.stderr if file is None else file)
+
+
+class GreenletTree:
+    """A greenlet and those that it has spawned (as in gevent).
+
+    A greenlet whose spawner has ended is the root of a tree.  Without the C extension spawners are known only
+    if ``greenpool.inspect.note_origins()`` was called before.
+    """
+
+    def __init__(self, greenlet: GreenletInfo) -> None:
+        self.greenlet = greenlet
+        """What was found out about it."""
+        self.child_trees: list[GreenletTree] = []
+        self.is_current_tree = False
+        """Whether the greenlet that has asked for the forest belongs to it."""
+
+    @staticmethod
+    def forest() -> list[GreenletTree]:
+        """The trees of all greenlets; any thread."""
+        # Adopted, so that it is among them.
+        current = id(_current_greenlet().task)
+        trees = {each.ident: GreenletTree(each) for each in snapshot().greenlets}
+        roots = []
+        for tree in trees.values():
+            spawner = tree.greenlet.spawner_ident
+            above = None if spawner is None else trees.get(spawner)
+            if above is None:
+                roots.append(tree)
+            else:
+                above.child_trees.append(tree)
+        for root in roots:
+            root.is_current_tree = any(tree.greenlet.ident == current for tree in root._all())
+        return roots
+
+    @classmethod
+    def current_tree(cls) -> GreenletTree:
+        """The tree that the calling greenlet belongs to."""
+        return next(tree for tree in cls.forest() if tree.is_current_tree)
+
+    def _all(self) -> _Iterator[GreenletTree]:
+        left = [self]
+        while left:
+            tree = left.pop()
+            yield tree
+            left += tree.child_trees
+
+    def __str__(self) -> str:
+        return self.format(False)
+
+    def format(self, details: dict[str, _Any] | bool = True) -> str:
+        """The tree as text, with stacks and places of spawns if *details* is true."""
+        return "\n".join(self.format_lines(details))
+
+    def format_lines(self, details: dict[str, _Any] | bool = True) -> list[str]:
+        """The lines of ``format``.
+
+        *details* may name single ones: ``{"running_stacks": True, "running_stack_limit": 5}``.
+        """
+        wanted = details if isinstance(details, dict) else {"running_stacks": details, "spawning": details}
+        lines: list[str] = []
+        # By hand, because a chain of spawns may be deeper than Python's recursion.
+        left = [(self, "", "")]
+        while left:
+            tree, first, rest = left.pop()
+            lines.append(first + _title(tree.greenlet))
+            margin = rest + (" |  " if tree.child_trees else "    ")
+            lines += [margin + line for line in _details(tree.greenlet, wanted)]
+            children = [(child, rest + " +--- ", rest + " |    ") for child in tree.child_trees]
+            if children:
+                children[-1] = (children[-1][0], rest + " +--- ", rest + "      ")
+            left += reversed(children)
+        return lines
+
+
+def _title(greenlet: GreenletInfo) -> str:
+    call = f" in {greenlet.call}" if greenlet.call else ""
+    return f"{greenlet.name} on {greenlet.hub}: {greenlet.state}{call}"
+
+
+def _details(greenlet: GreenletInfo, wanted: dict[str, _Any]) -> _Iterator[str]:
+    if greenlet.waits_for:
+        holders = f" held by {' and '.join(greenlet.held_by)}" if greenlet.held_by else ""
+        yield greenlet.waits_for + holders
+    if wanted.get("spawning", True) and greenlet.spawned_at is not None:
+        file, line, function = greenlet.spawned_at
+        yield f"Spawned at {file}:{line} in {function}"
+    if wanted.get("running_stacks", True) and greenlet.stack:
+        yield "Running:"
+        for file, line, function in greenlet.stack[: wanted.get("running_stack_limit")]:
+            yield f"  {file}:{line} in {function}"
+
+
+class _FailedToSwitch(AssertionError):
+    """The body of ``assert_switches`` has not switched."""
+
+
+class assert_switches:
+    """A context manager that raises AssertionError if its body gives no other greenlet a turn (as in gevent).
+
+    *max_blocking_time*: for so many seconds the body may run without that.
+    *hub_only*: only a turn of the hub's loop counts.
+    """
+
+    def __init__(self, max_blocking_time: float | None = None, hub_only: bool = False) -> None:
+        self.max_blocking_time = max_blocking_time
+        self.hub_only = hub_only
+        self._began = 0.0
+        self._has_switched = False
+        self._before: _Callable[..., object] | None = None
+
+    def __enter__(self) -> _Self:
+        greenlet = _current_greenlet()
+        loop = greenlet.hub.loop_greenlet()
+        self._has_switched = False
+        self._began = _monotonic()
+
+        def on_switch(event: str, arguments: _Any) -> None:
+            origin, target = arguments
+            if (target is loop) if self.hub_only else (origin is greenlet):
+                self._has_switched = True
+            if self._before is not None:
+                self._before(event, arguments)
+
+        self._before = _greenlet.settrace(on_switch)
+        self._trace = on_switch
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: _TracebackType | None,
+    ) -> None:
+        if _greenlet.gettrace() is self._trace:
+            _greenlet.settrace(self._before)
+        seconds = _monotonic() - self._began
+        is_allowed = self.max_blocking_time is not None and seconds <= self.max_blocking_time
+        if kind is None and not self._has_switched and not is_allowed:
+            raise _FailedToSwitch(f"the greenlet has kept its hub for {seconds:.3f} s without a switch")
