@@ -98,13 +98,16 @@ CORE_CLASSES = {
 # Their names are those of the standard modules, in which pickle looks for them.
 STANDARD_MODULES = {*MODULES, "thread", "threading"}
 
+# They need another library. Those for a program also patch.
+MODULES_OF_EXTRAS = {"celery", "pywsgi"}
+
 
 def own_names() -> Iterator[tuple[str, str, Any]]:
     """Yield each public class and function that is greenpool's own, with the module that offers it."""
     found = [f"greenpool.{each.name}" for each in pkgutil.iter_modules(greenpool.__path__)]
     for module in ["greenpool", *found]:
         short = module.removeprefix("greenpool.")
-        if not short.startswith("_") and short not in STANDARD_MODULES:
+        if not short.startswith("_") and short not in STANDARD_MODULES | MODULES_OF_EXTRAS:
             green = importlib.import_module(module)
             for name in getattr(green, "__all__", ()):
                 value = getattr(green, name)
