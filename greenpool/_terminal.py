@@ -15,10 +15,10 @@ from __future__ import annotations
 import builtins
 import io
 import os
-import stat
 import sys
 
 from ._fd.files import BufferedReader, FileIO
+from ._fd.opening import waits_for_disk_only
 
 _native_input = builtins.input
 _NativeFileIO = io.FileIO
@@ -62,8 +62,8 @@ def make_stdin_park() -> None:
     old = stdin.buffer.raw
     if type(old) is not _NativeFileIO or stdin.buffer.closed:
         return
-    mode = os.fstat(old.fileno()).st_mode
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISBLK(mode):
+    status = os.fstat(old.fileno())
+    if waits_for_disk_only(status.st_mode, status.st_rdev):
         return
     raw = FileIO(old.fileno(), "r", closefd=False)
     raw.name = old.name

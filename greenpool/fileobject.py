@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 from typing import IO, TYPE_CHECKING, Any, cast
 
 # The raw files and the buffers are names of this module, too.
@@ -41,6 +40,7 @@ from ._fd.files import (  # noqa: F401
     green_io,
     open_raw,
 )
+from ._fd.opening import waits_for_disk_only
 
 __all__ = ["FileObject", "FileObjectBlock", "FileObjectPosix", "FileObjectThread"]
 
@@ -121,5 +121,5 @@ def _open(
 
 
 def _can_be_watched(descriptor: int) -> bool:
-    mode = os.fstat(descriptor).st_mode
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISBLK(mode))
+    status = os.fstat(descriptor)
+    return not waits_for_disk_only(status.st_mode, status.st_rdev)

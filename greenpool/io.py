@@ -1,9 +1,9 @@
 """Cooperative ``io``: every name of the standard module; what waits parks the greenlet.
 
-``open`` and ``FileIO`` ask the kernel once what the file is.  A regular file, a directory and a block device
-become the standard file objects, and block.  For all others (pipes, FIFOs, sockets, terminals) the raw file
-and the buffer are those of fileobject.py, which park and leave the descriptor as it is.  They are instances
-of the standard classes, and the standard files are instances of the classes of this module.
+``open`` and ``FileIO`` ask the kernel once what the file is.  A regular file, a directory, a block device and
+``/dev/null`` become the standard file objects, and block.  For all others (pipes, FIFOs, sockets, terminals)
+the raw file and the buffer are those of fileobject.py, which park and leave the descriptor as it is.  They are
+instances of the standard classes, and the standard files are instances of the classes of this module.
 
 *A buffer that the program makes itself* (``io.BufferedReader(raw)``) is one of fileobject.py, too, unless the
 raw file is the standard one: greenlets of one hub may use it at the same time, and take turns.
@@ -19,7 +19,6 @@ from __future__ import annotations
 import functools as _functools
 import io as _standard
 import os as _os
-import stat as _stat
 from abc import ABCMeta as _ABCMeta
 from collections.abc import Callable as _Callable
 from importlib import import_module as _import_module
@@ -43,6 +42,7 @@ _take_names(_standard, globals())
 from ._core.current import cannot_park as _cannot_park  # noqa: E402
 from ._fd import files as _files  # noqa: E402
 from ._fd.opening import open_file as _open_file  # noqa: E402
+from ._fd.opening import waits_for_disk_only as _waits_for_disk_only  # noqa: E402
 
 __all__ = list(_standard.__all__)
 
@@ -52,13 +52,8 @@ _stat_of = _os.stat
 _fstat = _os.fstat
 
 
-# The kinds of files that wait for a disk only.
-_ON_DISK = frozenset((_stat.S_IFREG, _stat.S_IFDIR, _stat.S_IFBLK))
-
-
-def _parks(mode: int) -> bool:
-    """Whether reading or writing may wait for something else than a disk; *mode* as in ``st_mode``."""
-    return _stat.S_IFMT(mode) not in _ON_DISK
+def _parks(status: _os.stat_result) -> bool:
+    return not _waits_for_disk_only(status.st_mode, status.st_rdev)
 
 
 class _Parks(Exception):
@@ -71,7 +66,7 @@ class _Parks(Exception):
 def _checking(opener: _Opener) -> _Opener:
     def checked(path: str, flags: int) -> int:
         descriptor = opener(path, flags)
-        if isinstance(descriptor, int) and descriptor >= 0 and _parks(_fstat(descriptor).st_mode):
+        if isinstance(descriptor, int) and descriptor >= 0 and _parks(_fstat(descriptor)):
             raise _Parks(descriptor)
         return descriptor
 
@@ -81,7 +76,7 @@ def _checking(opener: _Opener) -> _Opener:
 def _is_waited_for(file: _File) -> bool:
     """Whether opening, reading or writing *file* may park; one system call."""
     try:
-        return _parks(_stat_of(file).st_mode) and not _cannot_park()
+        return _parks(_stat_of(file)) and not _cannot_park()
     except (OSError, ValueError, TypeError):
         return False  # the standard function makes the file, or says what is wrong
 

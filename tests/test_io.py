@@ -144,6 +144,12 @@ def test_a_raw_file_over_a_socket_parks() -> None:
     right.close()
 
 
+def test_the_null_device_has_the_standard_files() -> None:
+    """A program that logs to it would have to ask, at each write, whether that may wait."""
+    with io.open(os.devnull, "wb") as file:
+        assert type(file) is standard.BufferedWriter and type(file.raw) is standard.FileIO
+
+
 @pytest.mark.parametrize("kind", ["regular", "pipe"])
 @pytest.mark.parametrize(
     ("mode", "wanted"), [("r", "TextIOWrapper"), ("rb", "BufferedReader"), ("wb", "BufferedWriter")]

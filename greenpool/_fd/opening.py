@@ -31,11 +31,15 @@ if TYPE_CHECKING:
 _native_open = os.open
 _native_stat = os.stat
 
+_ON_DISK = frozenset((stat.S_IFREG, stat.S_IFDIR, stat.S_IFBLK))
+
 # With one of these the call does not wait, or there is no such file yet.
 _NEVER_WAIT = os.O_NONBLOCK | os.O_EXCL | os.O_DIRECTORY | getattr(os, "O_PATH", 0)
 
-# Linux: memory devices (null, zero, random), the terminals behind /dev/tty and /dev/ptmx, pseudo-terminals.
-_INSTANT_DEVICES = frozenset((1, 5, *range(128, 144))) if platform == "linux" else frozenset()
+# Linux: null, zero, random.
+_MEMORY_DEVICES = 1
+# Memory devices, the terminals behind /dev/tty and /dev/ptmx, pseudo-terminals.
+_INSTANT_DEVICES = frozenset((_MEMORY_DEVICES, 5, *range(128, 144))) if platform == "linux" else frozenset()
 
 # How many greenlets wait for the same end of the same file.
 _waiting: Counter[tuple[int, int, int]] = Counter()
@@ -50,6 +54,13 @@ def _after_fork_in_child() -> None:
 
 
 at_fork("openings", in_child=_after_fork_in_child)
+
+
+def waits_for_disk_only(mode: int, device: int) -> bool:
+    """Whether reading and writing a file wait for a disk at most; *mode* and *device* as in waits_to_open."""
+    if stat.S_ISCHR(mode):
+        return platform == "linux" and os.major(device) == _MEMORY_DEVICES
+    return stat.S_IFMT(mode) in _ON_DISK
 
 
 def waits_to_open(mode: int, device: int) -> bool:

@@ -41,8 +41,8 @@ class Lock(Line):
                     pass  # another thread was quicker
             if blocking:
                 return self._wait_in_line(True, None)
-            # A permit that another thread is handing to the line counts as held.  That thread has not returned
-            # from its release or acquire yet, so this attempt may have come first.
+            # A permit that another thread is handing to the line counts as held.  That thread has not
+            # returned from its release or acquire yet, so this attempt may have come first.
             if not self._free:
                 return False
         limit = lock_timeout(blocking, timeout)
