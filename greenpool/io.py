@@ -2,8 +2,8 @@
 
 ``open`` and ``FileIO`` ask the kernel once what the file is.  A regular file, a directory, a block device and
 ``/dev/null`` become the standard file objects, and block.  For all others (pipes, FIFOs, sockets, terminals)
-the raw file and the buffer are those of fileobject.py, which park and leave the descriptor as it is.  They are
-instances of the standard classes, and the standard files are instances of the classes of this module.
+the raw file and the buffer are those of fileobject.py, which park and leave the descriptor as it is.  They
+are instances of the standard classes, and the standard files are instances of the classes of this module.
 
 *A buffer that the program makes itself* (``io.BufferedReader(raw)``) is one of fileobject.py, too, unless the
 raw file is the standard one: greenlets of one hub may use it at the same time, and take turns.
