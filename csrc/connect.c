@@ -9,9 +9,11 @@ How the classes of Python and their methods in C find each other, when the modul
 PyObject *(*greenlet_getcurrent)(void);
 PyObject *(*greenlet_switch)(PyObject *greenlet, PyObject *args, PyObject *kwargs);
 
-/* The indices of the two functions in greenlet's capsule. greenlet's header has had these numbers since its first
-   release, but it is not there when a wheel is built. */
-enum { GET_CURRENT = 4, SWITCH = 6 };
+int (*greenlet_is_main)(PyObject *greenlet);
+
+/* The indices of these functions in greenlet's capsule. greenlet's header has had the first two numbers since its first
+   release and the third since 2.0, but it is not there when a wheel is built. */
+enum { GET_CURRENT = 4, SWITCH = 6, IS_MAIN = 8 };
 
 int
 find_greenlet(void)
@@ -23,7 +25,18 @@ find_greenlet(void)
     /* ISO C does not convert between pointers to objects and pointers to functions. */
     memcpy(&greenlet_getcurrent, &api[GET_CURRENT], sizeof(api[0]));
     memcpy(&greenlet_switch, &api[SWITCH], sizeof(api[0]));
+    memcpy(&greenlet_is_main, &api[IS_MAIN], sizeof(api[0]));
     return 0;
+}
+
+PyObject *
+get_current_greenlet(void)
+{
+    PyObject *greenlet = greenlet_getcurrent();
+    if (!greenlet && PyErr_ExceptionMatches(PyExc_RuntimeError)) {
+        PyErr_Clear();
+    }
+    return greenlet;
 }
 
 int

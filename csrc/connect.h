@@ -33,7 +33,12 @@ typedef struct {
 
 extern PyObject *(*greenlet_getcurrent)(void);
 extern PyObject *(*greenlet_switch)(PyObject *greenlet, PyObject *args, PyObject *kwargs);
+extern int (*greenlet_is_main)(PyObject *greenlet);
 int find_greenlet(void);
+
+/* The calling greenlet. NULL without an exception if the interpreter is being finalized: then the twin decides what
+   stands for it. */
+PyObject *get_current_greenlet(void);
 
 /* Check the arguments. *kinds* has a letter for each: C for a class, F for a Python function, I for an int. */
 int check_arguments(const char *function, PyObject *const *args, Py_ssize_t nargs, const char *kinds);

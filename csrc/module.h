@@ -18,6 +18,10 @@ extern const char make_code_filter_doc[];
 PyObject *connect_hub(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_hub_doc[];
 
+/* lock.c */
+PyObject *connect_lock(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_lock_doc[];
+
 /* memory.c */
 PyObject *speedups_find_free_memory(PyObject *module, PyObject *no_argument);
 PyObject *speedups_give_back(PyObject *module, PyObject *args);
@@ -31,6 +35,14 @@ extern const char connect_origin_doc[], note_origin_doc[];
 /* queue.c */
 PyObject *connect_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_queue_doc[];
+
+/* rlock.c */
+PyObject *connect_rlock(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_rlock_doc[];
+
+/* semaphore.c */
+PyObject *connect_semaphore(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_semaphore_doc[];
 
 /* exit.c */
 PyObject *speedups_raise_in_thread(PyObject *module, PyObject *args);
@@ -63,6 +75,14 @@ extern const char accept_doc[], epoll_poll_doc[], renumber_doc[];
 PyObject *connect_task(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *connect_spawn(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_task_doc[], connect_spawn_doc[];
+
+/* thread.c */
+PyObject *connect_thread(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_thread_doc[];
+
+/* threading.c */
+PyObject *connect_threading(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_threading_doc[];
 
 /* thread_state.c */
 PyObject *connect_thread_state(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

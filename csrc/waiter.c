@@ -18,7 +18,7 @@ twins. It holds none to a task, because it may stay parked for long. */
 
 #include <errno.h>
 
-struct carrier_slots carrier = {NULL, {"budget", 0}, {"hub", 0}, {"interrupts", 0}, {"waiter", 0}};
+struct carrier_slots carrier = {NULL, {"budget", 0}, {"hub", 0}, {"interrupts", 0}, {"task", 0}, {"waiter", 0}};
 
 struct registration_slots registration = {NULL,
                                           {"arm", 0},

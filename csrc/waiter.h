@@ -9,7 +9,7 @@
 
 extern struct carrier_slots {
     PyTypeObject *type;
-    Slot budget, hub, interrupts, waiter;
+    Slot budget, hub, interrupts, task, waiter;
 } carrier;
 
 extern struct registration_slots {

@@ -27,6 +27,7 @@ from ._core.native import RLock as _NativeRLock
 from ._core.native import get_ident as _native_ident
 from ._core.native import original_threading as _original_threading
 from ._core.native import start_new_thread as _start_native_thread
+from ._core.speedups import replace_twins, speedups
 from ._core.state import GreenThread
 from ._core.task import Task
 from ._core.waiter import yield_now
@@ -368,6 +369,12 @@ def get_ident() -> int:
         # The last is that of a signal handler, which runs as the main program.
         return _native_ident()
     return id(greenlet)
+
+
+if speedups is not None:
+    _lock_methods, _rlock_methods, get_ident = speedups.connect_thread(LockType, RLock, get_ident)
+    replace_twins(LockType, _lock_methods)
+    replace_twins(RLock, _rlock_methods)
 
 
 def _count() -> int:

@@ -21,6 +21,8 @@ from ._core import native as _native
 from ._core.current import cannot_park as _cannot_park
 from ._core.current import getcurrent as _getcurrent
 from ._core.current import thread_hub as _thread_hub
+from ._core.speedups import replace_twins as _replace_twins
+from ._core.speedups import speedups as _speedups
 from ._core.waiter import sleep as _sleep
 from .event import Event as _Event
 from .local import local as _local
@@ -70,6 +72,7 @@ def replacements(module: _ModuleType) -> dict[str, object]:
 
 def _replace_methods(module: _ModuleType) -> None:
     module.Condition.wait = _wait
+    _replace_wait(module.Event)
     thread: _Any = module.Thread
     thread.join = _parking_join(module)
     if hasattr(thread, "_wait_for_tstate_lock"):
@@ -77,6 +80,29 @@ def _replace_methods(module: _ModuleType) -> None:
     forgetting: _Any = getattr(module, "_DeleteDummyThreadOnDel", None)
     if forgetting is not None:
         forgetting.__del__ = _unless_finalizing(forgetting.__del__)
+
+
+class _EventMethods:
+    """Stands in for ``threading.Event``: what that class gets."""
+
+    _flag: bool
+    _wait_under_lock: _Callable[[float | None], bool]
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """As ``threading.Event.wait``; takes no lock if the event is set."""
+        if self._flag:
+            # Threads may poll, as they do with locks (see thread.py).
+            _green._spend()
+            return True
+        return self._wait_under_lock(timeout)
+
+
+def _replace_wait(event: _Any) -> None:
+    if not hasattr(event, "_wait_under_lock"):
+        event._wait_under_lock = event.wait
+        event.wait = _EventMethods.wait
+        if _speedups is not None:
+            _replace_twins(event, _speedups.connect_threading(event))
 
 
 def _unless_finalizing(standard: _Callable[..., None]) -> _Callable[..., None]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from contextlib import nullcontext
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -82,6 +83,75 @@ def test_with(kind: Any, start: Start) -> None:
     with pytest.raises(ValueError), lock:
         raise ValueError
     assert free(lock)
+
+
+@of_each_kind
+def test_with_calls_what_a_subclass_has(kind: Any) -> None:
+    calls: list[str] = []
+
+    class Noted(kind):  # type: ignore[misc]  # a class that is known at run time only
+        def acquire(self, *args: Any, **kwargs: Any) -> bool:
+            calls.append("acquire")
+            return bool(super().acquire(*args, **kwargs))
+
+        def release(self, *args: Any, **kwargs: Any) -> None:
+            calls.append("release")
+            super().release(*args, **kwargs)
+
+    lock = Noted()
+    with lock as entered:
+        assert entered is True
+        assert lock.locked()
+        calls.append("inside")
+    assert calls == ["acquire", "inside", "release"]
+    assert free(lock)
+
+
+@pytest.mark.parametrize("kind", SEMAPHORES)
+def test_with_does_not_look_at_the_object_s_own_attributes(kind: Any) -> None:
+    semaphore = kind()
+    semaphore.acquire = semaphore.release = None
+    with semaphore:
+        assert semaphore.locked()
+    assert not semaphore.locked()
+
+
+@of_each_kind
+@pytest.mark.parametrize("blocking", [True, 1, "yes", False, 0, None])
+def test_blocking_is_a_truth_value(kind: Any, blocking: Any) -> None:
+    lock = kind()
+    assert lock.acquire(blocking) is True
+    lock.release()
+    assert lock.acquire(blocking=blocking) is True
+    if not blocking:
+        tries = [greenpool.spawn(lock.acquire, blocking), greenpool.spawn(lock.acquire, blocking=blocking)]
+        assert not any(greenlet.get() for greenlet in tries)
+    lock.release()
+    assert free(lock)
+
+
+@of_each_kind
+def test_wrong_arguments(kind: Any) -> None:
+    lock = kind()
+    for arguments in ((1, 2, 3), (1, 2, 3, 4, 5, 6, 7, 8)):
+        with pytest.raises(TypeError):
+            lock.acquire(*arguments)
+        with pytest.raises(TypeError):
+            lock.release(*arguments)
+    for wrong in ({"waiting": True}, {"blocking": True, "waiting": True}):
+        with pytest.raises(TypeError):
+            lock.acquire(**wrong)
+    with pytest.raises(TypeError):
+        lock.acquire(True, blocking=True)
+    assert free(lock)
+
+
+@of_each_kind
+def test_an_object_that_was_never_initialized(kind: Any) -> None:
+    lock = kind.__new__(kind)
+    for method in (lock.acquire, lock.release, lock.__enter__, lock.__exit__):
+        with pytest.raises(AttributeError):
+            method()
 
 
 @of_each_kind
@@ -609,6 +679,35 @@ def test_semaphore_counts(kind: Any, value: int) -> None:
     if value:
         semaphore.release(value)
         assert semaphore.counter == value
+
+
+@pytest.mark.usefixtures("fast_switching")
+@of_each_kind
+def test_threads_that_never_wait_long_lose_no_permit(kind: Any) -> None:
+    """Threads take and free it as fast as they can: the fast paths of all of them meet."""
+    lock = kind()
+    inside = passed = 0
+
+    def use() -> None:
+        nonlocal inside, passed
+        for number in range(300):
+            if number % 3 == 2 and not lock.acquire(blocking=False):
+                continue
+            with nullcontext() if number % 3 == 2 else lock:
+                inside += 1
+                assert inside == 1
+                passed += 1
+                inside -= 1
+            if number % 3 == 2:
+                lock.release()
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 4 * 200 <= passed <= 4 * 300
+    assert free(lock)
 
 
 @pytest.mark.parametrize("kind", SEMAPHORES)

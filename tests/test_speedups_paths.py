@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 
 import greenpool
-from greenpool import Greenlet, GreenletExit, Runtime, Timeout, config, socket
+from greenpool import Greenlet, GreenletExit, Runtime, Timeout, config, socket, thread
+from greenpool import threading as green_threading
 from greenpool._core.current import getcurrent
 from greenpool._core.hub import Hub
 from greenpool._core.native import HAS_GIL
 from greenpool._core.speedups import speedups
+from greenpool.lock import BoundedSemaphore, Lock, RLock, Semaphore
 from greenpool.queue import Queue, SimpleQueue
 
 pytestmark = [
@@ -40,6 +42,17 @@ IN_C: list[tuple[Any, str]] = [
     (socket.socket, "sendall"),
     (SimpleQueue, "put"),
     (SimpleQueue, "get"),
+    (Lock, "acquire"),
+    (Lock, "release"),
+    (RLock, "acquire"),
+    (RLock, "release"),
+    (Semaphore, "acquire"),
+    (Semaphore, "release"),
+    (BoundedSemaphore, "acquire"),
+    (BoundedSemaphore, "release"),
+    (thread.LockType, "acquire"),
+    (thread.RLock, "acquire"),
+    (green_threading.Event, "wait"),
     (greenpool, "spawn"),
     (Greenlet, "_finish"),
 ]
@@ -183,7 +196,61 @@ def queues() -> None:
         bounded.get()
 
 
-@pytest.mark.parametrize("use", [receive, send, spawn, queues])
+def use_lock(lock: Any, error: type[Exception]) -> None:
+    for _ in range(2):
+        with lock:
+            for arguments in ((), (False,), (True, 0.0)):
+                # An RLock is free for its owner only.
+                other = greenpool.spawn(lock.acquire, *arguments) if arguments else None
+                assert other is None or other.get() is False
+        assert lock.acquire(blocking=False) and lock.release() is None
+    lock.acquire()
+    waiting = greenpool.spawn(lambda: (lock.acquire(), lock.release()))
+    greenpool.sleep(0)
+    lock.release()
+    waiting.join()
+    with pytest.raises(error):
+        lock.release()
+    for wrong in ((1, 2, 3), ("x", "y"), (False, 1)):
+        with pytest.raises((TypeError, ValueError)):
+            lock.acquire(*wrong)
+    with pytest.raises(AttributeError):
+        type(lock).acquire(object.__new__(type(lock)))
+    with pytest.raises(TypeError):
+        type(lock).acquire(5)
+
+
+def locks() -> None:
+    for lock in (Lock(), RLock(), thread.allocate_lock(), thread.RLock()):
+        use_lock(lock, RuntimeError)
+    use_lock(BoundedSemaphore(), ValueError)
+    # More permits than a list keeps its memory for.
+    for semaphore in (Semaphore(40), BoundedSemaphore(40)):
+        for _ in range(40):
+            semaphore.acquire()
+        assert not semaphore.acquire(False)
+        for _ in range(40):
+            semaphore.release()
+        assert semaphore.counter == 40
+        with semaphore, semaphore:
+            assert semaphore.counter == 38
+    rlock = RLock()
+    with rlock, rlock:
+        assert rlock._is_owned()
+    assert not rlock._is_owned()
+    event = green_threading.Event()
+    waiting = greenpool.spawn(event.wait)
+    assert not event.wait(0.0)
+    greenpool.sleep(0)
+    event.set()
+    assert event.wait() and waiting.get()
+    # Often enough to use up the budget.
+    for _ in range(150):
+        event.wait()
+    assert thread.get_ident() == id(greenpool.getcurrent())
+
+
+@pytest.mark.parametrize("use", [receive, send, spawn, queues, locks])
 def test_no_reference_is_lost_or_left(use: Callable[[], None]) -> None:
     """Only a debug build of Python counts references. Elsewhere this only runs the code once."""
     rounds, times = (8, 30) if hasattr(sys, "gettotalrefcount") else (1, 3)

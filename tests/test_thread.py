@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import greenlet
 import pytest
 
 import greenpool
@@ -111,6 +112,74 @@ def test_who_polls_a_lock_lets_others_run(make: Any) -> None:
     while not seen:
         with lock:
             pass
+
+
+def rounds_without_a_yield(operation: Callable[[], object]) -> int:
+    """How often the calling greenlet can do *operation* before another one has a turn."""
+    others: list[int] = []
+    greenpool.sleep(0)  # from here on it has its whole budget
+    other = greenpool.spawn(others.append, 1)
+    rounds = 0
+    while not others:
+        operation()
+        rounds += 1
+    other.join()
+    return rounds
+
+
+def enter_and_leave(lock: Any) -> None:
+    with lock:
+        pass
+
+
+def take_and_free(lock: Any) -> None:
+    lock.acquire()
+    lock.release()
+
+
+@pytest.mark.parametrize("make", [thread.allocate_lock, thread.RLock])
+@pytest.mark.parametrize("use", [enter_and_leave, take_and_free])
+def test_each_acquire_counts_as_one_operation(make: Any, use: Any) -> None:
+    """In a greenlet, and in the main program."""
+    lock = make()
+    assert rounds_without_a_yield(lambda: use(lock)) == BUDGET + 1
+    assert greenpool.spawn(rounds_without_a_yield, lambda: use(lock)).get() == BUDGET + 1
+    if isinstance(lock, thread.RLock):
+        with lock:
+            assert rounds_without_a_yield(lambda: use(lock)) == BUDGET + 1
+
+
+def test_an_acquire_in_vain_counts_as_one_operation() -> None:
+    lock = thread.allocate_lock()
+    lock.acquire()
+    assert rounds_without_a_yield(lambda: lock.acquire(False)) == BUDGET + 1
+    assert rounds_without_a_yield(lambda: lock.acquire(blocking=False)) == BUDGET + 1
+
+
+def test_with_calls_what_a_subclass_of_rlock_has() -> None:
+    calls: list[str] = []
+
+    class Noted(thread.RLock):
+        def release(self) -> None:
+            calls.append("release")
+            super().release()
+
+    with Noted() as taken:
+        assert taken
+    assert calls == ["release"]
+
+
+def test_identifiers_of_greenlets_that_are_no_threads() -> None:
+    raw: Any = greenlet.greenlet(lambda: (thread.get_ident(), id(greenpool.getcurrent())))
+    spawned = greenpool.spawn(thread.get_ident)
+    in_loop: list[int] = []
+    greenpool.get_hub().call_soon(lambda: in_loop.append(thread.get_ident()))
+    greenpool.sleep(0.001)
+    assert spawned.get() == id(spawned)
+    assert in_loop == [threading.get_ident()]
+    found = raw.switch()
+    assert found[0] == threading.get_ident()
+    assert blocking(thread.get_ident) == blocking(threading.get_ident)
 
 
 @pytest.mark.parametrize("make", [thread.allocate_lock, thread.RLock])

@@ -15,6 +15,7 @@ import pytest
 
 import greenpool
 from greenpool import threading
+from greenpool._core.current import BUDGET
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
@@ -182,6 +183,42 @@ def test_timer_and_cancel() -> None:
     second.cancel()
     second.join()
     assert fired == ["first"]
+
+
+def test_the_wait_for_an_event_that_is_set_takes_no_lock_and_counts_as_an_operation() -> None:
+    event: Any = threading.Event()
+    event.set()
+    others: list[int] = []
+    with event._cond:
+        greenpool.spawn(others.append, 1)
+        rounds = 0
+        while not others:
+            assert event.wait() is True
+            assert event.wait(1) is True
+            assert event.wait(timeout=None) is True
+            rounds += 1
+    assert 1 < rounds < BUDGET
+    event.clear()
+    assert event.wait(0) is False
+    with pytest.raises(TypeError):
+        event.wait(1, 2)
+
+
+def test_a_subclass_of_event_can_wait() -> None:
+    class Noted(threading.Event):
+        waits = 0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.waits += 1
+            return super().wait(timeout)
+
+    event = Noted()
+    waiting = greenpool.spawn(event.wait)
+    greenpool.sleep(0)
+    event.set()
+    assert waiting.get() is True
+    assert event.wait(5) is True
+    assert event.waits == 2
 
 
 def test_primitives_of_python_code_park() -> None:

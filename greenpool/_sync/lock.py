@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._core.speedups import replace_twins, speedups
 from .._core.waits import awaited_lock
 from .arguments import lock_timeout
 from .line import Line
@@ -40,6 +41,10 @@ class Lock(Line):
                     pass  # another thread was quicker
             if blocking:
                 return self._wait_in_line(True, None)
+            # A permit that another thread is handing to the line counts as held: that thread is still in its
+            # release or acquire, so this attempt may have come first.
+            if not self._free:
+                return False
         limit = lock_timeout(blocking, timeout)
         return self._try_to_take(True) or (blocking and self._wait_in_line(True, limit))
 
@@ -79,3 +84,6 @@ class Lock(Line):
 
 # A lock does not record its holder (see _core/holds.py).
 awaited_lock(Lock)
+
+if speedups is not None:
+    replace_twins(Lock, speedups.connect_lock(Lock))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .._core.carrier import Carrier
 from .._core.current import finalizing_greenlet, getcurrent
+from .._core.speedups import replace_twins, speedups
 from .._core.state import HubTask
 from .._core.task import Task
 from .._core.waits import awaited_lock
@@ -95,7 +96,8 @@ class RLock(Line):
         return self.acquire()
 
     def __exit__(self, *exc_info: object) -> None:
-        self.release()
+        # The class decides, because subclasses of this one can have attributes in their objects.
+        type(self).release(self)
 
     # A Condition needs these.
 
@@ -141,3 +143,6 @@ def _owner_of(lock: RLock) -> HubTask | None:
 
 
 awaited_lock(RLock, _owner_of)
+
+if speedups is not None:
+    replace_twins(RLock, speedups.connect_rlock(RLock))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .._core.speedups import replace_twins, speedups
 from .._core.waits import awaited_lock
 from .arguments import check_int, seconds
 from .line import Line
@@ -134,10 +135,11 @@ class Semaphore(Line):
                     del self._line[link]
 
     def __enter__(self) -> bool:
-        return self.acquire()
+        # Only what the class has counts, as for all special methods.
+        return type(self).acquire(self)
 
     def __exit__(self, *exc_info: object) -> None:
-        self.release()
+        type(self).release(self)
 
     def _take(self, taker: object) -> bool:
         try:
@@ -262,3 +264,8 @@ class DummySemaphore:
 
 
 awaited_lock(Semaphore, most=3)
+
+if speedups is not None:
+    _methods, _bounded_methods = speedups.connect_semaphore(Semaphore, BoundedSemaphore)
+    replace_twins(Semaphore, _methods)
+    replace_twins(BoundedSemaphore, _bounded_methods)

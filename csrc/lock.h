@@ -1,0 +1,22 @@
+/* Taking and freeing a Lock and an RLock, for the locks of a patched program as well. */
+
+#ifndef GREENPOOL_LOCK_H
+#define GREENPOOL_LOCK_H
+
+#include "connect.h"
+
+/* The classes, and those of a patched program, which are subclasses with the same fields. Other subclasses may have
+   methods of their own, which `with` has to call. */
+extern struct lock_types {
+    PyTypeObject *lock, *rlock, *patched_lock, *patched_rlock;
+} lock_types;
+
+/* Take *self* if it is free and nobody waits for it, and for an RLock also if *greenlet*, the calling one, has it.
+   Returns 1, 0 if the twin has to decide it, or -1 with an exception. */
+int take_lock(PyObject *self);
+int take_rlock(PyObject *self, PyObject *greenlet);
+
+/* Returns 1 if a Lock is held, 0 if not, or -1. */
+int is_lock_held(PyObject *self);
+
+#endif
