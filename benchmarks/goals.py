@@ -58,6 +58,11 @@ def cpu(server: str, to: str, at_most: float) -> Goal:
     return Goal(f"everyday-server-{server}", "cpu_us", FAST, to, at_most=at_most)
 
 
+def fair(hubs: int, kind: str = "greenpool", measurement: str = "everyday-hubs") -> tuple[Goal, Goal]:
+    of, to = f"{kind}, {hubs} hubs", "greenpool, 1 hub"
+    return (rate(measurement, of, to, 0.97), Goal(measurement, "new_p95_us", of, to, at_most=1.5))
+
+
 PURE_PYTHON = (
     rate("echo-100-64B", PURE, "gevent", 1.5),
     rate("echo-100-64B", PURE, "epoll loop", 0.8),
@@ -127,6 +132,14 @@ EVERYDAY = (
     cpu("connect", "gevent", 0.55),
     cpu("readline", "gevent", 0.6),
     cpu("http", "gevent", 0.7),
+    *fair(2),
+    *fair(4),
+    *fair(2, "greenpool pinned"),
+    *fair(4, "greenpool pinned"),
+    *fair(2, measurement="everyday-hubs-one-core"),
+    *fair(4, measurement="everyday-hubs-one-core"),
+    value("hubs-ping-pong", "greenpool pinned, 2 hubs", "greenpool, 1 hub", 0.97),
+    value("hubs-ping-pong", "greenpool pinned, 4 hubs", "greenpool, 1 hub", 0.97),
     small("burst-memory", FAST, PURE, 0.1),
     rate("echo-1000-64KiB", FAST, "epoll loop", 0.95),
 )

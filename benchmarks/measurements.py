@@ -30,6 +30,7 @@ CONNECTIONS = (1, 100, 1000, 10_000)
 HUBS = (1, 2, 4)
 HTTP_CONNECTIONS = 100
 EVERYDAY_CONNECTIONS = 100
+BUSY_CONNECTIONS = 50
 IN_QUICK = ("echo-100-64B", "echo-1000-64B", "echo-100-64KiB")
 
 ECHO = (
@@ -63,6 +64,13 @@ def hubs_name(library: str, hubs: int) -> str:
 
 ECHO_HUBS = tuple(
     Entry(hubs_name("greenpool", n), "greenpool_echo", (str(n),), over=hubs_name("greenpool", 1))
+    for n in HUBS
+)
+
+
+HUBS_OF_A_SERVER = tuple(
+    Entry(hubs_name(kind, n), "everyday", over=hubs_name(kind, 1), free_threaded=True)
+    for kind in ("greenpool", "greenpool pinned")
     for n in HUBS
 )
 
@@ -131,9 +139,13 @@ LOAD_CPU = Metric("load_cpu", "load CPU", "share", compared=False)
 SERVER_CPU = Metric("server_cpu", "server CPU", "share", compared=False)
 CPU_EACH = Metric("cpu_us", "CPU per request", "us", more_is_better=False)
 USER_EACH = Metric("user_us", "user", "us", more_is_better=False, compared=False)
+NEW_P50 = Metric("new_p50_us", "p50 of a new connection", "us", more_is_better=False, compared=False)
+NEW_P95 = Metric("new_p95_us", "p95 of a new connection", "us", more_is_better=False)
 SYSTEM_EACH = Metric("system_us", "system", "us", more_is_better=False, compared=False)
 
 LINE = "x" * 63 + "\n"
+GET = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+GET_AND_CLOSE = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 @dataclass(frozen=True)
@@ -155,12 +167,7 @@ SERVED = {
     "tls-handshake": Served("TLS, a handshake per request", BLOCKING + CALLBACKS, kept=False, tls=True),
     "connect": Served("TCP, a connection per request", BLOCKING + CALLBACKS, kept=False),
     "readline": Served('Lines by makefile("rb").readline()', BLOCKING + STREAMS),
-    "http": Served(
-        "http.server.ThreadingHTTPServer, unchanged",
-        UNCHANGED,
-        request="GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        end="!",
-    ),
+    "http": Served("http.server.ThreadingHTTPServer, unchanged", UNCHANGED, request=GET, end="!"),
 }
 
 
@@ -222,6 +229,16 @@ def served(settings: Settings, name: str, contender: Contender) -> Sample:
     with running(server, settings.cores.server, contender.environment) as (pid, port):
         command += [port, str(EVERYDAY_CONNECTIONS), *kinds, program.request, program.end]
         command += [str(settings.warm_up), str(settings.seconds), str(pid)]
+        return run_json(command, settings.cores.load)
+
+
+def served_by_hubs(settings: Settings, core: int | None, contender: Contender) -> Sample:
+    """Measure a pool that runs an unchanged server: busy connections, and new ones one after another."""
+    command = [compiled("requests"), HOST]
+    server = [*_server(contender), "http", contender.plain_name]
+    with running(server, core, contender.environment) as (pid, port):
+        command += [port, str(BUSY_CONNECTIONS), "kept", "plain", GET, "!"]
+        command += [str(settings.warm_up), str(settings.seconds), str(pid), GET_AND_CLOSE]
         return run_json(command, settings.cores.load)
 
 
@@ -330,12 +347,24 @@ def everyday(selection: Selection, settings: Settings) -> Iterator[Measurement]:
             measure=partial(served, settings, name),
             everyday=True,
         )
+    for name, where, core in (
+        ("everyday-hubs", "all cores", None),
+        ("everyday-hubs-one-core", "one core", settings.cores.server),
+    ):
+        yield Measurement(
+            name=name,
+            title=f"ThreadingHTTPServer, {BUSY_CONNECTIONS} connections, over 1, 2 and 4 hubs on {where}",
+            metrics=(RATE, CPU_EACH, NEW_P50, NEW_P95, SERVER_CPU),
+            contenders=selection.contenders(HUBS_OF_A_SERVER),
+            measure=partial(served_by_hubs, settings, core),
+            everyday=True,
+        )
 
 
 def missing(measurement: Measurement) -> str | None:
     """Return why this machine cannot do the measurement at all, or None if it can."""
-    needs_requests = measurement.name.startswith("everyday-server-")
-    needs_load = measurement.name.startswith(("echo", "idle", "everyday-server-"))
+    needs_requests = measurement.name.startswith(("everyday-server-", "everyday-hubs"))
+    needs_load = needs_requests or measurement.name.startswith(("echo", "idle"))
     if sys.platform != "linux" and (needs_load or measurement.name == "parked-memory"):
         return "it needs Linux (epoll and /proc)"
     if measurement.name == "http" and shutil.which("wrk") is None:

@@ -1,13 +1,16 @@
 /* A load generator for servers that are not plain echo servers: over TLS, with a connection for each request, or with
  * responses whose length it does not know. One thread, epoll, one outstanding request for each connection.
  *
- *   requests HOST PORT CONNECTIONS kept|each plain|tls REQUEST END WARMUP SECONDS SERVER_PID
+ *   requests HOST PORT CONNECTIONS kept|each plain|tls REQUEST END WARMUP SECONDS SERVER_PID [PROBE]
  *
  * A response ends with the byte END, which it has nowhere else. With `kept` the next request follows on the same
  * connection. With `each` the server closes after its response, and the next request has a new connection (with `tls`
  * a full handshake, because no session is kept). When all connections have had a response, the program runs for WARMUP
  * seconds that are not counted and for SECONDS that are, and prints one JSON object. Its purpose is the server's user
  * and system time, so the program may be slower than the server.
+ *
+ * With PROBE one more client sends this request again and again, each time over a new connection, which the server
+ * closes. Its latencies, from the connect to the close, are those of a newcomer at a busy server.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -31,6 +34,7 @@
 #endif
 
 enum { EVENTS = 512, BUFFER = 1 << 16, SOURCE_ADDRESSES = 16, REASONABLE_ERRORS = 100, CONNECT_SECONDS = 60 };
+enum { MOST_PROBES = 100000 };
 
 enum state { CONNECTING, HANDSHAKE, TALKING };
 
@@ -39,14 +43,18 @@ struct connection {
     SSL *ssl;
     enum state state;
     int answered; /* the response of the outstanding request is complete */
+    int one_each; /* the server closes after its response */
+    double started; /* when it was opened */
     int ready; /* its first response was complete; later connections in its place do not count */
 };
 
 static struct connection *connections;
-static int connection_count, one_each, poller;
+static struct connection prober;
+static int connection_count, poller;
 static SSL_CTX *tls;
-static const char *request;
-static size_t request_size;
+static const char *request, *probe;
+static double probes[MOST_PROBES];
+static int probe_count;
 static char end_byte, buffer[BUFFER];
 static struct sockaddr_in server;
 static unsigned long long requests, opened;
@@ -84,6 +92,7 @@ static void open_connection(struct connection *c)
         die("connect");
     c->state = CONNECTING;
     c->answered = 0;
+    c->started = seconds_of(CLOCK_MONOTONIC);
     struct epoll_event event = { .events = EPOLLIN | EPOLLOUT, .data.ptr = c };
     if (epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &event))
         die("epoll_ctl");
@@ -119,9 +128,10 @@ static int would_block(struct connection *c, int result)
 static void start_request(struct connection *c)
 {
     c->answered = 0;
-    int n = c->ssl ? SSL_write(c->ssl, request, (int)request_size)
-                   : (int)send(c->fd, request, request_size, MSG_NOSIGNAL);
-    if (n != (int)request_size)
+    const char *text = c == &prober ? probe : request;
+    int size = (int)strlen(text);
+    int n = c->ssl ? SSL_write(c->ssl, text, size) : (int)send(c->fd, text, (size_t)size, MSG_NOSIGNAL);
+    if (n != size)
         fail(c, "send");
 }
 
@@ -173,18 +183,21 @@ static void on_event(struct connection *c)
         return;
     }
     int more = receive(c);
-    if (c->answered && !c->ready) {
+    if (c->answered && !c->ready && c != &prober) {
         c->ready = 1;
         first_answers++;
     }
-    if (more < 0 || (more == 0 && !(one_each && c->answered))) {
+    if (more < 0 || (more == 0 && !(c->one_each && c->answered))) {
         fail(c, "recv");
     } else if (more == 0) {
-        requests++;
+        if (c != &prober)
+            requests++;
+        else if (probe_count < MOST_PROBES)
+            probes[probe_count++] = seconds_of(CLOCK_MONOTONIC) - c->started;
         if (c->ssl)
             SSL_shutdown(c->ssl);
         reopen(c);
-    } else if (c->answered && !one_each) {
+    } else if (c->answered && !c->one_each) {
         requests++;
         start_request(c);
     }
@@ -217,6 +230,17 @@ static void connect_all(void)
     }
 }
 
+static int compare(const void *left, const void *right)
+{
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+static double probe_us(double fraction)
+{
+    return probes[(int)(probe_count * fraction)] * 1e6;
+}
+
 /* The user and the system time of the server, in ticks, which are too coarse for anything but their proportion. */
 static void ticks_of(pid_t pid, double *user, double *system)
 {
@@ -236,21 +260,22 @@ static void ticks_of(pid_t pid, double *user, double *system)
 
 int main(int argc, char **argv)
 {
-    if (argc != 11) {
-        fprintf(stderr, "usage: requests HOST PORT CONNECTIONS kept|each plain|tls REQUEST END WARMUP SECONDS PID\n");
+    if (argc != 11 && argc != 12) {
+        fprintf(stderr, "usage: requests HOST PORT CONNECTIONS kept|each plain|tls REQUEST END WARMUP SECONDS PID "
+                        "[PROBE]\n");
         return 2;
     }
     server.sin_family = AF_INET;
     server.sin_port = htons((uint16_t)atoi(argv[2]));
     connection_count = atoi(argv[3]);
-    one_each = !strcmp(argv[4], "each");
+    int one_each = !strcmp(argv[4], "each");
     request = argv[6];
-    request_size = strlen(request);
+    probe = argc == 12 ? argv[11] : NULL;
     end_byte = argv[7][0];
     double warmup = atof(argv[8]), seconds = atof(argv[9]);
     pid_t pid = (pid_t)atoi(argv[10]);
     clockid_t server_clock;
-    if (inet_pton(AF_INET, argv[1], &server.sin_addr) != 1 || connection_count < 1 || !request_size ||
+    if (inet_pton(AF_INET, argv[1], &server.sin_addr) != 1 || connection_count < 1 || !*request ||
         clock_getcpuclockid(pid, &server_clock)) {
         fprintf(stderr, "requests: wrong arguments\n");
         return 2;
@@ -264,14 +289,19 @@ int main(int argc, char **argv)
     poller = epoll_create1(EPOLL_CLOEXEC);
     if (!connections || poller < 0)
         die("start");
-    for (int i = 0; i < connection_count; i++)
+    for (int i = 0; i < connection_count; i++) {
+        connections[i].one_each = one_each;
         open_connection(&connections[i]);
+    }
     connect_all();
+    prober.one_each = 1;
+    if (probe)
+        open_connection(&prober);
     run_until(seconds_of(CLOCK_MONOTONIC) + warmup);
 
     double user, system, user_end, system_end;
     requests = 0;
-    errors = 0;
+    errors = probe_count = 0;
     ticks_of(pid, &user, &system);
     double load_cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID), cpu = seconds_of(server_clock);
     double start = seconds_of(CLOCK_MONOTONIC);
@@ -287,8 +317,13 @@ int main(int argc, char **argv)
     double ticks = user_end - user + system_end - system, each = cpu / (double)requests * 1e6;
     double system_share = ticks > 0 ? (system_end - system) / ticks : 0;
     printf("{\"requests\": %llu, \"rate\": %.1f, \"cpu_us\": %.3f, \"user_us\": %.3f, \"system_us\": %.3f, "
-           "\"errors\": %d, \"load_cpu\": %.3f, \"server_cpu\": %.3f}\n",
+           "\"errors\": %d, \"load_cpu\": %.3f, \"server_cpu\": %.3f",
            requests, (double)requests / elapsed, each, each * (1 - system_share), each * system_share, errors,
            load_cpu / elapsed, cpu / elapsed);
+    if (probe_count) {
+        qsort(probes, (size_t)probe_count, sizeof probes[0], compare);
+        printf(", \"new_p50_us\": %.1f, \"new_p95_us\": %.1f", probe_us(0.5), probe_us(0.95));
+    }
+    printf("}\n");
     return 0;
 }

@@ -28,7 +28,7 @@ from typing import Any
 from . import monkey, thread
 from ._core import PACKAGE
 from ._same_program import SameProgram
-from .runtime import Runtime
+from .runtime import Runtime, hubs_of_a_program
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.argv = [name, *program]
     sys.modules["__main__"] = module
     SameProgram(name, options.module, _own(options), options.native).install()
-    runtime = Runtime(options.pool_size)
+    runtime = Runtime(options.pool_size or hubs_of_a_program())
     # Before the program can register anything: so it comes last.
     atexit.register(_end, runtime)
     ending = runtime.block_on(_run, code, module)
@@ -62,10 +62,13 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         prog="python -m greenpool",
         usage="python -m greenpool [--pool-size N] [--native MODULES] (app.py | -m module) [args ...]",
-        description="Run a program with green threads on every core.",
+        description="Run a program with green threads, on a pool of hubs.",
     )
     parser.add_argument(
-        "--pool-size", type=_pool_size, metavar="N", help="number of hubs (default: number of CPUs)"
+        "--pool-size",
+        type=_pool_size,
+        metavar="N",
+        help="number of hubs (default: 1, or the number of CPUs on a free-threaded Python)",
     )
     parser.add_argument(
         "--native",

@@ -31,6 +31,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Never, TypeVar, TypeVarTuple
 
+from ._core.affinity import unpin
 from ._core.current import getcurrent, set_thread_placement, thread_hub
 from ._core.errors import SpawnError
 from ._core.fork import at_fork
@@ -259,6 +260,7 @@ class _Loop:
     # The loop's thread.
 
     def _run(self) -> None:
+        unpin()
         self.thread_id = get_ident()
         loop = self.asyncio_loop
         if not _parks(loop):

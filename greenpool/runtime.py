@@ -36,7 +36,7 @@ from ._core.current import current_greenlet, current_owner, getcurrent, set_thre
 from ._core.errors import LoopExit, SpawnError
 from ._core.fork import at_fork
 from ._core.hub import Hub
-from ._core.native import RLock, SimpleQueue, get_ident, original_threading
+from ._core.native import HAS_GIL, RLock, SimpleQueue, get_ident, original_threading
 from ._core.pollers import Poller, make_poller
 from ._core.seconds import check_seconds
 from ._core.state import GreenThread, HubState, HubTask, Placement
@@ -49,6 +49,7 @@ from .greenlet import Greenlet
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
+    from ._core.affinity import Pins
     from ._core.stall_watch import OnStall
     from .futures import Future
 
@@ -110,6 +111,15 @@ def _usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
+def hubs_of_a_program() -> int:
+    """How many hubs a program gets that asks for no number: one where there is a GIL, else one for each CPU.
+
+    Hubs that share a GIL run one after the other.  A request that passes from hub to hub waits for a turn at
+    each: with two hubs on two cores a new connection waits 2.5 times as long as with one, with four 5 times.
+    """
+    return 1 if HAS_GIL else _usable_cpus()
+
+
 class _Hubs:
     """The pool itself.  Runtime owns it, Handles refer to it, and no thread keeps a Runtime alive."""
 
@@ -117,6 +127,7 @@ class _Hubs:
         self.lock = RLock()
         self.hubs: list[Hub] = []
         self.threads: list[threading.Thread] = []
+        self.pins: Pins | None = None
         # The rest is guarded by the lock.
         self._accepting = True
         self._next = 0
@@ -139,8 +150,10 @@ class _Hubs:
         after_start: Hook | None,
         before_stop: Hook | None,
         poller: Callable[[], Poller],
+        pins: Pins | None,
     ) -> None:
         """Start all threads, or none: on an error those already started are ended again."""
+        self.pins = pins
         try:
             reports: SimpleQueue[BaseException | None] = SimpleQueue()
             for index in range(pool_size):
@@ -169,7 +182,12 @@ class _Hubs:
                     task.get()
         except BaseException:
             self.shutdown()
+            self._release_pins()
             raise
+
+    def _release_pins(self) -> None:
+        if self.pins is not None:
+            self.pins.release()
 
     def _run_hub(
         self,
@@ -180,6 +198,8 @@ class _Hubs:
         reports: SimpleQueue[BaseException | None],
     ) -> None:
         try:
+            if self.pins is not None:
+                self.pins.pin_hub(index)
             hub = Hub(name, index, poller, in_main_greenlet=True)
         except BaseException as exception:
             reports.put(exception)
@@ -203,7 +223,10 @@ class _Hubs:
             set_thread_hub(None)
             with self.lock:
                 self._running -= 1
-                waiters = self._claim(self._end_waiters) if not self._running else []
+                was_last = not self._running
+                waiters = self._claim(self._end_waiters) if was_last else []
+            if was_last:
+                self._release_pins()
             for waiter in waiters:
                 waiter.resume()
 
@@ -323,6 +346,8 @@ class _Hubs:
         self._accepting = False
         self._running = self._outstanding = 0
         self.threads = []
+        if self.pins is not None:
+            self.pins.release_in_child()
         hub = thread_hub()
         self._main_programs = [greenlet for greenlet in self._main_programs if greenlet.hub is hub]
         for waiter in self._claim(self._idle_waiters) + self._claim(self._end_waiters):
@@ -523,6 +548,7 @@ class Runtime:
     *after_start*, *before_stop*: called in a greenlet on every hub, first and last.  An exception in
     after_start comes out of the constructor, with every thread ended again.
     *stall_limit*, *on_stall*: as ``Builder.stall_limit``.
+    *pin_to_cpus*: as ``Builder.pin_to_cpus``.
     """
 
     def __init__(
@@ -534,6 +560,7 @@ class Runtime:
         *,
         stall_limit: float | None = None,
         on_stall: OnStall | None = None,
+        pin_to_cpus: bool = False,
         poller: Callable[[], Poller] = make_poller,
     ) -> None:
         self._open = False
@@ -553,8 +580,9 @@ class Runtime:
             from ._core.stall_watch import watch_stalls
 
             watch_stalls(stall_limit, on_stall)
+        pins = _make_pins() if pin_to_cpus else None
         self._hubs = _Hubs()
-        self._hubs.start(pool_size, name_prefix, after_start, before_stop, poller)
+        self._hubs.start(pool_size, name_prefix, after_start, before_stop, poller, pins)
         self._handle = Handle(self._hubs)
         self._open = True
         _open_runtimes.add(self)
@@ -667,6 +695,7 @@ class _Settings(TypedDict, total=False):
     before_stop: Hook
     stall_limit: float
     on_stall: OnStall
+    pin_to_cpus: bool
 
 
 class Builder:
@@ -715,6 +744,22 @@ class Builder:
             self._settings["on_stall"] = on_stall
         return self
 
+    def pin_to_cpus(self, pin: bool = True) -> Builder:
+        """Pin the hubs to CPUs, as thread-per-core runtimes do.
+
+        With a GIL all hubs go to one CPU, together with the thread that builds the pool, which gets back all
+        of its CPUs when the pool has ended.  The number of the process decides which CPU, so that the worker
+        processes of a server go to different ones.  Without a GIL each hub goes to a CPU of its own, as far
+        as there are any.  Threads that run blocking calls are not pinned.  Threads and processes that the
+        program itself starts on a hub inherit its CPU.
+
+        Raises NotImplementedError where the system cannot do it (``os.sched_setaffinity`` is missing).
+        """
+        if pin:
+            _check_pinning()
+        self._settings["pin_to_cpus"] = pin
+        return self
+
     def build(self) -> Runtime:
         """Start the pool.  An exception in after_start comes out here, with every thread ended again."""
         return Runtime(**self._settings)
@@ -726,15 +771,31 @@ def _check_stall_limit(name: str, seconds: float) -> None:
         raise ValueError(f"{name} must be at least 0.001, not {seconds!r}")
 
 
+def _check_pinning() -> None:
+    if not hasattr(os, "sched_setaffinity"):
+        raise NotImplementedError("pin_to_cpus needs os.sched_setaffinity, which this system does not have")
+
+
+def _make_pins() -> Pins:
+    _check_pinning()
+    # Imported here, because few programs need it.
+    from ._core.affinity import Pins
+
+    return Pins()
+
+
 def run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Build a Runtime, call *function* here, wait until the pool is idle, and return its value.
+
+    The Runtime has a hub for each CPU that this process may use or, where there is a GIL, one hub: hubs that
+    share a GIL run one after the other, and a request that passes from hub to hub waits for each.
 
     An exception of *function* is raised after the same orderly end.  On Ctrl-C *function* gets
     KeyboardInterrupt, the pool is shut down at once, and the exception comes out.  The same happens with
     LoopExit, if *function* waits, or this waits for the pool, and nothing can end that wait any more.
     """
     _check_callable("function", function)
-    runtime = Runtime()
+    runtime = Runtime(hubs_of_a_program())
     try:
         # Without a gap in which a SystemExit of the pool would find nobody who waits.
         with runtime._hubs.main_program():

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from greenpool._core.native import HAS_GIL
+
 
 def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
@@ -119,6 +121,14 @@ def test_threads_go_round_robin_over_the_pool(tmp_path: Path) -> None:
         """,
     )
     assert run(tmp_path, "-m", "greenpool", "--pool-size", "3", app) == (0, "[2, 2, 2] False\nTrue\n", "")
+
+
+@pytest.mark.slow
+def test_a_program_has_one_hub_where_there_is_a_gil(tmp_path: Path) -> None:
+    app = write(tmp_path / "app.py", "import greenpool; print(greenpool.current_handle().pool_size)")
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    expected = 1 if HAS_GIL else cpus
+    assert run(tmp_path, "-m", "greenpool", app) == (0, f"{expected}\n", "")
 
 
 @pytest.mark.slow

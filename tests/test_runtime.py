@@ -148,15 +148,19 @@ def test_run_raises_the_functions_exception_after_the_same_orderly_end() -> None
     assert ended == ["child"]
 
 
-def test_run_builds_one_hub_for_each_usable_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("has_gil", "hubs"), [(True, 1), (False, 3)])
+def test_run_builds_one_hub_for_each_usable_cpu_or_for_the_gil(
+    has_gil: bool, hubs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+    monkeypatch.setattr("greenpool.runtime.HAS_GIL", has_gil)
 
     def main() -> int:
         handle = greenpool.current_handle()
         assert handle is not None
         return handle.pool_size
 
-    assert greenpool.run(main) == 3
+    assert greenpool.run(main) == hubs
 
 
 def test_run_inside_a_greenlet_of_another_pool() -> None:

@@ -48,12 +48,12 @@ def play(spawn: Callable[..., Any], socketpair: Callable[[], tuple[Any, Any]], t
         greenlet.get()
 
 
-def greenpool(hubs: int, count: int) -> float:
+def greenpool(hubs: int, count: int, pinned: bool = False) -> float:
     import greenpool
     from greenpool.socket import socketpair
 
     trips = count // hubs // PAIRS
-    with greenpool.Runtime(pool_size=hubs) as runtime:
+    with greenpool.Runtime(pool_size=hubs, pin_to_cpus=pinned) as runtime:
         handle = runtime.handle()
         started = perf_counter()
         arguments = (play, greenpool.spawn, socketpair, trips)
@@ -113,12 +113,13 @@ def gevent(hubs: int, count: int) -> float:
     return perf_counter() - started
 
 
-def on_each_number_of_hubs(name: str, run: Callable[[int, int], float]) -> dict[str, Run]:
+def on_each_number_of_hubs(name: str, run: Callable[..., float]) -> dict[str, Run]:
     return {f"{name}, {n} hub{'s' if n > 1 else ''}": partial(run, n) for n in HUBS}
 
 
 PEERS = (
     on_each_number_of_hubs("greenpool", greenpool)
+    | on_each_number_of_hubs("greenpool pinned", partial(greenpool, pinned=True))
     | {f"greenpool, {PROCESSES} processes": greenpool_processes}
     | on_each_number_of_hubs("gevent", gevent)
 )

@@ -32,6 +32,7 @@ from functools import partial
 from math import inf
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from .._core.affinity import unpin
 from .._core.current import thread_hub
 from .._core.deadlock import idle_threads
 from .._core.fork import at_fork
@@ -239,6 +240,7 @@ class Workers:
     # The threads.
 
     def _work(self, handover: Handover) -> None:
+        unpin()
         ident = get_ident()
         with self.lock:
             self.threads.add(ident)

@@ -60,8 +60,11 @@ def run_patched(code: str, *arguments: object, directory: Path, native: Sequence
 
 
 def run_by_greenpool(code: str, *arguments: object, directory: Path, options: Sequence[str] = ()) -> None:
-    """Run *code*, which says nothing of greenpool, by ``python -m greenpool`` with the options."""
-    _run(dedent(code), ["-m", "greenpool", *options], arguments, directory)
+    """Run *code*, which says nothing of greenpool, by ``python -m greenpool`` with the options.
+
+    It has two hubs unless an option says otherwise.
+    """
+    _run(dedent(code), ["-m", "greenpool", "--pool-size", "2", *options], arguments, directory)
 
 
 def _run(code: str, options: Sequence[str], arguments: Sequence[object], directory: Path) -> None:
