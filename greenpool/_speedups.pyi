@@ -57,6 +57,7 @@ def connect_ssl(
     owe: FunctionType,
     flush_if_possible: FunctionType,
     ahead: int,
+    batch: int,
     record: int,
     unknown: int,
     /,

@@ -90,7 +90,7 @@ _send_now = _base.__base__.send
 _HEADER = 5
 # The most plain bytes in a record.
 _RECORD = 16384
-# Ask the kernel for this much, and encrypt this much before anything is sent.
+# Ask the kernel for this much, and encrypt at most this much before anything is sent.
 _AHEAD = 32768
 _BATCH = 65536
 # The bytes that the current record lacks, where bytes were taken ahead.
@@ -467,18 +467,15 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
             return len(owed) if octets[: len(owed)] == owed else 0
 
     def _write_once(self, connection: _Any, data: _ReadableBuffer) -> int:
-        count: int = connection.write(data)
+        # OpenSSL would encrypt all of it now, since its buffer is never full.
+        limit = _RECORD if self._timeout == 0.0 else _BATCH
+        with memoryview(data) as view:
+            if view.nbytes <= limit:
+                count: int = connection.write(data)
+            else:
+                with view.cast("B") as octets, octets[:limit] as part:
+                    count = connection.write(part)
         self._written = count
-        if count == _RECORD and self._timeout != 0.0:
-            # Several records go out together.
-            with memoryview(data) as view, view.cast("B") as octets:
-                limit = min(len(octets), _BATCH)
-                while count < limit:
-                    try:
-                        count += connection.write(octets[count:limit])
-                    except _standard.SSLError:
-                        break  # the next write raises it again
-                    self._written = count
         return count
 
     def send(self, data: _ReadableBuffer, flags: int = 0) -> int:
@@ -546,6 +543,7 @@ if _speedups is not None:
             vars(SSLSocket)["_owe"],
             vars(SSLSocket)["_flush_if_possible"],
             _AHEAD,
+            _BATCH,
             _RECORD,
             _UNKNOWN,
         ),
