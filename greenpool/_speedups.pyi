@@ -56,6 +56,7 @@ def connect_ssl(
     await_sent: FunctionType,
     owe: FunctionType,
     flush_if_possible: FunctionType,
+    wake_readers: FunctionType,
     ahead: int,
     batch: int,
     record: int,

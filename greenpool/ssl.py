@@ -32,7 +32,8 @@ with the same bytes, it is the repetition that OpenSSL asks for, and it returns 
 could miss those bytes.  One is a program that watches the descriptor (``select``), which would wait for bytes
 that have come already.  So a socket whose ``fileno`` has been asked for, or which is non-blocking, takes no
 byte beyond the record (``_exact``), and ``pending`` counts what was taken before.  The other is the plain
-socket that is left after ``unwrap``, which gets the rest from ``_left``.
+socket that is left after ``unwrap``, which gets the rest from ``_left``.  Greenlets that read the same
+connection wake each other (``_wake_readers``).
 
 *Threads*: any; a greenlet of one hub may read while one of another writes.
 """
@@ -281,7 +282,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
         timeout = self._timeout
         lock = self._tls_lock
         in_time = True
-        done = False
+        done = filled = False
         _spend()
         while True:
             # A non-blocking socket waits here, too: for the greenlet that is inside OpenSSL just now, never
@@ -302,6 +303,8 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
                         raise
                 if done:
                     # A read does not wait for the peer to take an answer of OpenSSL's own.
+                    if (reads or filled) and (self._incoming.pending or not self._starved):
+                        self._wake_readers()
                     if reads:
                         # The peer's bytes are not lost if OpenSSL's own answer cannot be sent now.
                         self._flush_if_possible()
@@ -312,6 +315,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
                 elif not self._flush():
                     reading = False
                 elif self._fill(ask=timeout == 0.0 or not in_time):
+                    filled = True
                     continue
                 else:
                     reading = True
@@ -331,8 +335,18 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
                 )
             if not in_time:
                 raise TimeoutError(f"The {what} operation timed out")
-            registration = self._current_registration() or self._register()
+            registration = self._current_registration()
+            if registration is None:
+                registration = self._register()
+                if reading and (self._incoming.pending or not self._starved):
+                    continue  # another hub has taken the bytes before it could find this registration
             in_time = self._park_read(registration, deadline) if reading else self._park_write(deadline)
+
+    def _wake_readers(self) -> None:
+        """OpenSSL has more bytes, or the end.  The kernel does not report them to the others that wait."""
+        descriptor = self._descriptor
+        if descriptor is not None:
+            descriptor.wake_readers()
 
     def do_handshake(self, block: bool = False) -> None:
         self._check_connected()
@@ -542,6 +556,7 @@ if _speedups is not None:
             vars(SSLSocket)["_await_sent"],
             vars(SSLSocket)["_owe"],
             vars(SSLSocket)["_flush_if_possible"],
+            vars(SSLSocket)["_wake_readers"],
             _AHEAD,
             _BATCH,
             _RECORD,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select as native_select
 import ssl as standard
 from collections.abc import Iterator
+from threading import Event as native_event
 from typing import Any
 
 import pytest
@@ -195,6 +196,26 @@ def test_several_greenlets_read_one_connection(peer_and_client: tuple[Peer, Any]
     greenpool.sleep(0.01)
     peer.plain.sendall(peer.encrypted(b"three"))
     assert sorted(reader.get() for reader in readers) == [b"one", b"three", b"two"]
+
+
+def test_a_reader_on_another_hub_is_woken_for_what_was_read_ahead(peer_and_client: tuple[Peer, Any]) -> None:
+    """Its poller finds nothing, because the kernel has nothing any more."""
+    peer, client = peer_and_client
+    with greenpool.Runtime(pool_size=1) as runtime:
+        waiting = runtime.spawn(client.recv, 100)
+        runtime.block_on(greenpool.idle)
+        blocked, go_on = native_event(), native_event()
+
+        def block() -> None:
+            blocked.set()
+            go_on.wait()
+
+        runtime.spawn(block)
+        blocked.wait()
+        peer.plain.sendall(peer.encrypted(b"one", b"two"))
+        assert client.recv(100) == b"one"
+        go_on.set()
+        assert waiting.get() == b"two"
 
 
 # After the end.
