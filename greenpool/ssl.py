@@ -281,6 +281,8 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
         """
         timeout = self._timeout
         lock = self._tls_lock
+        # It cannot do anything before there is input.  (A client's handshake begins without.)
+        waits_for_input = reads or (what == "handshake" and self.version() is None)
         in_time = True
         done = filled = False
         _spend()
@@ -291,7 +293,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
             if not (lock.acquire(False) or lock.acquire(timeout=limit)):
                 raise TimeoutError(f"The {what} operation timed out")
             try:
-                if not done and not (reads and self._starved and not self._incoming.pending):
+                if not done and not (waits_for_input and self._starved and not self._incoming.pending):
                     try:
                         result = operation(*args)
                         done = True
@@ -575,6 +577,7 @@ def _wrap_over_buffers(
     if not isinstance(sock, _Green):
         return _wrap_descriptor(sock._context, sock, server_side, server_hostname, **kwargs)
     sock._incoming, sock._outgoing = MemoryBIO(), MemoryBIO()  # noqa: F405
+    sock._starved = server_side
     return sock._context._wrap_bio(sock._incoming, sock._outgoing, server_side, server_hostname, **kwargs)
 
 
