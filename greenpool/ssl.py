@@ -415,6 +415,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
         return count
 
     def pending(self) -> int:
+        """The bytes that the next read has without waiting, those included that were read ahead."""
         self._checkClosed()
         connection = self._sslobj
         if connection is None:
@@ -495,15 +496,18 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
         return count
 
     def send(self, data: _ReadableBuffer, flags: int = 0) -> int:
+        """As ``ssl.SSLSocket.send``: the count of bytes, which may be less than all of them."""
         if self._sslobj is None or flags:
             # Plain, or refused.
             return super().send(data, flags)
         return self.write(data)
 
     def sendall(self, data: _ReadableBuffer, flags: int = 0) -> None:
+        """As ``ssl.SSLSocket.sendall``; a timeout is for each part that OpenSSL takes."""
         _base.sendall(self, data, flags)
 
     def unwrap(self) -> _green_socket:
+        """As ``ssl.SSLSocket.unwrap``: end the encrypted stream, and return the plain socket."""
         connection = self._sslobj
         if not connection:
             raise ValueError("No SSL wrapper around " + str(self))
@@ -522,6 +526,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
     # The plain socket that is left.
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """As ``ssl.SSLSocket.recv``: at least one byte, or none at the end of the stream."""
         if self._sslobj is None and self._left:
             left: bytes = self._take_left(buflen, flags)
             return left
@@ -529,6 +534,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
         return received
 
     def recv_into(self, buffer: _WriteableBuffer, nbytes: int | None = None, flags: int = 0) -> int:
+        """As ``ssl.SSLSocket.recv_into``: the count of bytes, 0 at the end of the stream."""
         if self._sslobj is None and self._left:
             taken: int = self._take_left(nbytes or 0, flags, buffer)
             return taken

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import greenpool
-from greenpool import Greenlet, GreenletExit, Runtime, Timeout, config, socket
+from greenpool import Greenlet, GreenletExit, Runtime, Timeout, config, socket, ssl
 from greenpool._core.current import getcurrent
 from greenpool._core.hub import Hub
 from greenpool._core.native import HAS_GIL
@@ -38,6 +38,10 @@ IN_C: list[tuple[Any, str]] = [
     (socket.socket, "recv_into"),
     (socket.socket, "send"),
     (socket.socket, "sendall"),
+    (ssl.SSLSocket, "recv"),
+    (ssl.SSLSocket, "recv_into"),
+    (ssl.SSLSocket, "send"),
+    (ssl.SSLSocket, "sendall"),
     (SimpleQueue, "put"),
     (SimpleQueue, "get"),
     (greenpool, "spawn"),
