@@ -201,22 +201,20 @@ share_rest(PyObject *self, Caller *caller)
     return alone < 0 ? -1 : done(PyObject_CallOneArg(wake_readers, self));
 }
 
-/* After a read of *count* bytes out of *asked*: note whether OpenSSL has more. The bytes are not lost if that fails,
-   because the next read asks OpenSSL first. */
+/* After a read of *count* bytes: note whether OpenSSL has more. If this fails, the bytes are lost; that takes a failure of
+   a getter. */
 static int
-note_rest(PyObject *self, Caller *caller, Stream *stream, Py_ssize_t count, Py_ssize_t asked)
+note_rest(PyObject *self, Caller *caller, Stream *stream, Py_ssize_t count)
 {
-    int starved = count > 0;
-    if (count == asked) {
+    int starved = 0;
+    if (count > 0) {
         PyObject *rest = PyObject_CallMethodNoArgs(stream->connection, str_pending);
         starved = rest ? !PyObject_IsTrue(rest) : -1;
         Py_XDECREF(rest);
     }
     Py_ssize_t there = pending_in(stream->incoming);
-    if (count < 0 || starved < 0 || there < 0 || set(self, &tls.starved, starved ? Py_True : Py_False) < 0) {
-        return -1;
-    }
-    if (!there && set(self, &tls.missing, nothing) < 0) {
+    if (count < 0 || starved < 0 || there < 0 || set(self, &tls.starved, starved ? Py_True : Py_False) < 0 ||
+        (!there && set(self, &tls.missing, nothing) < 0)) {
         return -1;
     }
     return there || !starved ? share_rest(self, caller) : 0;
@@ -255,7 +253,7 @@ read_step(PyObject *self, Caller *caller, Stream *stream, PyObject *size, PyObje
             return -1;
         }
     }
-    else if (note_rest(self, caller, stream, count_of(*result), PyLong_AsSsize_t(size)) < 0) {
+    else if (note_rest(self, caller, stream, count_of(*result)) < 0) {
         Py_CLEAR(*result);
         return -1;
     }

@@ -227,10 +227,12 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
         finally:
             self._moving = False
         self._starved = False
-        if self._missing != _UNKNOWN:
-            self._count_record(data)
         if registration is not None and not registration.hung_up and self._drains and len(data) < room:
             registration.readable = not data
+        if self._missing != _UNKNOWN:
+            self._count_record(data)
+            if data and len(data) == room and self._missing and not self._header:
+                self._fill(ask)  # the rest of the record has mostly come with its header
         return True
 
     def _flush(self) -> bool:
@@ -547,6 +549,12 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
         if flags & _socket.MSG_PEEK:
             self._left = left
         return taken
+
+    def __repr__(self) -> str:
+        exact = self._exact
+        text: str = super().__repr__()  # asks for the number, but does not watch it
+        self._exact = exact
+        return text
 
     def fileno(self) -> int:
         """As ``socket.fileno``; from now on the kernel keeps what comes after the record that is read."""
