@@ -32,7 +32,8 @@ with the same bytes, it is the repetition that OpenSSL asks for, and it returns 
 could miss those bytes.  One is a program that watches the descriptor (``select``), which would wait for bytes
 that have come already.  So a socket whose ``fileno`` has been asked for, or which is non-blocking, takes no
 byte beyond the record (``_exact``), and ``pending`` counts what was taken before.  The other is the plain
-socket that is left after ``unwrap``, which gets the rest from ``_left``.
+socket that is left after ``unwrap``, which gets the rest from ``_left``.  Greenlets that read the same
+connection wake each other (``_wake_readers``).
 
 *Threads*: any; a greenlet of one hub may read while one of another writes.
 """
@@ -90,7 +91,7 @@ _send_now = _base.__base__.send
 _HEADER = 5
 # The most plain bytes in a record.
 _RECORD = 16384
-# Ask the kernel for this much, and encrypt this much before anything is sent.
+# Ask the kernel for this much, and encrypt at most this much before anything is sent.
 _AHEAD = 32768
 _BATCH = 65536
 # The bytes that the current record lacks, where bytes were taken ahead.
@@ -226,10 +227,12 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
         finally:
             self._moving = False
         self._starved = False
-        if self._missing != _UNKNOWN:
-            self._count_record(data)
         if registration is not None and not registration.hung_up and self._drains and len(data) < room:
             registration.readable = not data
+        if self._missing != _UNKNOWN:
+            self._count_record(data)
+            if data and len(data) == room and self._missing and not self._header:
+                self._fill(ask)  # the rest of the record has mostly come with its header
         return True
 
     def _flush(self) -> bool:
@@ -280,8 +283,10 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
         """
         timeout = self._timeout
         lock = self._tls_lock
+        # It cannot do anything before there is input.  (A client's handshake begins without.)
+        waits_for_input = reads or (what == "handshake" and self.version() is None)
         in_time = True
-        done = False
+        done = filled = False
         _spend()
         while True:
             # A non-blocking socket waits here, too: for the greenlet that is inside OpenSSL just now, never
@@ -290,7 +295,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
             if not (lock.acquire(False) or lock.acquire(timeout=limit)):
                 raise TimeoutError(f"The {what} operation timed out")
             try:
-                if not done and not (reads and self._starved and not self._incoming.pending):
+                if not done and not (waits_for_input and self._starved and not self._incoming.pending):
                     try:
                         result = operation(*args)
                         done = True
@@ -302,6 +307,8 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
                         raise
                 if done:
                     # A read does not wait for the peer to take an answer of OpenSSL's own.
+                    if (reads or filled) and (self._incoming.pending or not self._starved):
+                        self._wake_readers()
                     if reads:
                         # The peer's bytes are not lost if OpenSSL's own answer cannot be sent now.
                         self._flush_if_possible()
@@ -312,6 +319,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
                 elif not self._flush():
                     reading = False
                 elif self._fill(ask=timeout == 0.0 or not in_time):
+                    filled = True
                     continue
                 else:
                     reading = True
@@ -331,8 +339,18 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
                 )
             if not in_time:
                 raise TimeoutError(f"The {what} operation timed out")
-            registration = self._current_registration() or self._register()
+            registration = self._current_registration()
+            if registration is None:
+                registration = self._register()
+                if reading and (self._incoming.pending or not self._starved):
+                    continue  # another hub has taken the bytes before it could find this registration
             in_time = self._park_read(registration, deadline) if reading else self._park_write(deadline)
+
+    def _wake_readers(self) -> None:
+        """OpenSSL has more bytes, or the end.  The kernel does not report them to the others that wait."""
+        descriptor = self._descriptor
+        if descriptor is not None:
+            descriptor.wake_readers()
 
     def do_handshake(self, block: bool = False) -> None:
         self._check_connected()
@@ -399,6 +417,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
         return count
 
     def pending(self) -> int:
+        """The bytes that the next read has without waiting, those included that were read ahead."""
         self._checkClosed()
         connection = self._sslobj
         if connection is None:
@@ -467,30 +486,30 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
             return len(owed) if octets[: len(owed)] == owed else 0
 
     def _write_once(self, connection: _Any, data: _ReadableBuffer) -> int:
-        count: int = connection.write(data)
+        # OpenSSL would encrypt all of it now, since its buffer is never full.
+        limit = _RECORD if self._timeout == 0.0 else _BATCH
+        with memoryview(data) as view:
+            if view.nbytes <= limit:
+                count: int = connection.write(data)
+            else:
+                with view.cast("B") as octets, octets[:limit] as part:
+                    count = connection.write(part)
         self._written = count
-        if count == _RECORD and self._timeout != 0.0:
-            # Several records go out together.
-            with memoryview(data) as view, view.cast("B") as octets:
-                limit = min(len(octets), _BATCH)
-                while count < limit:
-                    try:
-                        count += connection.write(octets[count:limit])
-                    except _standard.SSLError:
-                        break  # the next write raises it again
-                    self._written = count
         return count
 
     def send(self, data: _ReadableBuffer, flags: int = 0) -> int:
+        """As ``ssl.SSLSocket.send``: the count of bytes, which may be less than all of them."""
         if self._sslobj is None or flags:
             # Plain, or refused.
             return super().send(data, flags)
         return self.write(data)
 
     def sendall(self, data: _ReadableBuffer, flags: int = 0) -> None:
+        """As ``ssl.SSLSocket.sendall``; a timeout is for each part that OpenSSL takes."""
         _base.sendall(self, data, flags)
 
     def unwrap(self) -> _green_socket:
+        """As ``ssl.SSLSocket.unwrap``: end the encrypted stream, and return the plain socket."""
         connection = self._sslobj
         if not connection:
             raise ValueError("No SSL wrapper around " + str(self))
@@ -509,6 +528,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
     # The plain socket that is left.
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """As ``ssl.SSLSocket.recv``: at least one byte, or none at the end of the stream."""
         if self._sslobj is None and self._left:
             left: bytes = self._take_left(buflen, flags)
             return left
@@ -516,6 +536,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
         return received
 
     def recv_into(self, buffer: _WriteableBuffer, nbytes: int | None = None, flags: int = 0) -> int:
+        """As ``ssl.SSLSocket.recv_into``: the count of bytes, 0 at the end of the stream."""
         if self._sslobj is None and self._left:
             taken: int = self._take_left(nbytes or 0, flags, buffer)
             return taken
@@ -528,6 +549,12 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
         if flags & _socket.MSG_PEEK:
             self._left = left
         return taken
+
+    def __repr__(self) -> str:
+        exact = self._exact
+        text: str = super().__repr__()  # asks for the number, but does not watch it
+        self._exact = exact
+        return text
 
     def fileno(self) -> int:
         """As ``socket.fileno``; from now on the kernel keeps what comes after the record that is read."""
@@ -545,7 +572,9 @@ if _speedups is not None:
             vars(SSLSocket)["_await_sent"],
             vars(SSLSocket)["_owe"],
             vars(SSLSocket)["_flush_if_possible"],
+            vars(SSLSocket)["_wake_readers"],
             _AHEAD,
+            _BATCH,
             _RECORD,
             _UNKNOWN,
         ),
@@ -562,6 +591,7 @@ def _wrap_over_buffers(
     if not isinstance(sock, _Green):
         return _wrap_descriptor(sock._context, sock, server_side, server_hostname, **kwargs)
     sock._incoming, sock._outgoing = MemoryBIO(), MemoryBIO()  # noqa: F405
+    sock._starved = server_side
     return sock._context._wrap_bio(sock._incoming, sock._outgoing, server_side, server_hostname, **kwargs)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import greenpool
-from greenpool import Greenlet, GreenletExit, Runtime, Timeout, config, socket, thread
+from greenpool import Greenlet, GreenletExit, Runtime, Timeout, config, socket, ssl, thread
 from greenpool import threading as green_threading
 from greenpool._core.current import getcurrent
 from greenpool._core.hub import Hub
@@ -40,6 +40,10 @@ IN_C: list[tuple[Any, str]] = [
     (socket.socket, "recv_into"),
     (socket.socket, "send"),
     (socket.socket, "sendall"),
+    (ssl.SSLSocket, "recv"),
+    (ssl.SSLSocket, "recv_into"),
+    (ssl.SSLSocket, "send"),
+    (ssl.SSLSocket, "sendall"),
     (SimpleQueue, "put"),
     (SimpleQueue, "get"),
     (Lock, "acquire"),

@@ -107,6 +107,22 @@ class Descriptor:
                 elif other is not None:
                     other.post(wake)
 
+    def wake_readers(self) -> None:
+        """Have the greenlets that wait for input try again, on all hubs; any thread.
+
+        For bytes that the kernel has no longer.
+        """
+        with _locks[self.fd % 64]:
+            registrations = self.registrations
+        own = thread_hub()
+        for registration in registrations:
+            hub = registration.hub
+            if hub is not own:
+                if hub is not None:
+                    hub.post(registration.wake_all)
+            elif registration.waiters():
+                registration.wake_all()
+
 
 def _register(hub: HubState, fd: int, owners: int) -> Registration:
     # Known to the hub first: if a signal handler forks before the poller knows it, the child forgets it.
