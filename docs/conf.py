@@ -21,6 +21,8 @@ html_title = f"greenpool {release}"
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 
+# The programs that greenpool works with need not be installed to read about that.
+autodoc_mock_imports = ["celery", "gunicorn", "httptools"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 # The standard library documents the methods that a cooperative subclass inherits from it.

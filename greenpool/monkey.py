@@ -268,6 +268,20 @@ def _warn_of_subclasses(original: type[object], name: str) -> None:
 # The modules.
 
 
+def _warn_of_running_worker() -> None:
+    """Warn if gunicorn's threaded worker, which has made its selector already, is what calls this."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_name == "init_process" and "gunicorn" in sys.modules:
+            if type(frame.f_locals.get("self")).__module__ == "gunicorn.workers.gthread":
+                _warn(
+                    "patching comes after gunicorn's gthread worker was set up, and will block it: "
+                    "patch at the top of gunicorn.conf.py, or use -k greenpool.gunicorn.Worker"
+                )
+                return
+
+
 def patch_time() -> None:
     """``time.sleep`` parks."""
     patch_module("time")
@@ -317,6 +331,8 @@ def patch_select() -> None:
 
 def patch_selectors() -> None:
     """Every selector parks."""
+    if not is_module_patched("selectors"):
+        _warn_of_running_worker()
     patch_module("selectors")
 
 

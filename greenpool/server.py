@@ -106,6 +106,8 @@ class BaseServer:
         # Guarded by the lock.
         self._round: _Round | None = None
         self._acceptors: list[Greenlet] = []
+        # Acceptors of earlier rounds, which may be handing a last connection over.
+        self._ending: list[Greenlet] = []
         self._socket: GreenSocket | None = None
         self._original: AnySocket | None = None
         self._path: tuple[str, int] | None = None
@@ -255,11 +257,21 @@ class BaseServer:
         with self._lock:
             self._round = None
             acceptors, self._acceptors = self._acceptors, []
+            self._ending += acceptors
         current = getcurrent()
         for acceptor in acceptors:
             # An acceptor that calls this ends by itself, because its round is over.
             if acceptor is not current:
                 acceptor.kill(block=False)
+
+    def join_acceptors(self) -> None:
+        """Wait, after ``stop_accepting`` or ``close``, until everything that was accepted has its handler."""
+        with self._lock:
+            ending, self._ending = self._ending, []
+        current = getcurrent()
+        for acceptor in ending:
+            if acceptor is not current:
+                acceptor.join()
 
     def close(self) -> None:
         """Close the listener and accept nothing more; what was accepted goes on."""
@@ -282,6 +294,7 @@ class BaseServer:
         then kill those that are left.  Without a pool nobody knows them, and they go on (as in gevent).
         """
         self.close()
+        self.join_acceptors()
         pool = self.pool
         if pool is not None:
             pool.join(timeout=self.stop_timeout if timeout is None else timeout)
@@ -361,10 +374,8 @@ class BaseServer:
     def _serve(self, *args: object) -> None:
         spawn = self._spawn
         if spawn is None:
-            try:
-                self._handle_and_close(*args)
-            except Exception as error:
-                report_error(current_hub(), f"handler of {self!r}", error)
+            # In a greenlet of its own, because the kill of the acceptor must not reach the handler.
+            Greenlet.spawn(self._handle_and_close, *args).join()
             return
         try:
             spawn(self._handle_and_close, *args)

@@ -144,6 +144,9 @@ def test_runtime_knows_nothing_that_knows_it() -> None:
 
 
 # The entry points of programs patch.
-@pytest.mark.parametrize("module", sorted(set(MODULES) - {"greenpool.__main__", "greenpool.celery"}))
+STARTERS = {"greenpool.__main__", "greenpool.celery", "greenpool.gunicorn"}
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - STARTERS))
 def test_no_module_knows_the_public_face_or_patching(module: str) -> None:
     assert imports_of(module).isdisjoint({"greenpool", "greenpool.monkey"})

@@ -99,7 +99,7 @@ CORE_CLASSES = {
 STANDARD_MODULES = {*MODULES, "thread", "threading"}
 
 # They need another library. Those for a program also patch.
-MODULES_OF_EXTRAS = {"celery", "pywsgi"}
+MODULES_OF_EXTRAS = {"celery", "gunicorn", "pywsgi"}
 
 
 def own_names() -> Iterator[tuple[str, str, Any]]:

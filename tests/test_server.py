@@ -190,6 +190,20 @@ def test_a_handler_in_the_acceptor_may_stop_the_server() -> None:
     assert server.closed
 
 
+@pytest.mark.parametrize("spawn", ["default", None, 10])
+def test_the_end_of_accepting_reaches_no_handler(spawn: Any) -> None:
+    with StreamServer(LOCAL, echo, spawn=spawn) as server, socket.socket() as client:
+        server.start()
+        client.connect(server.address)
+        client.sendall(b"a")
+        assert client.recv(1) == b"a"
+        server.stop_accepting()
+        server.join_acceptors()
+        client.sendall(b"b")
+        assert client.recv(1) == b"b"
+    greenpool.wait()
+
+
 def test_another_thread_may_stop_the_server() -> None:
     server = StreamServer(LOCAL, echo)
     thread = threading.Thread(target=server.stop)
