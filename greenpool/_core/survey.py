@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import re
 from _queue import Empty
+from collections import deque
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from sys import version_info
 from time import monotonic
 from types import CodeType, FrameType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from . import PACKAGE
 from .current import getcurrent, remembered
@@ -32,9 +33,14 @@ from .state import GreenThread, HubState, HubTask, Wait
 from .task import MainTask, Task
 from .waits import ParkedGreenlet, calls_of_package, holders_of, safe_repr
 
+T = TypeVar("T")
+
 # Seconds for which a hub describes greenlets in one go, and for which its next answer is waited for.
 SLICE = 0.002
-PATIENCE = 0.25
+PATIENCE = 1.0
+
+# Tries to copy a queue.
+COPIES = 100
 
 # Looks at a greenlet that is resumed again and again.
 TRIES = 3
@@ -204,6 +210,16 @@ def _program_part(frames: Sequence[FrameType]) -> Stack:
     return tuple(calls[first:end])
 
 
+def _copy_of(queue: deque[T]) -> deque[T]:
+    """A copy of *queue*, which its hub may change meanwhile: without a GIL a copy is no single step."""
+    for _ in range(COPIES):
+        try:
+            return queue.copy()
+        except RuntimeError:
+            continue  # it was changed
+    return deque()  # of a busy hub, whose tasks have mostly started when they are looked for
+
+
 class _Look:
     """The look at one hub: ``greenlets`` yields what is found of one greenlet after the other."""
 
@@ -234,9 +250,9 @@ class _Look:
     def greenlets(self) -> Iterator[GreenletInfo]:
         hub = self.hub
         # In the order in which a task goes, so that one that moves on meanwhile is found at a later place.
-        posted = hub.inbox.queue.copy()
+        posted = _copy_of(hub.inbox.queue)
         later = [entry.owner for _, _, entry in list(hub.timers.heap) if entry.pending]
-        due = hub.ready.copy()
+        due = _copy_of(hub.ready)
         ready = set(map(id, due))
         new = {id(turn): turn for turn in (*posted, *later, *due) if isinstance(turn, Task)}
         for greenlet in (hub.main, *list(hub.carriers)):
