@@ -26,8 +26,8 @@ static struct {
 } carrier = {{"hub", 0}, {"placement", 0}};
 
 static struct {
-    Slot inbox, live, main, ready, stopping;
-} hub = {{"inbox", 0}, {"live", 0}, {"main", 0}, {"ready", 0}, {"stopping", 0}};
+    Slot inbox, live, main, ready, spawned, stopping;
+} hub = {{"inbox", 0}, {"live", 0}, {"main", 0}, {"ready", 0}, {"spawned", 0}, {"stopping", 0}};
 
 static Slot inbox_queue = {"queue", 0};
 
@@ -96,6 +96,17 @@ find_home(PyObject *greenlet)
     return home;
 }
 
+/* Add 1 to a number of the hub. */
+static int
+count(PyObject *home, const Slot *slot)
+{
+    long number;
+    PyObject *more = get_int(home, slot, &number) == 0 ? PyLong_FromLong(number + 1) : NULL;
+    int status = more ? set(home, slot, more) : -1;
+    Py_XDECREF(more);
+    return status;
+}
+
 static PyObject *
 spawn_on(PyObject *greenlet, PyObject *home, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -103,7 +114,8 @@ spawn_on(PyObject *greenlet, PyObject *home, PyObject *const *args, Py_ssize_t n
     PyObject *more, *ready = get(home, &hub.ready), *new = NULL;
     if (ready && get_int(home, &hub.live, &live) == 0 && (more = PyLong_FromLong(live + 1))) {
         new = make_task(greenlet, home, args, nargs);
-        if (new && (done(PyObject_CallMethodOneArg(ready, str_append, new)) < 0 || set(home, &hub.live, more) < 0)) {
+        if (new && (done(PyObject_CallMethodOneArg(ready, str_append, new)) < 0 || set(home, &hub.live, more) < 0 ||
+                    count(home, &hub.spawned) < 0)) {
             Py_CLEAR(new);
         }
         Py_DECREF(more);

@@ -14,6 +14,7 @@ A pool of hubs, one per OS thread, each running greenlets over its own edge-trig
 from __future__ import annotations
 
 from importlib import import_module as _import_module
+from os import environ as _environ
 
 from ._core.typing import TYPE_CHECKING as _TYPE_CHECKING
 from .greenlet import (
@@ -78,6 +79,13 @@ if not _TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = globals()[name] = getattr(_import_module(f"{__name__}.{_LATER[name]}"), name)
         return value
+
+
+# The console costs an import, and few programs want it.
+if _environ.get("GREENPOOL_CONSOLE"):
+    from .console.server import listen_as_wished as _listen_as_wished
+
+    _listen_as_wished(by_default=False)
 
 
 def __dir__() -> list[str]:

@@ -28,6 +28,7 @@ from typing import Any
 from . import monkey, thread
 from ._core import PACKAGE
 from ._same_program import SameProgram
+from .console.server import listen_as_wished
 from .runtime import Runtime, hubs_of_a_program
 
 
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
         _run_in_debugger(options, program)
         return
     monkey.patch_all()
+    listen_as_wished(by_default=True)
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _report
     if options.module:

@@ -10,7 +10,10 @@ a module.  ``find`` looks one up, that of a frame's function, say.
 
 from __future__ import annotations
 
+from types import FrameType
 from typing import Final, NamedTuple
+
+from ._core.native import HAS_GIL
 
 PARKS: Final = "parks"
 # The greenlet parks while a thread that is no hub makes the call.
@@ -299,12 +302,41 @@ LINES = (
     ),
 )
 
+_ADVICE = {
+    PARKS: "it parks in a patched program",
+    THREAD: "a worker thread calls it in a patched program",
+    BLOCKS: "greenpool.blocking(function) calls it in a worker thread",
+}
+
+# Calls of a stack in which one of the list is looked for.
+MOST_CALLS = 10
+
 _LINE_OF = {name: line for line in LINES for name in line.calls}
 
 
 def find(name: str) -> Line | None:
     """The line of the function with that name, ``module.qualified_name``; None where the list has none."""
     return _LINE_OF.get(name) or _LINE_OF.get(f"{name.partition('.')[0]}.*")
+
+
+def describe_call(frame: FrameType) -> str:
+    """What the running *frame* waits for, if it calls a function of the list; else "".
+
+    Without a GIL only the names of the functions in Python are known.
+    """
+    # Imported here, because only a stall needs it.
+    from ._core.holds import called_by
+
+    names = [called_by(frame)] if HAS_GIL else []
+    caller: FrameType | None = frame
+    while caller is not None and len(names) < MOST_CALLS:
+        names.append(f"{caller.f_globals.get('__name__')}.{caller.f_code.co_qualname}")
+        caller = caller.f_back if HAS_GIL else None
+    for name in names:
+        line = find(name)
+        if line is not None:
+            return f"{name} waits for {line.waits_for}; {_ADVICE[line.does]}"
+    return ""
 
 
 def table() -> str:

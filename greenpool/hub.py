@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ._core.current import current_hub
+from types import FrameType
+
+from ._core.current import Factories, current_hub
 from ._core.hub import Hub
 from ._core.typing import cast
 from ._core.waiter import Waiter, sleep
@@ -12,6 +14,16 @@ __all__ = ["Hub", "get_hub", "idle", "sleep"]
 
 # Programs import it from here.
 sleep.__module__ = __name__
+
+
+def _describe_call(frame: FrameType) -> str:
+    # Imported here, because only a stall needs it.
+    from ._blocking_calls import describe_call
+
+    return describe_call(frame)
+
+
+Factories.describe_call = _describe_call
 
 
 def get_hub() -> Hub:

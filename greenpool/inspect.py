@@ -97,18 +97,40 @@ class Snapshot(_NamedTuple):
         stacks = [[frame._asdict() for frame in stack] for stack in numbers]
         return {"pid": self.pid, "time": self.time, "hubs": hubs, "greenlets": greenlets, "stacks": stacks}
 
+    @classmethod
+    def from_dict(cls, fields: dict[str, _Any]) -> Snapshot:
+        """The snapshot that ``as_dict`` has given, maybe in another process."""
+        stacks = [tuple(Frame(**frame) for frame in stack) for stack in fields["stacks"]]
+        hubs = [
+            HubInfo(**hub | {"stack": tuple(Frame(**frame) for frame in hub["stack"])})
+            for hub in fields["hubs"]
+        ]
+        greenlets = [
+            GreenletInfo(
+                **each
+                | {
+                    "stack": None if each["stack"] is None else stacks[each["stack"]],
+                    "spawned_at": None if each["spawned_at"] is None else Frame(**each["spawned_at"]),
+                    "held_by": tuple(each["held_by"]),
+                }
+            )
+            for each in fields["greenlets"]
+        ]
+        return cls(fields["pid"], fields["time"], hubs, greenlets)
+
     def json(self, indent: int | None = None) -> str:
         """The same as JSON text."""
         return _json.dumps(self.as_dict(), indent=indent)
 
 
-def snapshot() -> Snapshot:
+def snapshot(stacks: bool = True) -> Snapshot:
     """Look at all hubs and greenlets now; any thread.
 
+    Without *stacks* it takes a fifth of the time, and does not tell what the greenlets wait for.
     It blocks the calling thread: with 100,000 greenlets for about a second.  In a greenlet, the other
     greenlets of that hub wait meanwhile.
     """
-    hubs, greenlets = _survey()
+    hubs, greenlets = _survey(stacks)
     return Snapshot(_os.getpid(), _time.time(), hubs, greenlets)
 
 

@@ -38,7 +38,7 @@ from ._core.fork import at_fork
 from ._core.hub import Hub
 from ._core.native import HAS_GIL, RLock, SimpleQueue, get_ident, original_threading
 from ._core.pollers import Poller, make_poller
-from ._core.seconds import check_seconds
+from ._core.seconds import check_stall_limit
 from ._core.state import GreenThread, HubState, HubTask, Placement
 from ._core.task import Task
 from ._core.thread_end import ask_to_stop, close
@@ -69,6 +69,9 @@ Hook = Callable[[], object]
 Spawnable = Callable[[], object] | tuple[Callable[..., object], *tuple[object, ...]]
 
 MAX_POOL_SIZE = 32_768
+
+# Seconds for which an end waits before it says for which greenlets.
+QUIET_END = 1.0
 
 
 class StreamSpawnError(RuntimeError):
@@ -318,19 +321,25 @@ class _Hubs:
         self.stop()
         if thread_hub() in self.hubs:
             return
+        patience: float | None = QUIET_END
         while True:
             waiter = Waiter(self.lock)
             with self.lock:
                 if not self._running:
                     break
                 self._end_waiters.append(waiter)
-            self._park(waiter, self._end_waiters)
+            if not self._park(waiter, self._end_waiters, patience):
+                # Imported here, because few programs need it.
+                from ._core.stall_watch import report_late_end
+
+                report_late_end(repr(self), self.hubs, QUIET_END)
+                patience = None
         for thread in self.threads:
             thread.join()
 
-    def _park(self, waiter: Waiter, waiters: list[Waiter]) -> None:
+    def _park(self, waiter: Waiter, waiters: list[Waiter], timeout: float | None = None) -> bool:
         try:
-            waiter.park()
+            return waiter.park(timeout)
         finally:
             with self.lock:
                 if waiter in waiters:
@@ -573,7 +582,7 @@ class Runtime:
             if hook is not None:
                 _check_callable(name, hook)
         if stall_limit is not None:
-            _check_stall_limit("stall_limit", stall_limit)
+            check_stall_limit("stall_limit", stall_limit)
             if on_stall is not None:
                 _check_callable("on_stall", on_stall)
             # Imported here, because few programs need it.
@@ -737,7 +746,7 @@ class Builder:
         with the text, the seconds, and whether it is over.  (``GREENPOOL_STALL=0.1`` in the environment and
         ``python -X dev`` do the same for an unchanged program.)
         """
-        _check_stall_limit("seconds", seconds)
+        check_stall_limit("seconds", seconds)
         self._settings["stall_limit"] = seconds
         if on_stall is not None:
             _check_callable("on_stall", on_stall)
@@ -763,12 +772,6 @@ class Builder:
     def build(self) -> Runtime:
         """Start the pool.  An exception in after_start comes out here, with every thread ended again."""
         return Runtime(**self._settings)
-
-
-def _check_stall_limit(name: str, seconds: float) -> None:
-    check_seconds(name, seconds)
-    if not seconds >= 0.001:
-        raise ValueError(f"{name} must be at least 0.001, not {seconds!r}")
 
 
 def _check_pinning() -> None:

@@ -19,6 +19,7 @@ from .state import GreenThread, HubState, HubTask, Placement
 from .typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Any
 
 # A greenlet that was not adopted yet lacks the attributes of a GreenThread.
@@ -61,6 +62,8 @@ class Factories:
     hub: Callable[[], HubState]
     main_task: Callable[[GreenThread, HubState], HubTask]
     thread_ended: Callable[[HubState], object]
+    # What a running frame waits for, if that is a known call of the standard library; set by greenpool.hub.
+    describe_call: Callable[[FrameType], str] | None = None
 
 
 class _HubEnd:

@@ -35,6 +35,10 @@ HAS_METHOD_BIT = sys.version_info >= (3, 12)
 CACHED = 1000
 
 
+# The public names of modules that are written in C.
+MODULES_IN_C = {"_io": "io", "_socket": "socket", "_thread": "threading", "posix": "os"}
+
+
 class _Unknown(Exception):
     """The value of an expression cannot be told."""
 
@@ -58,6 +62,55 @@ def held_by(frame: FrameType) -> list[object]:
 def has_steps(frame: FrameType) -> bool:
     """Whether ``held_by`` may find anything in *frame*, and in all others that are at the same place."""
     return bool(_steps(frame.f_code, frame.f_lasti)[1])
+
+
+def called_by(frame: FrameType) -> str:
+    """The full name of the function in C that *frame* is calling, such as "time.sleep"; "" if it is unknown.
+
+    With a GIL any thread may ask, about any frame.
+    """
+    found = _callee(frame)
+    owner = getattr(found, "__objclass__", None)
+    module = getattr(found if owner is None else owner, "__module__", None)
+    name = getattr(found, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str):
+        return ""
+    return f"{MODULES_IN_C.get(module, module)}.{name}"
+
+
+def _callee(frame: FrameType) -> object:
+    """What the instruction at which *frame* is calls; None if it calls nothing, or if that cannot be told.
+
+    The instruction that loads it is the last one that begins at the same place of the source as the call.
+    """
+    listed = list(dis.get_instructions(frame.f_code))
+    # The offset of a call that is under way may be that of the last of its inline caches.
+    index = sum(each.offset <= frame.f_lasti for each in listed) - 1
+    if index < 0 or not listed[index].opname.startswith("CALL"):
+        return None
+    begin = _begin_of(listed[index])
+    while (index := index - 1) >= 0:
+        if listed[index].opname.startswith("LOAD_") and _begin_of(listed[index]) == begin:
+            break
+    try:
+        return _loaded(frame, listed, index)
+    except _Unknown:
+        return None
+
+
+def _begin_of(instruction: dis.Instruction) -> object:
+    positions = instruction.positions
+    return None if positions is None else (positions.lineno, positions.col_offset)
+
+
+def _loaded(frame: FrameType, listed: list[dis.Instruction], index: int) -> object:
+    if index >= 0 and listed[index].opname in ("LOAD_ATTR", "LOAD_METHOD"):
+        owner = _value(frame, listed, index - 1)[0]
+        try:
+            return inspect.getattr_static(owner, listed[index].argval)
+        except AttributeError:
+            raise _Unknown from None
+    return _value(frame, listed, index)[0]
 
 
 def _locks_of_conditions(held: list[object]) -> Iterator[object]:

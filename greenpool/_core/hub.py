@@ -55,8 +55,11 @@ from .waiter import WAITING, WOKEN, Waiter, interrupt, yield_now
 LONGEST_POLL = 86_400.0
 
 
-# The watch costs an import that few programs need.
+# The watch costs an import that few programs need.  It is not imported by the first hub, because an import at
+# the end of a free-threaded program may hang.
 STALLS_ARE_WATCHED = bool(os.environ.get("GREENPOOL_STALL")) or sys.flags.dev_mode
+if STALLS_ARE_WATCHED:
+    from .stall_watch import stall_limit_asked_for, watch_stalls
 
 
 class Hub(HubState):
@@ -74,6 +77,8 @@ class Hub(HubState):
         poller: Callable[[], Poller] = make_poller,
         in_main_greenlet: bool = False,
     ) -> None:
+        # Before anything is opened, because it may be refused.
+        stall_limit = stall_limit_asked_for() if STALLS_ARE_WATCHED else 0.0
         main = None if in_main_greenlet else _root(getcurrent())
         super().__init__(name, index, poller, main, self.throw_into_main)
         self.patience = FIRST_LOOK
@@ -86,9 +91,7 @@ class Hub(HubState):
         remember(self)
         rest_if_ending()
         if STALLS_ARE_WATCHED:
-            from .stall_watch import stall_limit_asked_for, watch_stalls
-
-            watch_stalls(stall_limit_asked_for())
+            watch_stalls(stall_limit)
 
     def throw_into_main(self, exception: BaseException) -> None:
         """Raise *exception* in the main program of a plain thread, where it waits or waits next."""

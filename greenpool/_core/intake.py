@@ -22,7 +22,9 @@ def take_in(hub: HubState) -> None:
         elif isinstance(item, Task):
             # Posted by accept, and counted here, by the thread that owns the count.
             hub.live += 1
+            hub.spawned += 1
             hub.received += 1
             ready.append(item)
         else:
+            hub.remote_wakes += 1
             ready.append(item)

@@ -23,6 +23,17 @@ def check_seconds(name: str, seconds: float | None) -> None:
         raise ValueError(f"{name} must not be negative, not {seconds!r}")
 
 
+# The shortest limit of the stall watch, in seconds.
+SHORTEST_STALL = 0.001
+
+
+def check_stall_limit(name: str, seconds: float) -> None:
+    """Refuse what is no limit for the stall watch."""
+    check_seconds(name, seconds)
+    if not SHORTEST_STALL <= seconds < LONGEST:
+        raise ValueError(f"{name} must be a number of seconds, at least {SHORTEST_STALL}, not {seconds!r}")
+
+
 def seconds_of(value: SupportsFloat | SupportsIndex) -> float:
     """*value* as a number of seconds, refused as the standard library's C functions refuse it."""
     seconds = value if isinstance(value, float) else index(value)  # type: ignore[arg-type]  # it says so itself

@@ -19,21 +19,21 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from types import FrameType
 from typing import Any
 
 from . import PACKAGE
-from .current import remembered
+from .current import Factories, remembered
 from .deadlock import idle_threads
 from .fork import at_fork
 from .native import HAS_GIL, Lock, current_frames, get_ident, start_new_thread
+from .seconds import SHORTEST_STALL, check_stall_limit
 from .state import HubState
 
-# Looks within the limit, and the shortest limit in seconds.
+# Looks within the limit.
 LOOKS = 10
-SHORTEST = 0.001
 
 OnStall = Callable[[str, float, bool], object]
 """Is called with the text of the report, the seconds so far, and whether the stall is over."""
@@ -128,6 +128,7 @@ def _look_at(hub: HubState, seen: dict[HubState, _Stall], now: float, limit: flo
         stall.reported = True
         seconds = now - stall.since
         text = f"{hub!r} has been kept from its other greenlets by {_running(hub)} for {seconds:.2f} s"
+        text += _describe_call(frame)
         _report(f"{text}\n{''.join(_stack(frame))}".rstrip(), seconds, False)
 
 
@@ -156,6 +157,12 @@ def _running(hub: HubState) -> str:
     return "its main program" if hub.main is not None else "a greenlet"
 
 
+def _describe_call(frame: FrameType | None) -> str:
+    describe = Factories.describe_call
+    found = "" if frame is None or describe is None else describe(frame)
+    return found and f": {found}"
+
+
 def _stack(frame: FrameType | None) -> list[str]:
     if frame is None:
         return []
@@ -166,15 +173,32 @@ def _stack(frame: FrameType | None) -> list[str]:
     return traceback.format_list([entry for entry in entries if not entry.filename.startswith(PACKAGE)])
 
 
-def _report(text: str, seconds: float, over: bool) -> None:
+def report_late_end(pool: str, hubs: Iterable[HubState], seconds: float) -> None:
+    """Say for which greenlets that do not park the end of *pool* waits after *seconds*; any thread."""
+    frames = current_frames()
+    for hub in hubs:
+        if hub.inbox.closed or hub.inbox.asleep:
+            continue  # a greenlet waits in a ``finally`` block
+        frame = frames.get(hub.thread_id)
+        text = f"the end of {pool} has waited {seconds:.2f} s for {_running(hub)} on {hub!r} to park"
+        _log(f"{text}{_describe_call(frame)}\n{''.join(_stack(frame))}".rstrip())
+
+
+def _log(text: str) -> None:
     # Imported here, because only a stall needs it.
     import logging
 
     logging.getLogger("greenpool").warning("%s", text)
+
+
+def _report(text: str, seconds: float, over: bool) -> None:
+    _log(text)
     if _Watch.on_stall is not None:
         try:
             _Watch.on_stall(text, seconds, over)
         except Exception:
+            import logging
+
             logging.getLogger("greenpool").exception("the callback of the stall watch has failed")
 
 
@@ -201,6 +225,9 @@ def stall_limit_asked_for() -> float:
         limit = float(text)
     except ValueError:
         limit = 0.0
-    if not SHORTEST <= limit < float("inf"):
-        raise ValueError(f"GREENPOOL_STALL must be a number of seconds, at least {SHORTEST}, not {text!r}")
+    try:
+        check_stall_limit("GREENPOOL_STALL", limit)
+    except ValueError:
+        message = f"GREENPOOL_STALL must be a number of seconds, at least {SHORTEST_STALL}, not {text!r}"
+        raise ValueError(message) from None
     return limit

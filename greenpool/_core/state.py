@@ -202,6 +202,8 @@ class HubState:
         "ended_carriers",
         "leftovers",
         "live",
+        "spawned",
+        "remote_wakes",
         "daemons",
         "stopping",
         "ends_at_rest",
@@ -251,6 +253,9 @@ class HubState:
         self.leftovers: object = None
         # Tasks that the hub has accepted and that have not ended; those of them that no shutdown waits for.
         self.live = 0
+        # Tasks that it has accepted, and greenlets that other threads have woken, since it began.
+        self.spawned = 0
+        self.remote_wakes = 0
         self.daemons = 0
         # Refuse spawns, and interrupt what starts all the same; end the loop when no task is left.
         self.stopping = False
@@ -297,6 +302,8 @@ class HubState:
             "carriers": len(self.carriers),
             "free_carriers": len(self.free_carriers),
             "passes": self.passes,
+            "spawned": self.spawned,
+            "remote_wakes": self.remote_wakes,
         }
 
     # Any thread.
@@ -355,11 +362,13 @@ class HubState:
     def admit(self, task: HubTask) -> None:
         """Count *task*, which ``accepted_by`` has prepared, and put it into the ready queue."""
         self.live += 1
+        self.spawned += 1
         self.ready.append(task)
 
     def _receive_later(self, task: HubTask, seconds: float) -> None:
         """Take in a task of another thread that is to start in *seconds*."""
         self.live += 1
+        self.spawned += 1
         self.received += 1
         task.enter(None if self.stopping else seconds)
 

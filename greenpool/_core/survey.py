@@ -16,25 +16,31 @@ from __future__ import annotations
 
 import re
 from _queue import Empty
+from collections import deque
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from sys import version_info
 from time import monotonic
 from types import CodeType, FrameType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from . import PACKAGE
 from .current import getcurrent, remembered
 from .frames import stack_from, stack_of
 from .holds import has_steps, held_by
-from .native import HAS_GIL, SimpleQueue, current_frames
+from .native import HAS_GIL, Lock, SimpleQueue, current_frames
 from .state import GreenThread, HubState, HubTask, Wait
 from .task import MainTask, Task
 from .waits import ParkedGreenlet, calls_of_package, holders_of, safe_repr
 
+T = TypeVar("T")
+
 # Seconds for which a hub describes greenlets in one go, and for which its next answer is waited for.
 SLICE = 0.002
-PATIENCE = 0.25
+PATIENCE = 1.0
+
+# Tries to copy a queue.
+COPIES = 100
 
 # Looks at a greenlet that is resumed again and again.
 TRIES = 3
@@ -204,6 +210,16 @@ def _program_part(frames: Sequence[FrameType]) -> Stack:
     return tuple(calls[first:end])
 
 
+def _copy_of(queue: deque[T]) -> deque[T]:
+    """A copy of *queue*, which its hub may change meanwhile: without a GIL a copy is no single step."""
+    for _ in range(COPIES):
+        try:
+            return queue.copy()
+        except RuntimeError:
+            continue  # it was changed
+    return deque()  # of a busy hub, whose tasks have mostly started when they are looked for
+
+
 class _Look:
     """The look at one hub: ``greenlets`` yields what is found of one greenlet after the other."""
 
@@ -234,9 +250,9 @@ class _Look:
     def greenlets(self) -> Iterator[GreenletInfo]:
         hub = self.hub
         # In the order in which a task goes, so that one that moves on meanwhile is found at a later place.
-        posted = hub.inbox.queue.copy()
+        posted = _copy_of(hub.inbox.queue)
         later = [entry.owner for _, _, entry in list(hub.timers.heap) if entry.pending]
-        due = hub.ready.copy()
+        due = _copy_of(hub.ready)
         ready = set(map(id, due))
         new = {id(turn): turn for turn in (*posted, *later, *due) if isinstance(turn, Task)}
         for greenlet in (hub.main, *list(hub.carriers)):
@@ -414,8 +430,8 @@ _Seen = tuple[HubInfo, list[GreenletInfo], dict[int, Locks]]
 _Answer = tuple[HubState, list[GreenletInfo], HubInfo | None, dict[int, Locks]]
 
 
-def survey() -> tuple[list[HubInfo], list[GreenletInfo]]:
-    """Look at all hubs and their greenlets; any thread."""
+def survey(stacks: bool = True) -> tuple[list[HubInfo], list[GreenletInfo]]:
+    """Look at all hubs and their greenlets, and at their *stacks* if these are wanted; any thread."""
     frames = current_frames()
     hubs = [hub for hub in remembered() if not hub.inbox.closed and hub.thread_id in frames]
     hubs.sort(key=lambda hub: (hub.index is not None, hub.index or 0, hub.name))
@@ -424,8 +440,8 @@ def survey() -> tuple[list[HubInfo], list[GreenletInfo]]:
     asked = []
     answers: SimpleQueue[_Answer] = SimpleQueue()
     for hub in hubs:
-        if HAS_GIL or hub.is_own_thread():
-            known[hub] = _look_at(hub, shapes, frames, True)
+        if HAS_GIL or not stacks or hub.is_own_thread():
+            known[hub] = _look_at(hub, shapes, frames, stacks)
         elif hub.post(_Slices(hub, answers).go_on):
             asked.append(hub)
     if asked:
@@ -436,6 +452,41 @@ def survey() -> tuple[list[HubInfo], list[GreenletInfo]]:
     seen = [known[hub] for hub in hubs if hub in known]
     _name_holders(seen)
     return [info for info, _, _ in seen], [each for _, found, _ in seen for each in found]
+
+
+def watch_turns(seconds: float, interval: float = 0.01) -> dict[str, tuple[int, float, float]]:
+    """Watch the hubs for so many *seconds*; any thread that is no hub, because this blocks it.
+
+    For each hub by its name: the passes that it has begun, the part of the time for which it was awake, and
+    the seconds of its longest turn, which is the time without a new pass.  It looks at each *interval* only.
+    """
+    began = monotonic()
+    passes: dict[HubState, int] = {}
+    since: dict[HubState, float] = {}
+    firsts: dict[HubState, int] = {}
+    longest: dict[HubState, float] = {}
+    awake: dict[HubState, int] = {}
+    looks = 0
+    # Nobody releases it.
+    never = Lock()
+    never.acquire()
+    while (now := monotonic()) < began + seconds:
+        looks += 1
+        for hub in remembered():
+            if hub.inbox.closed:
+                continue
+            firsts.setdefault(hub, hub.passes)
+            if hub.inbox.asleep or passes.get(hub) != hub.passes:
+                passes[hub] = hub.passes
+                since[hub] = now
+            awake[hub] = awake.get(hub, 0) + (not hub.inbox.asleep)
+            longest[hub] = max(longest.get(hub, 0.0), now - since[hub])
+        never.acquire(timeout=interval)
+    return {
+        hub.name: (hub.passes - firsts[hub], awake[hub] / looks, longest[hub])
+        for hub in firsts
+        if not hub.inbox.closed
+    }
 
 
 def _look_at(

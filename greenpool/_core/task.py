@@ -277,6 +277,7 @@ class Task(Generic[T_co]):
         else:
             self.hub = hub
             hub.live += 1
+            hub.spawned += 1
             if seconds is None:
                 self._start = True
                 hub.ready.append(self)

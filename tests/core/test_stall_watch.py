@@ -11,6 +11,7 @@ import pytest
 
 import greenpool
 from documents import ROOT
+from greenpool._core.native import HAS_GIL
 
 COMPUTE = """
 import greenpool, time
@@ -61,6 +62,86 @@ def test_call_that_blocks_the_thread_is_found_too() -> None:
         COMPUTE.replace("while time.monotonic() < end:\n        pass", "time.sleep(0.6)"), "-X", "dev"
     )
     assert "in compute" in said
+
+
+@pytest.mark.skipif(not HAS_GIL, reason="without the GIL the variables of a running frame are out of reach")
+def test_known_call_is_named() -> None:
+    sleeping = COMPUTE.replace("while time.monotonic() < end:\n        pass", "time.sleep(0.6)")
+    said = stderr_of(sleeping, "-X", "dev")
+    assert "time.sleep waits for time; it parks in a patched program" in said
+    forking = "import subprocess\n" + COMPUTE.replace(
+        "while time.monotonic() < end:\n        pass", "subprocess.run(['sleep', '0.6'])"
+    )
+    assert "waits for " in stderr_of(forking, "-X", "dev")
+
+
+def test_computing_is_no_known_call() -> None:
+    assert "waits for" not in stderr_of(COMPUTE, "-X", "dev")
+
+
+def test_stall_is_reported_once_and_once_more_at_its_end() -> None:
+    said = stderr_of(COMPUTE, GREENPOOL_STALL="0.05")
+    assert said.count("has been kept from its other greenlets") == 1
+    assert said.count("goes on after") == 1
+
+
+SPIN = """
+import greenpool, time
+
+def spin():
+    end = time.monotonic() + 2.5
+    while time.monotonic() < end:
+        pass
+
+runtime = greenpool.Runtime(pool_size=2)
+greenlet = runtime.spawn(spin)
+greenpool.sleep(0.1)
+"""
+
+
+def test_end_that_waits_for_a_greenlet_which_never_parks_says_so() -> None:
+    said = stderr_of(SPIN + "runtime.shutdown()")
+    assert said.count("the end of <pool of 2 hubs> has waited 1.00 s for ") == 1
+    assert "in spin" in said
+
+
+def test_ctrl_c_says_so_too() -> None:
+    script = (
+        SPIN
+        + """
+runtime.shutdown()
+def main():
+    greenpool.spawn(spin)
+    greenpool.sleep(0.2)
+    raise KeyboardInterrupt
+
+try:
+    greenpool.run(main)
+except KeyboardInterrupt:
+    pass
+"""
+    )
+    said = stderr_of(script.replace("greenlet = runtime.spawn(spin)", "pass"))
+    assert said.count(" has waited 1.00 s for ") == 1
+    assert "in spin" in said
+
+
+def test_end_that_waits_for_a_greenlet_which_parks_says_nothing() -> None:
+    script = """
+import greenpool
+
+def work():
+    try:
+        greenpool.sleep(1000)
+    finally:
+        greenpool.sleep(1.5)
+
+runtime = greenpool.Runtime(pool_size=1)
+runtime.spawn(work)
+greenpool.sleep(0.1)
+runtime.shutdown()
+"""
+    assert stderr_of(script) == ""
 
 
 def test_main_program_that_keeps_its_greenlets_waiting() -> None:
@@ -134,6 +215,28 @@ except ValueError as error:
         timeout=50,
     )
     assert process.stderr == f"GREENPOOL_STALL must be a number of seconds, at least 0.001, not {text!r}\n"
+
+
+def test_bad_variable_leaves_nothing_open() -> None:
+    script = """
+import os, greenpool
+def descriptors():
+    return len(os.listdir("/dev/fd"))
+before = descriptors()
+try:
+    greenpool.sleep(0.001)
+except ValueError:
+    print(descriptors() - before)
+"""
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=ROOT,
+        env=os.environ | {"GREENPOOL_STALL": "soon"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (process.stdout, process.stderr) == ("0\n", "")
 
 
 def test_callback_must_be_callable() -> None:
