@@ -62,9 +62,11 @@ class Listener:
     def serve(self) -> None:
         """Accept connections until it is closed; on its own thread."""
         self.thread = get_ident()
+        # The C type, whose stubs lack the method that ``socket.socket.accept`` is made of.
+        listener: Any = self._socket
         while True:
             try:
-                descriptor, _ = self._socket._accept()  # type: ignore[attr-defined]  # the C type has it
+                descriptor, _ = listener._accept()
             except OSError:
                 break  # closed
             self.served += 1
