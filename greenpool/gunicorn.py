@@ -32,7 +32,7 @@ from .greenlet import Greenlet
 from .hub import sleep
 from .pool import Pool
 from .runtime import Runtime
-from .server import StreamServer
+from .server import SHARED_ACCEPT, StreamServer
 from .socket import SOCK_STREAM
 from .socket import socket as GreenSocket
 from .timeout import Timeout
@@ -187,7 +187,7 @@ class Worker(AsyncWorker):
         handle = partial(self.handle, _Listener(listener.getsockname()))
         server = StreamServer(listener, handle, spawn=pool, **tls)
         if count > 1 or self.cfg.workers > 1:
-            server.max_accept = 1
+            server.max_accept = SHARED_ACCEPT
         return server
 
     def _wait_for_requests(self, pools: list[Pool]) -> None:

@@ -49,6 +49,10 @@ Listener = AnySocket | Address | int | os.PathLike[str]
 Spawn = Callable[..., object]
 _Round = object
 
+# The connections that one of several acceptors takes in a row.  With 1, a burst that all hubs are busy with
+# would be accepted at one connection for each turn of all its handlers.
+SHARED_ACCEPT = 8
+
 
 class BaseServer:
     """What stream and datagram servers have in common (as ``gevent.server.BaseServer``).
@@ -75,7 +79,7 @@ class BaseServer:
     #: The longest pause after errors in accepting, in seconds.
     max_delay: float = 1.0
     #: The connections that a hub accepts in a row, before its other greenlets have a turn.  With several
-    #: acceptors it is 1, so that one hub does not take a whole burst.
+    #: acceptors it is 8 at most, so that one hub does not take a whole burst.
     max_accept: int = 100
     #: How long ``stop`` waits for the handlers in the pool, in seconds.
     stop_timeout: float = 1.0
@@ -243,7 +247,7 @@ class BaseServer:
                 return
             self._round = this_round = object()
             count = 1 if handle is None else handle.pool_size
-            in_a_row = self.max_accept if count == 1 else 1
+            in_a_row = self.max_accept if count == 1 else min(self.max_accept, SHARED_ACCEPT)
             acceptors = [Greenlet(self._accept, self._socket, this_round, in_a_row) for _ in range(count)]
             self._acceptors = acceptors
         for index, acceptor in enumerate(acceptors):
