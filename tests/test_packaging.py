@@ -61,7 +61,16 @@ def test_greenlet_is_the_only_dependency() -> None:
 
 def test_extras() -> None:
     extras = importlib.metadata.metadata("greenpool").get_all("Provides-Extra")
-    assert sorted(extras or ()) == ["bench", "console", "docs", "metrics", "programs", "selectors2", "test"]
+    assert sorted(extras or ()) == [
+        "bench",
+        "console",
+        "docs",
+        "metrics",
+        "programs",
+        "selectors2",
+        "test",
+        "wsgi",
+    ]
 
 
 def test_is_typed() -> None:

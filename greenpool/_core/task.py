@@ -450,6 +450,7 @@ class Task(Generic[T_co]):
             link.task.accepted_by(hub)
             started.append(link.task)
         hub.live += len(started)
+        hub.spawned += len(started)
         if hub.main is None:
             hub.ready.extend(started)
         else:
