@@ -18,6 +18,10 @@ extern const char make_code_filter_doc[];
 PyObject *connect_hub(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_hub_doc[];
 
+/* local.c */
+PyObject *connect_local(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_local_doc[];
+
 /* queue.c */
 PyObject *connect_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_queue_doc[];
