@@ -47,6 +47,10 @@ extern const char connect_socket_doc[];
 PyObject *speedups_await_post(PyObject *module, PyObject *args);
 extern const char await_post_doc[];
 
+/* standard_queue.c */
+PyObject *connect_standard_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_standard_queue_doc[];
+
 /* syscalls.c */
 PyObject *speedups_accept(PyObject *module, PyObject *argument);
 PyObject *speedups_epoll_poll(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

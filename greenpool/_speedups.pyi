@@ -52,5 +52,14 @@ def connect_spawn(greenlet: type, carrier: type, hub: type, spawn: FunctionType,
 def connect_local(holder: type, carrier: type, task: type, make_values: FunctionType, /) -> type: ...
 def make_guard_type() -> type: ...
 def connect_queue(
-    queue: type, deque: type, waiter: type, waiting: int, woken: int, peek: object, /
+    queue: type, deque: type, line: type, waiter: type, waiting: int, woken: int, peek: object, /
+) -> dict[str, Any]: ...
+def connect_standard_queue(
+    queue: type,
+    green: type,
+    spend: FunctionType,
+    read_field: FunctionType,
+    become_standard: FunctionType,
+    names: tuple[str, ...],
+    /,
 ) -> dict[str, Any]: ...
