@@ -14,6 +14,10 @@ extern const char connect_carrier_doc[];
 PyObject *speedups_make_code_filter(PyObject *module, PyObject *no_argument);
 extern const char make_code_filter_doc[];
 
+/* guard.c */
+PyObject *speedups_make_guard_type(PyObject *module, PyObject *no_argument);
+extern const char make_guard_type_doc[];
+
 /* hub.c */
 PyObject *connect_hub(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_hub_doc[];
@@ -31,6 +35,10 @@ extern const char find_free_memory_doc[], give_back_doc[];
 PyObject *connect_origin(PyObject *module, PyObject *args);
 PyObject *speedups_note_origin(PyObject *module, PyObject *args);
 extern const char connect_origin_doc[], note_origin_doc[];
+
+/* local.c */
+PyObject *connect_local(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_local_doc[];
 
 /* queue.c */
 PyObject *connect_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
@@ -64,6 +72,10 @@ extern const char await_post_doc[];
 /* ssl.c */
 PyObject *connect_ssl(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_ssl_doc[];
+
+/* standard_queue.c */
+PyObject *connect_standard_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_standard_queue_doc[];
 
 /* syscalls.c */
 PyObject *speedups_accept(PyObject *module, PyObject *argument);
