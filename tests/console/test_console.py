@@ -56,11 +56,12 @@ def test_the_socket_is_the_users_own(directory: Path) -> None:
 
 
 def test_it_leaves_nothing_behind(leak_check: None) -> None:
+    before = _descriptors()
     console.listen()
     client.ask(str(os.getpid()), {"command": "snapshot", "stacks": False})
     console.close()
     # Its thread closes the descriptor.
-    while any("socket" in target for target in _descriptors() - DESCRIPTORS):
+    while any("socket" in target for target in _descriptors() - before):
         greenpool.sleep(0.001)
 
 
@@ -72,9 +73,6 @@ def _descriptors() -> set[str]:
         except OSError:
             continue  # the one that has listed the directory
     return found
-
-
-DESCRIPTORS = _descriptors()
 
 
 def test_a_directory_that_others_may_enter_is_refused(directory: Path) -> None:
