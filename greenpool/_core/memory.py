@@ -2,8 +2,8 @@
 
 The burst leaves free carriers, and memory that malloc keeps.  A hub *rests* when it has been idle for REST
 seconds.  It then works in slices of SLICE seconds and sleeps for PAUSE seconds between them, so nothing that
-wakes it has to wait for long.  An event ends the rest.  Without the extension it gives back the carriers
-only.
+wakes it has to wait for long.  An event that wakes it ends the rest.  Without the extension it gives back the
+carriers only.
 
 *Threads*: everything here runs on the hub's own thread.
 """

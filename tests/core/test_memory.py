@@ -15,7 +15,6 @@ from greenpool._core.memory import BURST, REST, give_back_slice
 from greenpool._core.speedups import speedups
 from greenpool._core.waiter import Waiter
 from greenpool.event import Event
-from greenpool.socket import socketpair
 
 ON_GLIBC = sys.platform == "linux" and "glibc" in (os.confstr("CS_GNU_LIBC_VERSION") or "")
 
@@ -71,19 +70,6 @@ def test_a_hub_with_little_left_sleeps_as_long_as_before() -> None:
     greenpool.sleep(4 * REST)
     assert hub.passes <= passes + 3
     assert hub.leftovers is None
-
-
-def test_an_event_ends_the_rest() -> None:
-    hub = current_hub()
-    left, right = socketpair()
-    with left, right:
-        hub.leftovers = True
-        hub.ended_carriers = 0
-        task = greenpool.spawn(left.recv, 1)
-        # The message comes from outside, so an event wakes the sleeping hub.
-        greenpool.blocking(os.write, right.fileno(), b"x")
-        assert task.get() == b"x"
-        assert hub.leftovers is None
 
 
 def test_the_memory_of_greenlets_that_live_on_stays_as_it_is() -> None:
