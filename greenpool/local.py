@@ -12,15 +12,19 @@ of the greenlets, before its memory, and so its id, can be used again.
 *Attributes.*  The rules of attribute access are those of an ordinary object whose ``__dict__`` is that
 dict: a data descriptor of the class (a property, a slot) comes first, then the value, then what else the
 class has.  Which names are data descriptors is looked up once per class.
+
+*The extension* has a base class in the place of ``_Attributes`` (csrc/local.c).
 """
 
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ._core.carrier import Carrier
 from ._core.current import finalizing_greenlet, getcurrent
+from ._core.speedups import speedups
+from ._core.task import Task
 
 __all__ = ["local"]
 
@@ -67,42 +71,15 @@ class _Holder:
         self.values.clear()
 
 
-class local:  # noqa: N801 - its name in threading and in gevent
-    """An object of whose attributes each greenlet sees only its own values.
+class _Attributes:
+    """Attributes whose values are the calling greenlet's."""
 
-    A subclass may have an ``__init__``; it is called again, with the same arguments, in each greenlet
-    that uses the object.  Slots of a subclass are shared by all greenlets.
-    """
-
-    __slots__ = ("_local__arguments", "_local__holder", "__weakref__")
+    __slots__ = ("_local__arguments", "_local__holder")
 
     _local__arguments: tuple[tuple[object, ...], dict[str, object]]
     _local__holder: _Holder
 
-    _local__data_descriptors = frozenset(
-        {"__class__", "__dict__", "__weakref__", "_local__arguments", "_local__holder"}
-    )
-
-    def __init_subclass__(cls, **kwargs: object) -> None:
-        super().__init_subclass__(**kwargs)
-        attributes: dict[str, object] = {}
-        for base in reversed(cls.__mro__):
-            attributes.update(vars(base))
-        cls._local__data_descriptors = local._local__data_descriptors.union(
-            name
-            for name, value in attributes.items()
-            if hasattr(type(value), "__set__") or hasattr(type(value), "__delete__")
-        )
-
-    def __new__(cls, *args: object, **kwargs: object) -> local:
-        if (args or kwargs) and cls.__init__ is object.__init__:
-            raise TypeError(f"{cls.__name__}() takes no arguments, not {args!r}, {kwargs!r}")
-        self = object.__new__(cls)
-        self._local__arguments = args, kwargs
-        self._local__holder = _Holder(id(self))
-        # Python itself calls __init__ for this greenlet next.
-        _add_values(self)
-        return self
+    _local__data_descriptors: ClassVar[frozenset[str]]
 
     def __getattribute__(self, name: str) -> Any:
         if name not in type(self)._local__data_descriptors:
@@ -143,17 +120,8 @@ class local:  # noqa: N801 - its name in threading and in gevent
         else:
             object.__delattr__(self, name)
 
-    def __copy__(self) -> local:
-        """One made with the same arguments, with the calling greenlet's values."""
-        args, kwargs = self._local__arguments
-        duplicate = type(self)(*args, **kwargs)
-        values = _values(duplicate)
-        values.clear()
-        values.update(_values(self))
-        return duplicate
 
-
-def _values(self: local) -> dict[str, object]:
+def _values(self: _Attributes) -> dict[str, object]:
     """The calling greenlet's values, made now if it has none."""
     owner = _owner()
     reference = (owner.locals or {}).get(id(self))
@@ -171,7 +139,7 @@ def _values(self: local) -> dict[str, object]:
     return values
 
 
-def _add_values(self: local) -> dict[str, object]:
+def _add_values(self: _Attributes) -> dict[str, object]:
     owner = _owner()
     if owner.locals is None:
         owner.locals = _Locals()
@@ -206,3 +174,51 @@ def _owner() -> Any:
     if hasattr(greenlet, "task"):
         greenlet.task.locals = greenlet.locals
     return greenlet
+
+
+if not TYPE_CHECKING and speedups is not None:
+    _Attributes = speedups.connect_local(_Holder, Carrier, Task, _values)
+
+
+class local(_Attributes):  # noqa: N801 - its name in threading and in gevent
+    """An object of whose attributes each greenlet sees only its own values.
+
+    A subclass may have an ``__init__``; it is called again, with the same arguments, in each greenlet
+    that uses the object.  Slots of a subclass are shared by all greenlets.
+    """
+
+    __slots__ = ("__weakref__",)
+
+    _local__data_descriptors = frozenset(
+        {"__class__", "__dict__", "__weakref__", "_local__arguments", "_local__holder"}
+    )
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        attributes: dict[str, object] = {}
+        for base in reversed(cls.__mro__):
+            attributes.update(vars(base))
+        cls._local__data_descriptors = local._local__data_descriptors.union(
+            name
+            for name, value in attributes.items()
+            if hasattr(type(value), "__set__") or hasattr(type(value), "__delete__")
+        )
+
+    def __new__(cls, *args: object, **kwargs: object) -> local:
+        if (args or kwargs) and cls.__init__ is object.__init__:
+            raise TypeError(f"{cls.__name__}() takes no arguments, not {args!r}, {kwargs!r}")
+        self = object.__new__(cls)
+        self._local__arguments = args, kwargs
+        self._local__holder = _Holder(id(self))
+        # Python itself calls __init__ for this greenlet next.
+        _add_values(self)
+        return self
+
+    def __copy__(self) -> local:
+        """One made with the same arguments, with the calling greenlet's values."""
+        args, kwargs = self._local__arguments
+        duplicate = type(self)(*args, **kwargs)
+        values = _values(duplicate)
+        values.clear()
+        values.update(_values(self))
+        return duplicate

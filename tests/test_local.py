@@ -488,3 +488,75 @@ def test_a_local_that_is_dropped_while_a_finalizer_runs_leaves_nothing_to_the_ne
     go_on.set()
     greenlet.join()
     assert all(hasattr(each, "value") for each in locals_)
+
+
+def test_names_that_are_made_at_run_time() -> None:
+    class Slotted(local):
+        __slots__ = ("shared",)
+
+    here = Slotted()
+    for name in ("num" + chr(98) + "er", "sha" + chr(114) + "ed", "__di" + chr(99) + "t__"):
+        if name == "__dict__":
+            assert getattr(here, name) == {"number": 1}
+            with pytest.raises(AttributeError, match="read-only"):
+                setattr(here, name, {})
+        else:
+            setattr(here, name, 1)
+            assert getattr(here, name) == 1
+
+
+def test_what_is_no_name_is_refused() -> None:
+    here: Any = local()
+    for name in (1, []):
+        with pytest.raises(TypeError, match="attribute name must be string"):
+            setattr(here, name, 1)
+        with pytest.raises(TypeError, match="attribute name must be string"):
+            getattr(here, name)
+
+
+def test_a_thread_that_never_waits_and_a_raw_greenlet_have_values_of_their_own() -> None:
+    here = local()
+    seen = []
+
+    def use(value: int) -> None:
+        seen.append(hasattr(here, "number"))
+        here.number = value
+        seen.append(here.number)
+
+    def thread() -> None:
+        use(1)
+        greenlet.greenlet(use).switch(2)
+        seen.append(here.number)
+        greenpool.sleep(0)
+        seen.append(here.number)
+
+    plain = threading.Thread(target=thread)
+    plain.start()
+    plain.join()
+    assert seen == [False, 1, False, 2, 1, 1]
+    assert not hasattr(here, "number")
+
+
+def test_a_subclass_may_replace_the_access_to_attributes() -> None:
+    class Noted(local):
+        def __getattribute__(self, name: str) -> Any:
+            if not name.startswith("_"):
+                noted.append(f"get {name}")
+            return super().__getattribute__(name)
+
+        def __setattr__(self, name: str, value: object) -> None:
+            noted.append(f"set {name}")
+            super().__setattr__(name, value)
+
+        def __delattr__(self, name: str) -> None:
+            noted.append(f"delete {name}")
+            super().__delattr__(name)
+
+    noted: list[str] = []
+    here = Noted()
+    noted.clear()
+    here.number = 1
+    assert here.number == 1
+    del here.number
+    assert not hasattr(here, "number")
+    assert noted == ["set number", "get number", "delete number", "get number"]
