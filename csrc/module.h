@@ -14,6 +14,10 @@ extern const char connect_carrier_doc[];
 PyObject *speedups_make_code_filter(PyObject *module, PyObject *no_argument);
 extern const char make_code_filter_doc[];
 
+/* guard.c */
+PyObject *speedups_make_guard_type(PyObject *module, PyObject *no_argument);
+extern const char make_guard_type_doc[];
+
 /* hub.c */
 PyObject *connect_hub(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_hub_doc[];

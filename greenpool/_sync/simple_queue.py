@@ -25,14 +25,15 @@ below, on the same thread.
 from __future__ import annotations
 
 import queue as _queue
-from collections import OrderedDict, deque
+import sys
+from collections import deque
 from collections.abc import Iterable
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from .._core.current import adopt, getcurrent
 from .._core.native import HAS_GIL
-from .._core.native import RLock as Guard
+from .._core.native import RLock
 from .._core.speedups import replace_twins, speedups
 from .._core.waiter import FAILED, WAITING, WOKEN, QuickWaiter, Waiter
 from .._core.waits import awaited_as
@@ -50,6 +51,9 @@ if TYPE_CHECKING or not hasattr(_queue, "ShutDown"):
 
 else:
     ShutDown = _queue.ShutDown
+
+# A reentrant lock; the extension's fast paths take one without a call.
+Guard: Any = RLock if speedups is None else speedups.make_guard_type()
 
 # The number of puts that are counted at a time.
 COUNT = 256
@@ -101,6 +105,7 @@ class SimpleQueue(Generic[T]):
         "_getters",
         "_putters",
         "_gate",
+        "_bound",
         "_counted",
         "_uncounted",
         "__dict__",
@@ -111,6 +116,8 @@ class SimpleQueue(Generic[T]):
 
     # False for a subclass that keeps or orders its items by itself.
     _plain: ClassVar[bool] = True
+    # False for a subclass that uses the guard in any case.
+    _lockless: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -124,8 +131,8 @@ class SimpleQueue(Generic[T]):
         self._guard = Guard()
         # FIFO of waiters for an item.  A waiter that only wants to see it has PEEK as its value.
         self._getters = WaitLine()
-        # FIFO of waiters for room; each maps to its item.
-        self._putters: OrderedDict[Waiter, T] = OrderedDict()
+        # FIFO of waiters for room.  The value of each is its item, until it is claimed.
+        self._putters = WaitLine()
         self._maxsize = maxsize
         self._set_gate()
         self._init(maxsize)
@@ -183,8 +190,11 @@ class SimpleQueue(Generic[T]):
         return self._maxsize is not None and self._maxsize > 0
 
     def _set_gate(self) -> None:
-        lockless = self._plain and not self._bounded() and not self.is_shutdown
-        self._gate: Any = self._getters if lockless else True
+        usual = self._plain and not self.is_shutdown
+        bounded = self._bounded()
+        self._gate: Any = self._getters if usual and not bounded and self._lockless else True
+        # The bound, 0 if there is none; None if only the guarded methods below know what to do.
+        self._bound = min(int(self._maxsize or 0), sys.maxsize) if usual and bounded else 0 if usual else None
 
     def _has_room(self) -> bool:
         return self._maxsize is None or self._maxsize <= 0 or self._qsize() < self._maxsize
@@ -251,7 +261,11 @@ class SimpleQueue(Generic[T]):
 
     def _admit(self, item: T) -> None:
         self._put(item)
-        self._counted += 1
+        uncounted = self._uncounted
+        if uncounted is None or uncounted:
+            self._counted += 1
+        else:
+            self._count()
 
     def _serve(self, woken: list[Waiter]) -> None:
         """Hand items to getters and room to putters; adds the waiters that the caller resumes to *woken*.
@@ -261,7 +275,8 @@ class SimpleQueue(Generic[T]):
         self._serve_getters(woken)
         putters = self._putters
         while putters and self._has_room():
-            putter, item = putters.popitem(last=False)
+            putter = putters.popleft()
+            item = putter.value
             if putter.claim():
                 woken.append(putter)
                 try:
@@ -370,7 +385,8 @@ class SimpleQueue(Generic[T]):
         self._serve_and_resume()
 
     def _put_guarded(self, item: T, block: bool, timeout: float | None) -> None:
-        timeout = check_timeout(block, timeout)
+        if timeout is not None:
+            timeout = check_timeout(block, timeout)
         waiter = None
         woken: list[Waiter] = []
         try:
@@ -381,7 +397,8 @@ class SimpleQueue(Generic[T]):
                     self._admit(item)
                 elif block:
                     waiter = Waiter(self._guard)
-                    self._putters[waiter] = item
+                    waiter.value = item
+                    self._putters.append(waiter)
                 else:
                     raise Full
                 self._serve(woken)
@@ -395,7 +412,7 @@ class SimpleQueue(Generic[T]):
         finally:
             if waiter.state != WOKEN:
                 with self._guard:
-                    self._putters.pop(waiter, None)
+                    self._putters.leave(waiter)
         raise Full
 
     # Getting.
@@ -450,7 +467,8 @@ class SimpleQueue(Generic[T]):
         return self.peek(False)
 
     def _get_guarded(self, block: bool, timeout: float | None, remove: bool) -> T:
-        timeout = check_timeout(block, timeout)
+        if timeout is not None:
+            timeout = check_timeout(block, timeout)
         woken: list[Waiter] = []
         try:
             with self._guard:
@@ -477,9 +495,11 @@ class SimpleQueue(Generic[T]):
             getters.append(waiter)
             if self._gate is getters:
                 self.queue.rotate(0)
-                if self.queue:
-                    self._serve_and_resume()
+                again = self.queue
             else:
+                with self._guard:
+                    again = self._bound is None or self.queue or self._putters
+            if again:
                 self._serve_and_resume()
             if waiter.park(timeout):
                 item: T = waiter.value
@@ -517,4 +537,4 @@ awaited_as(SimpleQueue, "to have an item", put="to have room", join="to be done"
 
 if speedups is not None:
     # Twins of the methods of the same names.
-    replace_twins(SimpleQueue, speedups.connect_queue(SimpleQueue, deque))
+    replace_twins(SimpleQueue, speedups.connect_queue(SimpleQueue, deque, Waiter, WAITING, WOKEN, PEEK))
