@@ -34,6 +34,7 @@ static PyMethodDef speedups_methods[] = {
     {"connect_local", FASTCALL(connect_local), METH_FASTCALL, connect_local_doc},
     {"make_guard_type", speedups_make_guard_type, METH_NOARGS, make_guard_type_doc},
     {"connect_queue", FASTCALL(connect_queue), METH_FASTCALL, connect_queue_doc},
+    {"connect_standard_queue", FASTCALL(connect_standard_queue), METH_FASTCALL, connect_standard_queue_doc},
     {"make_code_filter", speedups_make_code_filter, METH_NOARGS, make_code_filter_doc},
     {"connect_thread_state", FASTCALL(connect_thread_state), METH_FASTCALL, connect_thread_state_doc},
     {"take_thread_state", speedups_take_thread_state, METH_NOARGS, take_thread_state_doc},

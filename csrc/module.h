@@ -71,6 +71,9 @@ extern const char await_post_doc[];
 /* ssl.c */
 PyObject *connect_ssl(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_ssl_doc[];
+/* standard_queue.c */
+PyObject *connect_standard_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_standard_queue_doc[];
 
 /* syscalls.c */
 PyObject *speedups_accept(PyObject *module, PyObject *argument);

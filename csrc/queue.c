@@ -25,7 +25,7 @@ typedef struct {
     PyCFunction function;
 } Direct;
 
-static PyTypeObject *deque_type, *waiter_type;
+static PyTypeObject *deque_type, *line_type, *waiter_type;
 static Direct append, popleft, pop;
 static PyObject *put_twin, *get_twin, *peek, *waiting, *woken, *str_resume, *str_serve, *str_settle;
 
@@ -91,17 +91,33 @@ length(PyObject *deque)
 #endif
 }
 
-static int
-is_deque(PyObject *object)
+/* Read a slot for a few lines that run no code in Python. With a GIL nobody can change the slot meanwhile, so this needs
+   no reference. NULL if the slot is empty. */
+static inline PyObject *
+look(PyObject *object, const Slot *slot)
 {
-    return PyObject_TypeCheck(object, deque_type);
+#ifdef Py_GIL_DISABLED
+    return get(object, slot);
+#else
+    return *(PyObject **)((char *)object + member_of(slot)->offset);
+#endif
+}
+
+static inline void
+look_away(PyObject *object)
+{
+#ifdef Py_GIL_DISABLED
+    Py_XDECREF(object);
+#else
+    (void)object;
+#endif
 }
 
 /* Returns 1 if *gate* says that nobody waits and no guard is needed, 0 if not. */
 static int
 is_open(PyObject *gate)
 {
-    return gate != Py_True && is_deque(gate) && length(gate) == 0;
+    return Py_IS_TYPE(gate, line_type) && length(gate) == 0;
 }
 
 /* The items; a new reference. NULL without an exception if they are not in a deque. */
@@ -170,46 +186,53 @@ get_openly(PyObject *self)
     return item;
 }
 
-/* What the guarded way looks at; each is a new reference. */
+/* What the guarded way looks at. */
 typedef struct {
     PyObject *guard, *items, *getters, *putters, *uncounted;
     Py_ssize_t bound;
 } Fields;
 
-/* Take the guard and read the fields. Returns 1, 0 if the twin has to do it, or -1. */
 static int
-enter(PyObject *self, Fields *fields)
+is_usual(const Fields *fields, PyObject *bound)
 {
-    fields->guard = get(self, &queue.guard);
-    if (!fields->guard || !Py_IS_TYPE(fields->guard, guard_type) || !try_guard((Guard *)fields->guard)) {
-        return fields->guard ? 0 : -1;
-    }
-    PyObject *bound = get(self, &queue.bound);
-    int usual = bound && PyLong_CheckExact(bound);
-    if (usual) {
-        fields->bound = PyLong_AsSsize_t(bound);
-        fields->items = get_items(self);
-        fields->getters = get(self, &queue.getters);
-        fields->putters = get(self, &queue.putters);
-        fields->uncounted = get(self, &queue.uncounted);
-        usual = fields->items && fields->uncounted && fields->getters && is_deque(fields->getters) && fields->putters &&
-                is_deque(fields->putters);
-    }
-    Py_XDECREF(bound); /* None, or a number that the queue has, too */
-    if (!usual) {
-        leave_guard((Guard *)fields->guard);
-    }
-    return usual ? 1 : PyErr_Occurred() ? -1 : 0;
+    return bound && PyLong_CheckExact(bound) && fields->items && Py_IS_TYPE(fields->items, deque_type) &&
+           fields->getters && Py_IS_TYPE(fields->getters, line_type) && fields->putters &&
+           Py_IS_TYPE(fields->putters, line_type) && fields->uncounted;
 }
 
 static void
-drop(Fields *fields)
+leave(Fields *fields)
 {
-    Py_XDECREF(fields->guard);
-    Py_XDECREF(fields->items);
-    Py_XDECREF(fields->getters);
-    Py_XDECREF(fields->putters);
-    Py_XDECREF(fields->uncounted);
+    look_away(fields->items);
+    look_away(fields->getters);
+    look_away(fields->putters);
+    look_away(fields->uncounted);
+    leave_guard((Guard *)fields->guard);
+    look_away(fields->guard);
+}
+
+/* Take the guard and look at the fields. Returns 1, 0 if the twin has to do it, or -1. */
+static int
+enter(PyObject *self, Fields *fields)
+{
+    fields->guard = look(self, &queue.guard);
+    if (!fields->guard || !Py_IS_TYPE(fields->guard, guard_type) || !try_guard((Guard *)fields->guard)) {
+        look_away(fields->guard);
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    PyObject *bound = look(self, &queue.bound);
+    fields->items = look(self, &queue.items);
+    fields->getters = look(self, &queue.getters);
+    fields->putters = look(self, &queue.putters);
+    fields->uncounted = look(self, &queue.uncounted);
+    if (is_usual(fields, bound)) {
+        fields->bound = PyLong_AsSsize_t(bound);
+        look_away(bound);
+        return 1;
+    }
+    leave(fields);
+    look_away(bound);
+    return PyErr_Occurred() ? -1 : 0;
 }
 
 /* The first waiter in *line*, if it can be claimed; a new reference. NULL without an exception if it cannot. */
@@ -258,7 +281,7 @@ hand_over(Fields *fields, PyObject *item, PyObject **getter)
 int
 put_guarded(PyObject *self, PyObject *item)
 {
-    Fields fields = {0};
+    Fields fields;
     PyObject *getter = NULL;
     int put = enter(self, &fields);
     if (put > 0) {
@@ -275,9 +298,8 @@ put_guarded(PyObject *self, PyObject *item)
                 put = -1;
             }
         }
-        leave_guard((Guard *)fields.guard);
+        leave(&fields);
     }
-    drop(&fields);
     if (getter && done(PyObject_CallMethodNoArgs(getter, str_resume)) < 0) {
         put = -1;
     }
@@ -316,7 +338,7 @@ admit(Fields *fields, PyObject **putter)
 PyObject *
 get_guarded(PyObject *self)
 {
-    Fields fields = {0};
+    Fields fields;
     PyObject *item = NULL, *putter = NULL;
     int served = 1, entered = enter(self, &fields);
     if (entered > 0) {
@@ -328,9 +350,8 @@ get_guarded(PyObject *self)
                 }
             }
         }
-        leave_guard((Guard *)fields.guard);
+        leave(&fields);
     }
-    drop(&fields);
     if (putter && done(PyObject_CallMethodNoArgs(putter, str_resume)) < 0) {
         served = -1;
     }
@@ -386,7 +407,7 @@ static Method methods[] = {
 };
 
 const char connect_queue_doc[] = PyDoc_STR(
-"connect_queue($module, SimpleQueue, deque, Waiter, waiting, woken, peek, /)\n--\n\n"
+"connect_queue($module, SimpleQueue, deque, WaitLine, Waiter, waiting, woken, peek, /)\n--\n\n"
 "Take note of the classes, two states of a waiter and the value of one that peeks. Returns the methods for SimpleQueue.\n"
 "Called once.");
 
@@ -395,22 +416,23 @@ connect_queue(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nar
 {
     static const Name names[] = {
         {&str_resume, "resume"}, {&str_serve, "_serve_and_resume"}, {&str_settle, "_settle"}};
-    if (nargs != 6) {
-        PyErr_Format(PyExc_TypeError, "connect_queue expected 6 arguments, got %zd", nargs);
+    if (nargs != 7) {
+        PyErr_Format(PyExc_TypeError, "connect_queue expected 7 arguments, got %zd", nargs);
         return NULL;
     }
-    if (check_arguments("connect_queue", args, 5, "CCCII") < 0 || intern_names(names, LENGTH(names)) < 0 ||
+    if (check_arguments("connect_queue", args, 6, "CCCCII") < 0 || intern_names(names, LENGTH(names)) < 0 ||
         find_slots(args[0], SLOTS(queue.bound, queue.uncounted)) < 0 ||
-        find_slots(args[2], SLOTS(waiter.state, waiter.value)) < 0 ||
+        find_slots(args[3], SLOTS(waiter.state, waiter.value)) < 0 ||
         find_direct(&append, args[1], "append", METH_O) < 0 ||
         find_direct(&popleft, args[1], "popleft", METH_NOARGS) < 0 ||
         find_direct(&pop, (PyObject *)&PyList_Type, "pop", METH_FASTCALL) < 0) {
         return NULL;
     }
     keep_type(&deque_type, args[1]);
-    keep_type(&waiter_type, args[2]);
-    keep(&waiting, args[3]);
-    keep(&woken, args[4]);
-    keep(&peek, args[5]);
+    keep_type(&line_type, args[2]);
+    keep_type(&waiter_type, args[3]);
+    keep(&waiting, args[4]);
+    keep(&woken, args[5]);
+    keep(&peek, args[6]);
     return make_methods((PyTypeObject *)args[0], methods, LENGTH(methods));
 }

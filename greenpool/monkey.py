@@ -447,10 +447,14 @@ def _green_local_class(standard: type[object]) -> type[object]:
 
 
 def patch_queue() -> None:
-    """``queue.SimpleQueue``; the other queues are Python code over ``threading``."""
+    """``queue.SimpleQueue``, and ``queue.Queue`` in place; the others are Python code over ``threading``."""
     import _queue
 
+    from . import thread
+    from ._sync.standard_queue import make_green
     from .queue import Empty, SimpleQueue
+
+    make_green(thread._spend)
 
     patch_module("queue", ("SimpleQueue",))
     # Empty is what it is; with _queue imported anew it must still be the class that is raised.

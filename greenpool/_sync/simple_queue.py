@@ -32,8 +32,7 @@ from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from .._core.current import adopt, getcurrent
-from .._core.native import HAS_GIL
-from .._core.native import RLock
+from .._core.native import HAS_GIL, RLock
 from .._core.speedups import replace_twins, speedups
 from .._core.waiter import FAILED, WAITING, WOKEN, QuickWaiter, Waiter
 from .._core.waits import awaited_as
@@ -537,4 +536,4 @@ awaited_as(SimpleQueue, "to have an item", put="to have room", join="to be done"
 
 if speedups is not None:
     # Twins of the methods of the same names.
-    replace_twins(SimpleQueue, speedups.connect_queue(SimpleQueue, deque, Waiter, WAITING, WOKEN, PEEK))
+    replace_twins(SimpleQueue, speedups.connect_queue(SimpleQueue, deque, WaitLine, Waiter, WAITING, WOKEN, PEEK))

@@ -1,0 +1,285 @@
+"""The standard ``queue.Queue``, made green and fast in place: its own class, in a patched program.
+
+*Two ways.*  A queue that nobody has looked into keeps its items in a queue of ours, in its attribute
+``_green``.  All others are *standard*: they have the standard attributes, and the standard methods run over
+green locks.  These are standard from the beginning: a queue of a class that overrides one of ``HOOKS`` or
+``FIELDS`` (``LifoQueue`` and ``PriorityQueue`` do), and one that was made before patching.  A queue becomes
+standard when a program uses ``mutex``, ``not_empty``, ``not_full`` or ``all_tasks_done``, assigns one of
+``FIELDS``, or calls ``shutdown``.  It stays standard.  So each class, and each subclass, stays what it is, and
+its interface is whole.
+
+*Becoming standard* is one step under the guard of the queue of ours: that one is emptied and shut down.  A
+call that waits in it, or comes too late, gets ShutDown, and begins anew in the standard way.  All of its
+methods take the guard (``_lockless`` is false), so no item and no count is under way elsewhere.  Only a signal
+handler may come in the middle of a ``put`` of the same thread; ``put`` then moves its item.
+
+*Polling.*  A thread that polls a queue, or only ever finds items or room, must let others run.  Each call in
+Python counts as an operation, as an acquire of a green lock does; in C one of 32 does.
+
+Not seen: an instance that gets its own ``_put`` or ``_get`` after it was made.
+
+*Threads*: any thread, as in ``queue``.  ``make_green`` is called once, in the main thread.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections import deque
+from collections.abc import Callable
+from queue import Queue as StandardQueue
+from time import monotonic
+from typing import Any, ClassVar
+
+from .._core.speedups import replace_twins, speedups
+from .._core.waiter import Waiter
+from .._core.waits import awaited_as
+from .queue import Queue
+from .simple_queue import ShutDown, resume_all
+
+HOOKS = ("_init", "_qsize", "_put", "_get")
+LOCKS = ("mutex", "not_empty", "not_full", "all_tasks_done")
+FIELDS = (*LOCKS, "queue", "maxsize", "unfinished_tasks")
+if hasattr(StandardQueue, "shutdown"):
+    FIELDS += ("is_shutdown",)
+
+Standard = Any  # an instance of queue.Queue, whose attributes are not those that type checkers know
+
+
+class _Green(Queue[Any]):
+    """The items of a queue that is not standard."""
+
+    __slots__ = ()
+
+    _lockless: ClassVar[bool] = False
+
+    def empty_out(self, woken: list[Waiter]) -> deque[Any]:
+        """Let go of the items, shut down, and claim all waiters, also those that join; under the guard."""
+        items: deque[Any] = self.queue
+        self.queue = deque()
+        self._counted, self._uncounted = 0, []
+        self.is_shutdown = True
+        self._set_gate()
+        self._shut_out(woken)
+        joiners, self._joiners = self._joiners, {}
+        woken += [joiner for joiner in joiners if joiner.claim()]
+        return items
+
+
+def _become_standard(self: Standard) -> None:
+    """Give the queue the standard attributes, if it has not got them."""
+    values = vars(self)
+    green = values.get("_green")
+    if green is None:
+        return
+    # One that has the attributes; no code of a subclass runs.
+    model = object.__new__(StandardQueue)
+    _standard["__init__"](model, green.maxsize)
+    attributes = vars(model)
+    woken: list[Waiter] = []
+    with green._guard:
+        if not green.is_shutdown:
+            attributes["unfinished_tasks"] = green.unfinished_tasks
+            attributes["queue"] = green.empty_out(woken)
+            values.update(attributes)
+            del values["_green"]
+    resume_all(woken)
+
+
+class Field:
+    """One of ``FIELDS``: a value of the instance's dict, or of the queue of ours."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, queue: Standard, kind: type | None = None) -> Any:
+        if queue is None:
+            return self
+        try:
+            return vars(queue)[self.name]
+        except KeyError:
+            return _read_field(queue, self.name)
+
+    def __set__(self, queue: Standard, value: object) -> None:
+        _become_standard(queue)
+        vars(queue)[self.name] = value
+
+    def __delete__(self, queue: Standard) -> None:
+        _become_standard(queue)
+        try:
+            del vars(queue)[self.name]
+        except KeyError:
+            raise AttributeError(self.name) from None
+
+
+def _read_field(queue: Standard, name: str) -> Any:
+    """The value of a field that is not in the instance's dict."""
+    green = vars(queue).get("_green")
+    if green is not None and name not in LOCKS:
+        value = False if name == "is_shutdown" else getattr(green, name)
+        if not green.is_shutdown:
+            return value
+    _become_standard(queue)
+    try:
+        return vars(queue)[name]
+    except KeyError:
+        raise AttributeError(f"{type(queue).__name__!r} object has no attribute {name!r}") from None
+
+
+# The methods.  ``_standard`` has the standard ones.
+
+_standard: dict[str, Callable[..., Any]] = {}
+
+
+def _spend() -> None:
+    """Count one operation; ``make_green`` sets the function of green locks."""
+
+
+def __init__(self: Standard, maxsize: int = 0) -> None:  # noqa: N807 - a method of queue.Queue
+    values = vars(self)
+    kind = type(self)
+    if (
+        type(maxsize) is int
+        and not any(name in values for name in FIELDS)
+        and all(getattr(kind, name) is value for name, value in _usual.items())
+    ):
+        values["_green"] = _Green(maxsize)
+    else:
+        _become_standard(self)
+        _standard["__init__"](self, maxsize)
+
+
+# The attributes of the class that a subclass must not have changed.
+_usual: dict[str, object] = {}
+
+
+def put(self: Standard, item: object, block: bool = True, timeout: float | None = None) -> None:
+    _spend()
+    green = vars(self).get("_green")
+    if green is not None:
+        if block and timeout is not None:
+            # As there, a negative timeout is an error only if there is a bound.
+            if green.maxsize <= 0:
+                timeout = None
+            elif timeout < 0:
+                raise ValueError("'timeout' must be a non-negative number")
+        begin = 0.0 if timeout is None else monotonic()
+        try:
+            green.put(item, block, timeout)
+        except ShutDown:
+            timeout = _rest(timeout, begin)
+        else:
+            if not (green.is_shutdown and green.queue):
+                return
+            item = green.queue.pop()
+    _standard["put"](self, item, block, timeout)
+
+
+def get(self: Standard, block: bool = True, timeout: float | None = None) -> Any:
+    _spend()
+    green = vars(self).get("_green")
+    if green is not None:
+        if block and timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
+        begin = 0.0 if timeout is None else monotonic()
+        try:
+            return green.get(block, timeout)
+        except ShutDown:
+            timeout = _rest(timeout, begin)
+    return _standard["get"](self, block, timeout)
+
+
+def _rest(timeout: float | None, begin: float) -> float | None:
+    """What is left of *timeout* seconds that began at *begin*."""
+    return None if timeout is None else max(0.0, timeout - (monotonic() - begin))
+
+
+def task_done(self: Standard) -> None:
+    green = vars(self).get("_green")
+    if green is not None:
+        try:
+            green.task_done()
+            return
+        except ValueError:
+            if not green.is_shutdown:
+                raise
+    _standard["task_done"](self)
+
+
+def join(self: Standard) -> None:
+    green = vars(self).get("_green")
+    if green is not None:
+        green.join()
+        if not green.is_shutdown:
+            return
+    _standard["join"](self)
+
+
+def qsize(self: Standard) -> int:
+    _spend()
+    green = vars(self).get("_green")
+    if green is not None:
+        size = len(green.queue)
+        if not green.is_shutdown:
+            return size
+    size = _standard["qsize"](self)
+    return size
+
+
+def empty(self: Standard) -> bool:
+    _spend()
+    green = vars(self).get("_green")
+    if green is not None:
+        none = not green.queue
+        if not green.is_shutdown:
+            return none
+    return bool(_standard["empty"](self))
+
+
+def full(self: Standard) -> bool:
+    _spend()
+    green = vars(self).get("_green")
+    if green is not None:
+        none_free = 0 < green.maxsize <= len(green.queue)
+        if not green.is_shutdown:
+            return none_free
+    return bool(_standard["full"](self))
+
+
+def shutdown(self: Standard, immediate: bool = False) -> None:
+    _become_standard(self)
+    _standard["shutdown"](self, immediate)
+
+
+def make_green(spend: Callable[[], None]) -> None:
+    """Give ``queue.Queue`` these methods; *spend* counts an operation of the calling green thread."""
+    global _spend
+    if _standard:
+        return
+    _spend = spend
+    methods = [__init__, put, get, task_done, join, qsize, empty, full]
+    if "is_shutdown" in FIELDS:
+        methods.append(shutdown)
+    for method in methods:
+        standard = vars(StandardQueue)[method.__name__]
+        _standard[method.__name__] = standard
+        method.__doc__ = standard.__doc__
+        method.__qualname__ = standard.__qualname__
+        method.__module__ = standard.__module__
+        setattr(StandardQueue, method.__name__, method)
+    for name in FIELDS:
+        setattr(StandardQueue, name, Field(name))
+    if speedups is not None:
+        # Twins of the methods and of the descriptors.
+        replace_twins(
+            StandardQueue,
+            speedups.connect_standard_queue(
+                StandardQueue, _Green, spend, _read_field, _become_standard, FIELDS
+            ),
+        )
+    for name in (*HOOKS, *FIELDS):
+        _usual[name] = getattr(StandardQueue, name)
+
+
+awaited_as(StandardQueue, "to have an item", put="to have room", join="to be done")
