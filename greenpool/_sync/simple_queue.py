@@ -536,4 +536,6 @@ awaited_as(SimpleQueue, "to have an item", put="to have room", join="to be done"
 
 if speedups is not None:
     # Twins of the methods of the same names.
-    replace_twins(SimpleQueue, speedups.connect_queue(SimpleQueue, deque, WaitLine, Waiter, WAITING, WOKEN, PEEK))
+    replace_twins(
+        SimpleQueue, speedups.connect_queue(SimpleQueue, deque, WaitLine, Waiter, WAITING, WOKEN, PEEK)
+    )

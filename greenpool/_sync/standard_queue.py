@@ -5,13 +5,14 @@
 green locks.  These are standard from the beginning: a queue of a class that overrides one of ``HOOKS`` or
 ``FIELDS`` (``LifoQueue`` and ``PriorityQueue`` do), and one that was made before patching.  A queue becomes
 standard when a program uses ``mutex``, ``not_empty``, ``not_full`` or ``all_tasks_done``, assigns one of
-``FIELDS``, or calls ``shutdown``.  It stays standard.  So each class, and each subclass, stays what it is, and
-its interface is whole.
+``FIELDS``, or calls ``shutdown``.  It stays standard.  So each class stays what it is, and its interface is
+whole.
 
 *Becoming standard* is one step under the guard of the queue of ours: that one is emptied and shut down.  A
 call that waits in it, or comes too late, gets ShutDown, and begins anew in the standard way.  All of its
-methods take the guard (``_lockless`` is false), so no item and no count is under way elsewhere.  Only a signal
-handler may come in the middle of a ``put`` of the same thread; ``put`` then moves its item.
+methods take the guard (``_lockless`` is false), so no item and no count is under way elsewhere.  Only a
+signal handler may come in the middle of a call of the same thread.  That call then takes over what it has
+left there (``_settle``).
 
 *Polling.*  A thread that polls a queue, or only ever finds items or room, must let others run.  Each call in
 Python counts as an operation, as an acquire of a green lock does; in C one of 32 does.
@@ -23,7 +24,6 @@ Not seen: an instance that gets its own ``_put`` or ``_get`` after it was made.
 
 from __future__ import annotations
 
-import queue
 from collections import deque
 from collections.abc import Callable
 from queue import Queue as StandardQueue
@@ -52,6 +52,14 @@ class _Green(Queue[Any]):
 
     _lockless: ClassVar[bool] = False
 
+    def leftovers(self) -> tuple[list[Any], int]:
+        """Let go of what an interrupted call has left: items, and a change of the unfinished tasks."""
+        with self._guard:
+            items, unfinished = list(self.queue), self.unfinished_tasks
+            self.queue.clear()
+            self._counted, self._uncounted = 0, []
+            return items, unfinished - len(items)
+
     def empty_out(self, woken: list[Waiter]) -> deque[Any]:
         """Let go of the items, shut down, and claim all waiters, also those that join; under the guard."""
         items: deque[Any] = self.queue
@@ -67,14 +75,14 @@ class _Green(Queue[Any]):
 
 def _become_standard(self: Standard) -> None:
     """Give the queue the standard attributes, if it has not got them."""
-    values = vars(self)
+    values = self.__dict__
     green = values.get("_green")
     if green is None:
         return
     # One that has the attributes; no code of a subclass runs.
     model = object.__new__(StandardQueue)
     _standard["__init__"](model, green.maxsize)
-    attributes = vars(model)
+    attributes = model.__dict__
     woken: list[Waiter] = []
     with green._guard:
         if not green.is_shutdown:
@@ -85,6 +93,18 @@ def _become_standard(self: Standard) -> None:
     resume_all(woken)
 
 
+def _settle(self: Standard, green: _Green) -> None:
+    """The queue is standard now: take over what a call in *green* has left there."""
+    items, change = green.leftovers()
+    if change:
+        with self.mutex:
+            self.unfinished_tasks += change
+            if self.unfinished_tasks <= 0:
+                self.all_tasks_done.notify_all()
+    for item in items:
+        _standard["put"](self, item)
+
+
 class Field:
     """One of ``FIELDS``: a value of the instance's dict, or of the queue of ours."""
 
@@ -93,38 +113,38 @@ class Field:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def __get__(self, queue: Standard, kind: type | None = None) -> Any:
-        if queue is None:
+    def __get__(self, owner: Standard, kind: type | None = None) -> Any:
+        if owner is None:
             return self
         try:
-            return vars(queue)[self.name]
+            return owner.__dict__[self.name]
         except KeyError:
-            return _read_field(queue, self.name)
+            return _read_field(owner, self.name)
 
-    def __set__(self, queue: Standard, value: object) -> None:
-        _become_standard(queue)
-        vars(queue)[self.name] = value
+    def __set__(self, owner: Standard, value: object) -> None:
+        _become_standard(owner)
+        owner.__dict__[self.name] = value
 
-    def __delete__(self, queue: Standard) -> None:
-        _become_standard(queue)
+    def __delete__(self, owner: Standard) -> None:
+        _become_standard(owner)
         try:
-            del vars(queue)[self.name]
+            del owner.__dict__[self.name]
         except KeyError:
             raise AttributeError(self.name) from None
 
 
-def _read_field(queue: Standard, name: str) -> Any:
+def _read_field(owner: Standard, name: str) -> Any:
     """The value of a field that is not in the instance's dict."""
-    green = vars(queue).get("_green")
+    green = owner.__dict__.get("_green")
     if green is not None and name not in LOCKS:
         value = False if name == "is_shutdown" else getattr(green, name)
         if not green.is_shutdown:
             return value
-    _become_standard(queue)
+    _become_standard(owner)
     try:
-        return vars(queue)[name]
+        return owner.__dict__[name]
     except KeyError:
-        raise AttributeError(f"{type(queue).__name__!r} object has no attribute {name!r}") from None
+        raise AttributeError(f"{type(owner).__name__!r} object has no attribute {name!r}") from None
 
 
 # The methods.  ``_standard`` has the standard ones.
@@ -137,7 +157,7 @@ def _spend() -> None:
 
 
 def __init__(self: Standard, maxsize: int = 0) -> None:  # noqa: N807 - a method of queue.Queue
-    values = vars(self)
+    values = self.__dict__
     kind = type(self)
     if (
         type(maxsize) is int
@@ -156,7 +176,7 @@ _usual: dict[str, object] = {}
 
 def put(self: Standard, item: object, block: bool = True, timeout: float | None = None) -> None:
     _spend()
-    green = vars(self).get("_green")
+    green = self.__dict__.get("_green")
     if green is not None:
         if block and timeout is not None:
             # As there, a negative timeout is an error only if there is a bound.
@@ -167,24 +187,26 @@ def put(self: Standard, item: object, block: bool = True, timeout: float | None 
         begin = 0.0 if timeout is None else monotonic()
         try:
             green.put(item, block, timeout)
+            if green.is_shutdown:
+                _settle(self, green)
+            return
         except ShutDown:
             timeout = _rest(timeout, begin)
-        else:
-            if not (green.is_shutdown and green.queue):
-                return
-            item = green.queue.pop()
     _standard["put"](self, item, block, timeout)
 
 
 def get(self: Standard, block: bool = True, timeout: float | None = None) -> Any:
     _spend()
-    green = vars(self).get("_green")
+    green = self.__dict__.get("_green")
     if green is not None:
         if block and timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
         begin = 0.0 if timeout is None else monotonic()
         try:
-            return green.get(block, timeout)
+            item = green.get(block, timeout)
+            if green.is_shutdown:
+                _settle(self, green)
+            return item
         except ShutDown:
             timeout = _rest(timeout, begin)
     return _standard["get"](self, block, timeout)
@@ -196,10 +218,12 @@ def _rest(timeout: float | None, begin: float) -> float | None:
 
 
 def task_done(self: Standard) -> None:
-    green = vars(self).get("_green")
+    green = self.__dict__.get("_green")
     if green is not None:
         try:
             green.task_done()
+            if green.is_shutdown:
+                _settle(self, green)
             return
         except ValueError:
             if not green.is_shutdown:
@@ -208,7 +232,7 @@ def task_done(self: Standard) -> None:
 
 
 def join(self: Standard) -> None:
-    green = vars(self).get("_green")
+    green = self.__dict__.get("_green")
     if green is not None:
         green.join()
         if not green.is_shutdown:
@@ -218,9 +242,9 @@ def join(self: Standard) -> None:
 
 def qsize(self: Standard) -> int:
     _spend()
-    green = vars(self).get("_green")
+    green = self.__dict__.get("_green")
     if green is not None:
-        size = len(green.queue)
+        size: int = len(green.queue)
         if not green.is_shutdown:
             return size
     size = _standard["qsize"](self)
@@ -229,22 +253,24 @@ def qsize(self: Standard) -> int:
 
 def empty(self: Standard) -> bool:
     _spend()
-    green = vars(self).get("_green")
+    green = self.__dict__.get("_green")
     if green is not None:
-        none = not green.queue
+        none: bool = not green.queue
         if not green.is_shutdown:
             return none
-    return bool(_standard["empty"](self))
+    none = _standard["empty"](self)
+    return none
 
 
 def full(self: Standard) -> bool:
     _spend()
-    green = vars(self).get("_green")
+    green = self.__dict__.get("_green")
     if green is not None:
-        none_free = 0 < green.maxsize <= len(green.queue)
+        none_free: bool = 0 < green.maxsize <= len(green.queue)
         if not green.is_shutdown:
             return none_free
-    return bool(_standard["full"](self))
+    none_free = _standard["full"](self)
+    return none_free
 
 
 def shutdown(self: Standard, immediate: bool = False) -> None:
