@@ -35,6 +35,7 @@ extern const char find_free_memory_doc[], give_back_doc[];
 PyObject *connect_origin(PyObject *module, PyObject *args);
 PyObject *speedups_note_origin(PyObject *module, PyObject *args);
 extern const char connect_origin_doc[], note_origin_doc[];
+
 /* local.c */
 PyObject *connect_local(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_local_doc[];
