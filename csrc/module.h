@@ -72,7 +72,6 @@ extern const char await_post_doc[];
 /* ssl.c */
 PyObject *connect_ssl(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_ssl_doc[];
-
 /* standard_queue.c */
 PyObject *connect_standard_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_standard_queue_doc[];

@@ -215,7 +215,8 @@ def test_greenlets_that_have_not_started(parked: Callable[..., Greenlet[object]]
 
 
 def test_the_caller_runs() -> None:
-    (info,) = (each for each in snapshot().greenlets if each.state == "running")
+    hub = greenpool.get_hub().name
+    (info,) = (each for each in snapshot().greenlets if (each.hub, each.state) == (hub, "running"))
     assert info.stack is not None
     assert info.stack[0].function == "test_the_caller_runs"
     assert info.age is None

@@ -38,7 +38,7 @@ from .simple_queue import ShutDown, resume_all
 
 HOOKS = ("_init", "_qsize", "_put", "_get")
 LOCKS = ("mutex", "not_empty", "not_full", "all_tasks_done")
-FIELDS = (*LOCKS, "queue", "maxsize", "unfinished_tasks")
+FIELDS: tuple[str, ...] = (*LOCKS, "queue", "maxsize", "unfinished_tasks")
 if hasattr(StandardQueue, "shutdown"):
     FIELDS += ("is_shutdown",)
 
