@@ -6,6 +6,10 @@ is tried again after a few milliseconds, until *timeout* is over.  ``PRAGMA busy
 tells the timeout.  SQLite does not wait in a transaction that has read, because two such ones could wait for
 each other.  There the error comes at once, as from the standard module.
 
+*Outside of a transaction* a statement with RETURNING commits when its last row is fetched.  A fetch that
+finds the database locked loses the statement.  So such a statement runs in a transaction of its own, whose
+commit is tried again, and the cursor keeps the rows.
+
 *What blocks*: what SQLite computes, and what it reads from the disk; ``backup``.  A cursor of a class that
 was made before patching waits in C.
 
@@ -21,6 +25,7 @@ import functools as _functools
 import itertools as _itertools
 import re as _re
 import sqlite3 as _standard
+from collections import deque as _deque
 from collections.abc import Callable as _Callable
 from collections.abc import Iterable as _Iterable
 from collections.abc import Iterator as _Iterator
@@ -48,6 +53,9 @@ _native_connect: _Callable[..., _standard.Connection] = _standard.connect
 _Error = _standard.OperationalError
 _BUSY_TIMEOUT = _re.compile(r"\s*PRAGMA\s+(\w+\.)?busy_timeout\b", _re.IGNORECASE)
 _BEGINS = _re.compile(r"\s*BEGIN\b", _re.IGNORECASE)
+_RETURNS = _re.compile(
+    r"\s*(INSERT|UPDATE|DELETE|REPLACE|WITH)\b.*\bRETURNING\b", _re.IGNORECASE | _re.DOTALL
+)
 _COMMITS = _re.compile(r"\s*(COMMIT|END)\b", _re.IGNORECASE)
 
 _T = _TypeVar("_T")
@@ -56,6 +64,7 @@ _native_connection = _standard.Connection
 
 # What they take is theirs to check.
 _execute: _Callable[..., object] = _native_cursor.execute
+_next: _Callable[..., object] = _native_cursor.__next__
 _executemany: _Callable[..., object] = _native_cursor.executemany
 _initialize: _Callable[..., None] = _native_connection.__init__
 _blobopen: _Callable[..., object] = _native_connection.blobopen
@@ -69,7 +78,11 @@ def _is_busy(error: BaseException) -> bool:
 class Cursor(_native_cursor):
     """As ``sqlite3.Cursor``; waiting for a locked database parks the greenlet."""
 
+    # The rows of a statement that has been committed.
+    _rows: _deque[_Any] | None = None
+
     def execute(self, sql: str, parameters: object = (), /) -> Cursor:
+        self._rows = None
         connection = getattr(self, "connection", None)
         if not isinstance(connection, Connection):
             _execute(self, sql, parameters)
@@ -77,6 +90,8 @@ class Cursor(_native_cursor):
         before = connection.in_transaction
         if not before:
             connection._has_read = False
+            if connection._commits_each() and isinstance(sql, str) and _RETURNS.match(sql):
+                return self._execute_and_commit(connection, sql, parameters)
         try:
             if _BUSY_TIMEOUT.match(sql):
                 connection._with_its_timeout(lambda: _execute(self, sql, parameters))
@@ -90,7 +105,51 @@ class Cursor(_native_cursor):
             connection._has_read = True
         return self
 
+    def _execute_and_commit(self, connection: Connection, sql: str, parameters: object) -> Cursor:
+        native = _native_connection.cursor(connection, _native_cursor)
+        connection._wait_for(lambda: native.execute("BEGIN IMMEDIATE"))
+        try:
+            _execute(self, sql, parameters)
+            rows = _deque(_native_cursor.fetchall(self))
+            connection._wait_for(lambda: native.execute("COMMIT"))
+        except BaseException:
+            if connection.in_transaction:
+                native.execute("ROLLBACK")
+            raise
+        self._rows = rows
+        return self
+
+    def close(self) -> None:
+        self._rows = None
+        _native_cursor.close(self)
+
+    def fetchone(self) -> _Any:
+        if self._rows is None:
+            return _native_cursor.fetchone(self)
+        return self._rows.popleft() if self._rows else None
+
+    def fetchmany(self, size: int | None = None) -> list[_Any]:
+        size = self.arraysize if size is None else size
+        if self._rows is None:
+            return _native_cursor.fetchmany(self, size)
+        return [self._rows.popleft() for _ in range(min(size, len(self._rows)))]
+
+    def fetchall(self) -> list[_Any]:
+        if self._rows is None:
+            return _native_cursor.fetchall(self)
+        rows = list(self._rows)
+        self._rows.clear()
+        return rows
+
+    def __next__(self) -> _Any:
+        if self._rows is None:
+            return _next(self)
+        if self._rows:
+            return self._rows.popleft()
+        raise StopIteration
+
     def executemany(self, sql: str, parameters: _Iterable[object], /) -> Cursor:
+        self._rows = None
         connection = getattr(self, "connection", None)
         if not isinstance(connection, Connection):
             _executemany(self, sql, parameters)
@@ -108,6 +167,7 @@ class Cursor(_native_cursor):
         return self
 
     def executescript(self, sql_script: str, /) -> Cursor:
+        self._rows = None
         connection = getattr(self, "connection", None)
         if isinstance(connection, Connection):
             # A script cannot be tried again.  It runs with the lock just seen free, and no other greenlet of
@@ -173,6 +233,11 @@ class Connection(_native_connection):
     def executescript(self, sql_script: str, /) -> Cursor:
         cursor: Cursor = self.cursor()
         return cursor.executescript(sql_script)
+
+    def _commits_each(self) -> bool:
+        """Whether each statement is committed by itself, outside of an explicit transaction."""
+        autocommit = getattr(self, "autocommit", _LEGACY)
+        return self.isolation_level is None if autocommit == _LEGACY else bool(autocommit)
 
     def commit(self) -> None:
         self._wait_for(super().commit)

@@ -57,6 +57,38 @@ def test_a_statement_parks_until_the_other_greenlet_commits(path: Path, holder: 
     assert rows(path) == 2
 
 
+def test_a_statement_with_rows_that_commits_itself_parks_until_readers_have_gone(path: Path) -> None:
+    """Its commit needs the file for itself, and would come with the last row that is fetched."""
+    rows_before = [(1,), (2,)]
+    reader = standard.connect(path)
+    reader.executemany("insert into t values (?)", rows_before)
+    reader.commit()
+    reading = reader.execute("select x from t")
+    assert reading.fetchone() == (1,)
+    connection = sqlite3.connect(path, isolation_level=None)
+    statement = "insert into t values (3), (4) returning x"
+    waiting = greenpool.spawn(lambda: connection.execute(statement).fetchall())
+    greenpool.sleep(0.02)
+    assert not waiting.ready()
+    assert reading.fetchall() == [(2,)]
+    assert waiting.get() == [(3,), (4,)]
+    cursor = connection.execute("insert into t values (5), (6), (7), (8) returning x")
+    assert (cursor.fetchone(), next(cursor), cursor.fetchmany(1), list(cursor)) == (
+        (5,),
+        (6,),
+        [(7,)],
+        [(8,)],
+    )
+    assert cursor.fetchone() is None
+    assert [name for name, *_ in cursor.description] == ["x"]
+    with pytest.raises(sqlite3.IntegrityError):
+        connection.execute("insert into t (rowid) values (1) returning x")
+    assert not connection.in_transaction
+    reader.close()
+    connection.close()
+    assert rows(path) == 8
+
+
 @pytest.mark.parametrize("timeout", [0, 0.05])
 def test_the_timeout_is_kept(path: Path, holder: Any, timeout: float) -> None:
     connection = sqlite3.connect(path, timeout=timeout)
