@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from . import servers
+from .django_site import make_site
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +40,12 @@ def https_port(certificate: Path) -> Iterator[int]:
 def postgresql_port() -> Iterator[int]:
     with servers.postgresql() as port:
         yield port
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of a site of Django, which is the current one."""
+    pytest.importorskip("django")
+    monkeypatch.chdir(tmp_path)
+    make_site(tmp_path)
+    return tmp_path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,93 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from .django_site import SITE
 from .servers import free_port, running, wait_until_listening
-from .web import AT_ONCE, check_at_once, get, python
+from .web import check_at_once, get, python
 
 pytest.importorskip("django")
 
 pytestmark = pytest.mark.slow
-
-SITE = f"""
-import asyncio
-import os
-import threading
-import time
-from pathlib import Path
-
-import django
-from asgiref.sync import sync_to_async
-from django.conf import settings
-from django.core.wsgi import get_wsgi_application
-from django.http import HttpResponse, JsonResponse
-from django.urls import path
-
-settings.configure(
-    DEBUG=True,
-    SECRET_KEY="test",
-    ROOT_URLCONF=__name__,
-    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth"],
-    DATABASES={{
-        "default": {{
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": Path(__file__).with_name("database"),
-            "OPTIONS": {{"timeout": 20}},
-        }}
-    }},
-)
-django.setup()
-
-from django.contrib.auth.models import User
-
-# Each of these views answers only when that many requests are in it at the same time.
-sync_barrier, async_barrier = threading.Barrier({AT_ONCE}), threading.Barrier({AT_ONCE})
-
-
-def sync(request, number):
-    sync_barrier.wait(20)
-    assert request.path == f"/sync/{{number}}"
-    return HttpResponse(f"sync {{number}}")
-
-
-def orm(request, number):
-    User.objects.create(username=f"orm {{number}}")
-    time.sleep(0.01)
-    return HttpResponse(User.objects.get(username=f"orm {{number}}").username)
-
-
-async def asynchronous(request, number):
-    await asyncio.sleep(0.01)
-    await sync_to_async(async_barrier.wait, thread_sensitive=False)(20)
-    await User.objects.acreate(username=f"async {{number}}")
-    user = await User.objects.aget(username=f"async {{number}}")
-    return HttpResponse(user.username)
-
-
-def state(request):
-    from greenpool import monkey
-
-    return JsonResponse({{
-        "patched": monkey.is_module_patched("threading"), "process": os.getpid(), "version": "first"
-    }})
-
-
-urlpatterns = [
-    path("sync/<int:number>", sync),
-    path("orm/<int:number>", orm),
-    path("async/<int:number>", asynchronous),
-    path("state", state),
-]
-application = get_wsgi_application()
-"""
-
-MANAGE = """
-import sys
-
-import site_of_test
-from django.core.management import execute_from_command_line
-
-execute_from_command_line(sys.argv)
-"""
 
 # The gunicorn.conf.py of the documentation.
 CONFIG = """
@@ -105,16 +24,6 @@ from greenpool import monkey
 
 monkey.patch_all()
 """
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "site_of_test.py").write_text(SITE, encoding="utf-8")
-    (tmp_path / "manage.py").write_text(MANAGE, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    command = list(map(str, python("manage.py", "migrate", "-v0")))
-    subprocess.run(command, check=True, timeout=50)
-    return tmp_path
 
 
 @pytest.mark.parametrize("by_greenpool", [True, False], ids=["python -m greenpool", "gunicorn.conf.py"])

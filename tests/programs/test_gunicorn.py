@@ -19,9 +19,8 @@ from typing import Any
 
 import pytest
 
+from .django_site import SITE
 from .servers import SECONDS_TO_END, free_port, running
-from .test_django import SITE
-from .test_django import site as site
 from .web import check_at_once, get, python
 
 pytest.importorskip("gunicorn")
@@ -285,8 +284,6 @@ def test_django(threads: int, site: Path) -> None:
     SESSION_ENGINE="django.contrib.sessions.backends.file",
     DATABASES={"""
     code = SITE.replace("    DATABASES={", settings)
-    # Django's advice for several threads.  Without it the commit of INSERT ... RETURNING may meet readers.
-    code = code.replace('"timeout": 20', '"timeout": 20, "init_command": "PRAGMA journal_mode=WAL"')
     code = code.replace("application = get", SESSIONS + "application = get")
     (site / "site_of_test.py").write_text(code, encoding="utf-8")
     with gunicorn(site, "--threads", threads, app="site_of_test:application") as server:
