@@ -11,6 +11,7 @@ import sys
 import threading
 from _weakrefset import WeakSet
 from collections.abc import Callable
+from os import getpid
 
 import greenlet as _greenlet
 
@@ -135,10 +136,34 @@ def set_thread_hub(hub: HubState | None, close_with_thread: bool = False) -> Non
 def current_hub() -> HubState:
     """The hub of the calling thread, made now if it has none yet."""
     hub = _hubs.get(get_ident())
-    if hub is None:
-        hub = Factories.hub()
-        set_thread_hub(hub, close_with_thread=True)
-    return hub
+    return _make_hub() if hub is None else hub
+
+
+def _make_hub() -> HubState:
+    """Make the calling thread's hub.
+
+    A signal handler may run before the hub is known.  If it waits, it makes the thread's hub itself.  If it
+    forks, fork.py knows nothing of the hub in the making, which in the child has its parent's poller.
+    """
+    thread = get_ident()
+    while True:
+        process = getpid()
+        try:
+            made = Factories.hub()
+        except OSError:
+            if getpid() == process:
+                raise
+            continue  # the parent's wakers are in that poller
+        hub = _hubs.setdefault(thread, made)
+        if hub is made and hub.process == getpid():
+            set_thread_hub(hub, close_with_thread=True)
+            return hub
+        if not made.inbox.closed:
+            made.inbox.closed = True
+            made.close_descriptors()
+        if hub is not made:
+            return hub
+        del _hubs[thread]
 
 
 # For threads that run no hub of their own: where spawns in their main program go.

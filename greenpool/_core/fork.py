@@ -136,6 +136,7 @@ def _forget(hub: HubState) -> None:
 
 def _inherit(hub: HubState) -> None:
     """Keep of the forking thread's *hub* what goes on in the child."""
+    hub.process = os.getpid()
     survivors = _survivors(hub)
     _left_behind.append([[*hub.ready], [*hub.carriers], {**hub.registrations}, [*hub.timers.heap]])
     for other in (hub.main, *hub.carriers):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from _contextvars import Context
 from collections import deque
 from collections.abc import Callable
+from os import getpid
 from types import FrameType
 
 from .inbox import Call, Inbox, Turn
@@ -186,6 +187,7 @@ class HubState:
         "name",
         "index",
         "thread_id",
+        "process",
         "loop",
         "main",
         "mark",
@@ -235,6 +237,8 @@ class HubState:
         # The hub's number in its pool; None outside a pool.
         self.index = index
         self.thread_id = get_ident()
+        # The process that has made it or, after a fork, taken it over.
+        self.process = getpid()
         # The greenlet that the loop runs in.
         self.loop: Any = None
         # The main greenlet of a plain thread; None on a thread of a pool, whose main greenlet is the loop.

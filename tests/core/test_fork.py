@@ -930,6 +930,45 @@ end("main")
     ]
 
 
+@pytest.mark.parametrize(
+    "handler", ["os.fork()", "greenpool.sleep(0.01)", "os.fork(); greenpool.sleep(0.01)"]
+)
+@pytest.mark.parametrize(
+    "place",
+    ["state.make_waker", "state.in_main_thread", "hub.remember", "hub.rest_if_ending", "current.getpid"],
+)
+def test_a_handler_runs_while_the_hub_is_made(run: Run, place: str, handler: str) -> None:
+    """The main program goes on in the child, too. If the handler waits, it needs the hub itself."""
+    output = run(f"""
+from greenpool._core import current, hub, state
+
+module, name = {place.split(".")[0]}, {place.split(".")[1]!r}
+original = getattr(module, name)
+times = 1 if name == "getpid" else 0
+
+def interrupted(*arguments):
+    global times
+    times -= 1
+    if times < 0:
+        setattr(module, name, original)
+        signal.raise_signal(signal.SIGUSR1)
+    return original(*arguments)
+
+def handle(*arguments):
+    {handler}
+
+signal.signal(signal.SIGUSR1, handle)
+setattr(module, name, interrupted)
+greenpool.sleep(0.02)
+assert greenpool.spawn(pow, 2, 3).get() == 8
+assert len({{hub.thread_id for hub in current.remembered() if not hub.inbox.closed}}) == 1
+if os.getpid() == parent and "fork" in {handler!r}:
+    assert os.wait()[1] == 0
+say("done")
+""")
+    assert output == "done\n" * (2 if "fork" in handler else 1)
+
+
 def test_run_returns_in_the_child(run: Run) -> None:
     """The function that run() runs forks."""
     output = run("""
