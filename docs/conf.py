@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
 import pkgutil
 import sys
 
@@ -27,6 +29,21 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 # The standard library documents the methods that a cooperative subclass inherits from it.
 autodoc_inherit_docstrings = False
+
+
+def import_for_types() -> None:
+    """Give the modules of the bare import what they import, and define, for type checkers only.
+
+    Otherwise Sphinx cannot tell which class a signature names.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.startswith("greenpool.") and getattr(module, "TYPE_CHECKING", None) is False:
+            for node in ast.parse(inspect.getsource(module)).body:
+                if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                    exec(compile(ast.Module(node.body, []), module.__file__ or name, "exec"), vars(module))
+
+
+import_for_types()
 
 MODULE = """
 ## greenpool.{0}
