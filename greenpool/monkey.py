@@ -339,11 +339,15 @@ def patch_selectors() -> None:
 def patch_os() -> None:
     """``os.read``, ``os.write``, ``os.waitpid`` and their like."""
     patch_module("os")
+    os = sys.modules["os"]
+    # shutil.rmtree looks there: without dir_fd it would follow a symbolic link that somebody puts in its way.
+    if saved["os"].get("open") in os.supports_dir_fd:
+        os.supports_dir_fd.add(os.open)
     connection = sys.modules.get("multiprocessing.connection")
     if connection is not None:
         # A spawned child has imported it before the program can patch.  CPython 3.11 to 3.14 keep os.read and
         # os.write as default arguments there.
-        green = {saved["os"][name]: getattr(sys.modules["os"], name) for name in ("read", "write")}
+        green = {saved["os"][name]: getattr(os, name) for name in ("read", "write")}
         for method in (connection.Connection._recv, connection.Connection._send):
             method.__defaults__ = tuple(green.get(value, value) for value in method.__defaults__)
 

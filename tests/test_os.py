@@ -536,6 +536,16 @@ def test_waitid_by_pidfd() -> None:
     os.close(pidfd)
 
 
+def test_rmtree_of_a_patched_program_follows_no_link(run_script: Callable[[str], str]) -> None:
+    output = run_script("""
+from greenpool import monkey
+monkey.patch_all()
+import os, shutil
+print(os.open in os.supports_dir_fd, shutil.rmtree.avoids_symlink_attacks)
+""")
+    assert output == "True True\n"
+
+
 def test_no_signal_handler_is_installed() -> None:
     assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
 
