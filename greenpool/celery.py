@@ -169,14 +169,18 @@ class TaskPool(BasePool):
 
     def on_stop(self) -> None:
         self._drop_waiting()
-        self._end(self.limit)
-        joinall(self._greenlets)
+        # More than *limit* if ``shrink`` has taken away some that have tasks: their ends were dropped, too.
+        greenlets = list(self._greenlets)
+        self._end(len(greenlets))
+        joinall(greenlets)
 
     def on_terminate(self) -> None:
+        # Celery has set the state before.  A greenlet enters its job in ``_running``, and then looks at the
+        # state.  So either it sees that the pool is to end, or its job is found here.
         self._drop_waiting()
         for job in list(self._running):
             job.terminate()
-        self._end(self.limit)
+        self._end(len(self._greenlets))
 
     @property
     def num_processes(self) -> int:
@@ -208,6 +212,8 @@ class TaskPool(BasePool):
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             self._running.add(job)
+            if self._state == self.TERMINATE:
+                job.terminate()
             try:
                 job.run()
             except Exception:

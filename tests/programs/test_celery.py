@@ -214,6 +214,19 @@ def test_a_warm_shutdown_waits_for_what_runs(directory: Path, ask: Ask) -> None:
     assert isinstance(ask(f"app.AsyncResult({identifier!r}).get(timeout=5)"), int)
 
 
+def test_a_warm_shutdown_after_shrinking_while_all_run(directory: Path, ask: Ask) -> None:
+    with worker(directory, "-c", "3"):
+        identifiers = ask("""
+            results = [stay.delay(1.5) for _ in range(3)]
+            wait_for_active(3)
+            app.control.pool_shrink(2, reply=True, timeout=20, limit=1)
+            [result.id for result in results]
+        """)
+    assert isinstance(identifiers, list)
+    for identifier in identifiers:
+        assert isinstance(ask(f"app.AsyncResult({identifier!r}).get(timeout=5)"), int)
+
+
 def test_a_cold_shutdown_does_not(directory: Path, ask: Ask) -> None:
     with worker(directory, "-c", "1", end=signal.SIGQUIT):
         ask("""
