@@ -31,7 +31,7 @@ from .event import Event
 from .greenlet import Greenlet
 from .hub import sleep
 from .pool import Pool
-from .runtime import Runtime
+from .runtime import Runtime, hubs_of_a_program
 from .server import SHARED_ACCEPT, StreamServer
 from .socket import SOCK_STREAM
 from .socket import socket as GreenSocket
@@ -122,11 +122,10 @@ class Worker(AsyncWorker):
             self.log.info("Parent changed, shutting down: %s", self)
             sys.exit(0)
 
-    def hub_count(self) -> int | None:
-        """How many hubs the worker runs; None for one for each CPU."""
+    def hub_count(self) -> int:
+        """How many hubs the worker runs.  gunicorn's default, one thread, stands for no number."""
         threads: int = self.cfg.threads
-        has_gil = getattr(sys, "_is_gil_enabled", lambda: True)()
-        return threads if has_gil or threads > 1 else None
+        return threads if threads > 1 else hubs_of_a_program()
 
     def run(self) -> None:
         self._interval = min(_INTERVAL, self.timeout / 2) or _INTERVAL
