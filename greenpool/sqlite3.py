@@ -132,7 +132,8 @@ class Cursor(_native_cursor):
         size = self.arraysize if size is None else size
         if self._rows is None:
             return _native_cursor.fetchmany(self, size)
-        return [self._rows.popleft() for _ in range(min(size, len(self._rows)))]
+        # As there, a size that is not positive means all rows.
+        return [self._rows.popleft() for _ in range(size)] if 0 < size < len(self._rows) else self.fetchall()
 
     def fetchall(self) -> list[_Any]:
         if self._rows is None:

@@ -80,6 +80,7 @@ def test_a_statement_with_rows_that_commits_itself_parks_until_readers_have_gone
         [(8,)],
     )
     assert cursor.fetchone() is None
+    assert (cursor.fetchmany(3), cursor.fetchall()) == ([], [])
     assert [name for name, *_ in cursor.description] == ["x"]
     with pytest.raises(sqlite3.IntegrityError):
         connection.execute("insert into t (rowid) values (1) returning x")
