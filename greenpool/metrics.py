@@ -24,12 +24,11 @@ from itertools import accumulate as _accumulate
 from typing import Any as _Any
 from typing import NamedTuple as _NamedTuple
 
+from ._core.current import open_hubs as _open_hubs
 from ._core.turn_times import BOUNDS as _BOUNDS
 from ._core.turn_times import Durations as _Durations
 from ._core.turn_times import durations_of as _durations_of
-from ._core.turn_times import is_in_pass as _is_in_pass
 from ._core.turn_times import measure_all as _measure_all
-from ._core.turn_times import open_hubs as _open_hubs
 
 __all__ = ["Histogram", "HubMetrics", "PrometheusCollector", "collect", "instrument"]
 
@@ -82,7 +81,8 @@ def collect() -> list[HubMetrics]:
     for hub in _open_hubs():
         counts = hub.statistics()
         polls, turns = _durations_of(hub) or (_Durations(), _Durations())
-        live, ready = counts["live"], max(0, counts["ready"] - _is_in_pass(hub))
+        # The loop's mark stands in the ready queue of a hub that is awake.
+        live, ready = counts["live"], max(0, counts["ready"] - hub.is_awake())
         metrics = HubMetrics(
             hub.name,
             live,

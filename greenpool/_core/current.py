@@ -195,6 +195,11 @@ def remembered() -> list[HubState]:
         return list(_every_hub)
 
 
+def open_hubs() -> list[HubState]:
+    """Every hub that has not ended; any thread."""
+    return [hub for hub in remembered() if not hub.inbox.closed]
+
+
 def forget_other_threads() -> None:
     """In the child of a fork, where the identifiers of the threads that are gone may be given out anew."""
     own = get_ident()

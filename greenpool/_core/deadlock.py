@@ -31,7 +31,7 @@ import os
 from collections.abc import Callable, Mapping
 
 from . import PACKAGE
-from .current import remembered
+from .current import open_hubs
 from .errors import LoopExit
 from .native import current_frames, get_ident
 from .state import HubState, Wait
@@ -78,7 +78,7 @@ def nothing_can_wake(hub: HubState) -> bool:
 
 def _threads_at_rest() -> dict[int, object] | None:
     """A token of each Python thread but the calling one; None if one of them is not at rest."""
-    hubs = {hub.thread_id: hub for hub in remembered() if not hub.inbox.closed}
+    hubs = {hub.thread_id: hub for hub in open_hubs()}
     idle = {thread: token for find in idle_threads for thread, token in find().items()}
     tokens: dict[int, object] = {}
     own = get_ident()

@@ -312,6 +312,10 @@ class HubState:
 
     # Any thread.
 
+    def is_awake(self) -> bool:
+        """Whether the loop is not blocked in its poller; on another thread this is a hint."""
+        return not self.inbox.asleep
+
     def is_own_thread(self) -> bool:
         """Whether the caller runs on the hub's thread."""
         return get_ident() == self.thread_id

@@ -25,7 +25,7 @@ from types import CodeType, FrameType
 from typing import NamedTuple, TypeVar
 
 from . import PACKAGE
-from .current import getcurrent, remembered
+from .current import getcurrent, open_hubs
 from .frames import stack_from, stack_of
 from .holds import has_steps, held_by
 from .native import HAS_GIL, Lock, SimpleQueue, current_frames
@@ -433,7 +433,7 @@ _Answer = tuple[HubState, list[GreenletInfo], HubInfo | None, dict[int, Locks]]
 def survey(stacks: bool = True) -> tuple[list[HubInfo], list[GreenletInfo]]:
     """Look at all hubs and their greenlets, and at their *stacks* if these are wanted; any thread."""
     frames = current_frames()
-    hubs = [hub for hub in remembered() if not hub.inbox.closed and hub.thread_id in frames]
+    hubs = [hub for hub in open_hubs() if hub.thread_id in frames]
     hubs.sort(key=lambda hub: (hub.index is not None, hub.index or 0, hub.name))
     shapes: dict[object, Shape] = {}
     known: dict[HubState, _Seen] = {}
@@ -472,9 +472,7 @@ def watch_turns(seconds: float, interval: float = 0.01) -> dict[str, tuple[int, 
     never.acquire()
     while (now := monotonic()) < began + seconds:
         looks += 1
-        for hub in remembered():
-            if hub.inbox.closed:
-                continue
+        for hub in open_hubs():
             firsts.setdefault(hub, hub.passes)
             if hub.inbox.asleep or passes.get(hub) != hub.passes:
                 passes[hub] = hub.passes

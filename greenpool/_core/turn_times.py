@@ -95,13 +95,3 @@ def durations_of(hub: HubState) -> tuple[Durations, Durations] | None:
     """The durations of its polls and of its turns; None if it is not measured."""
     poller = hub.poller
     return (poller.polls, poller.turns) if isinstance(poller, TimingPoller) else None
-
-
-def is_in_pass(hub: HubState) -> bool:
-    """Whether the loop's own entry stands in its ready queue, as far as one look tells."""
-    return not hub.inbox.asleep
-
-
-def open_hubs() -> list[HubState]:
-    """The hubs that have not ended; any thread."""
-    return [hub for hub in remembered() if not hub.inbox.closed]

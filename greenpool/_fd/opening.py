@@ -36,9 +36,9 @@ _ON_DISK = frozenset((stat.S_IFREG, stat.S_IFDIR, stat.S_IFBLK))
 # With one of these the call does not wait, or there is no such file yet.
 _NEVER_WAIT = os.O_NONBLOCK | os.O_EXCL | os.O_DIRECTORY | getattr(os, "O_PATH", 0)
 
-# Linux: null, zero, random.
+# The major numbers of Linux: null, zero and random; and besides these the terminals behind /dev/tty and
+# /dev/ptmx, and pseudo-terminals.
 _MEMORY_DEVICES = 1
-# Memory devices, the terminals behind /dev/tty and /dev/ptmx, pseudo-terminals.
 _INSTANT_DEVICES = frozenset((_MEMORY_DEVICES, 5, *range(128, 144))) if platform == "linux" else frozenset()
 
 # How many greenlets wait for the same end of the same file.
