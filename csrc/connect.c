@@ -50,12 +50,12 @@ check_arguments(const char *function, PyObject *const *args, Py_ssize_t nargs, c
     for (Py_ssize_t i = 0; i < nargs; i++) {
         PyObject *argument = args[i];
         int right = kinds[i] == 'C'   ? PyType_Check(argument)
-                    : kinds[i] == 'F' ? PyFunction_Check(argument)
+                    : kinds[i] == 'F' ? PyFunction_Check(argument) || PyCFunction_Check(argument)
                                       : PyLong_Check(argument);
         if (!right) {
             PyErr_Format(PyExc_TypeError, "%s: argument %zd must be a %s, not %R", function, i + 1,
                          kinds[i] == 'C'   ? "class"
-                         : kinds[i] == 'F' ? "Python function"
+                         : kinds[i] == 'F' ? "function"
                                            : "number",
                          argument);
             return -1;

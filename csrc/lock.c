@@ -13,6 +13,7 @@ before anything has happened.
 
 #include "line.h"
 #include "module.h"
+#include "slots.h"
 #include "steps.h"
 
 struct lock_types lock_types;
@@ -20,8 +21,27 @@ struct lock_types lock_types;
 static PyObject *acquire_twin, *enter_twin, *exit_twin, *release_twin, *str_serve_and_resume;
 
 static struct {
-    Slot free, line;
-} lock = {{"_free", 0}, {"_line", 0}};
+    Slot free, guard, line;
+} lock = {{"_free", 0}, {"_guard", 0}, {"_line", 0}};
+
+PyObject *
+make_patched_lock(void)
+{
+    PyObject *free = PySet_New(NULL), *line = PyTuple_New(0), *new = NULL;
+    PyObject *guard = PyObject_CallNoArgs((PyObject *)lock_types.guard);
+    if (free && line && guard && PySet_Add(free, Py_None) == 0) {
+        new = lock_types.patched_lock->tp_alloc(lock_types.patched_lock, 0);
+    }
+    if (new) {
+        initialize(new, &lock.free, Py_NewRef(free));
+        initialize(new, &lock.guard, Py_NewRef(guard));
+        initialize(new, &lock.line, Py_NewRef(line));
+    }
+    Py_XDECREF(free);
+    Py_XDECREF(line);
+    Py_XDECREF(guard);
+    return new;
+}
 
 int
 take_lock(PyObject *self)
@@ -116,17 +136,18 @@ static Method methods[] = {
 };
 
 const char connect_lock_doc[] = PyDoc_STR(
-"connect_lock($module, Lock, /)\n--\n\n"
-"Take note of the class. Returns the methods for it. Called once.");
+"connect_lock($module, Lock, Guard, /)\n--\n\n"
+"Take note of the classes. Returns the methods for Lock. Called once.");
 
 PyObject *
 connect_lock(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     static const Name names[] = {{&str_serve_and_resume, "_serve_and_resume"}};
-    if (check_arguments("connect_lock", args, nargs, "C") < 0 || connect_steps() < 0 ||
+    if (check_arguments("connect_lock", args, nargs, "CC") < 0 || connect_steps() < 0 ||
         intern_names(names, LENGTH(names)) < 0 || find_slots(args[0], SLOTS(lock.free, lock.line)) < 0) {
         return NULL;
     }
     keep_type(&lock_types.lock, args[0]);
+    keep_type(&lock_types.guard, args[1]);
     return make_methods(lock_types.lock, methods, LENGTH(methods));
 }

@@ -40,6 +40,7 @@ static PyMethodDef speedups_methods[] = {
     {"take_thread_state", speedups_take_thread_state, METH_NOARGS, take_thread_state_doc},
     {"drop_thread_state", speedups_drop_thread_state, METH_O, drop_thread_state_doc},
     {"trace_like", speedups_trace_like, METH_O, trace_like_doc},
+    {"connect_files", FASTCALL(connect_files), METH_FASTCALL, connect_files_doc},
     {"connect_socket", FASTCALL(connect_socket), METH_FASTCALL, connect_socket_doc},
     {"connect_ssl", FASTCALL(connect_ssl), METH_FASTCALL, connect_ssl_doc},
     {NULL, NULL, 0, NULL},

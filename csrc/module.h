@@ -36,6 +36,10 @@ PyObject *connect_origin(PyObject *module, PyObject *args);
 PyObject *speedups_note_origin(PyObject *module, PyObject *args);
 extern const char connect_origin_doc[], note_origin_doc[];
 
+/* files.c */
+PyObject *connect_files(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+extern const char connect_files_doc[];
+
 /* local.c */
 PyObject *connect_local(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_local_doc[];

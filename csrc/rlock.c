@@ -120,6 +120,16 @@ give_back(PyObject *self, PyObject *owner, PyObject *me)
     return 1;
 }
 
+int
+free_rlock(PyObject *self, PyObject *greenlet)
+{
+    PyObject *me = get_identity(greenlet), *owner = get(self, &rlock.owner);
+    int given = owner ? give_back(self, owner, me) : -1;
+    Py_XDECREF(owner);
+    Py_DECREF(me);
+    return given;
+}
+
 static PyObject *
 acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
@@ -142,10 +152,7 @@ release(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *greenlet = get_current_greenlet();
     if (greenlet) {
-        PyObject *me = get_identity(greenlet), *owner = get(self, &rlock.owner);
-        int given = owner ? give_back(self, owner, me) : -1;
-        Py_XDECREF(owner);
-        Py_DECREF(me);
+        int given = free_rlock(self, greenlet);
         Py_DECREF(greenlet);
         if (given) {
             return given < 0 ? NULL : Py_NewRef(Py_None);

@@ -133,7 +133,6 @@ def make_held_lock() -> LockType:
     return lock
 
 
-allocate = allocate_lock
 lock = LockType
 
 
@@ -171,9 +170,9 @@ class _GreenThread(Task):
 
     is_thread = True
 
-    def __init__(self, run: Callable[..., object], *args: object, **kwargs: object) -> None:
+    def __init__(self, run: Callable[..., object], *args: object) -> None:
         # The function is an argument, because the task's own function would run in the place of _run.
-        super().__init__(None, run, *args, context=Context(), **kwargs)
+        Task.__init__(self, None, run, *args, context=Context())
         self.counted = False
         # Only a holder of its sentinel waits for a thread that was started with start_new_thread.
         self.daemon = True
@@ -202,7 +201,7 @@ class _GreenThread(Task):
     def _finish(self) -> None:
         # _run cannot do this: a green thread that ends with its OS thread may never leave it, or never have
         # entered it.
-        super()._finish()
+        Task._finish(self)
         self._uncount()
         if self.sentinel is not None:
             self.sentinel.release()
@@ -303,14 +302,15 @@ def _run_in_os_thread(thread: _GreenThread) -> None:
 def _start(
     function: Callable[..., object],
     args: tuple[object, ...],
-    kwargs: Mapping[str, object],
+    kwargs: Mapping[str, object] | None,
+    owner: Any,
     daemon: bool,
     handle: _ThreadHandle | None = None,
 ) -> _GreenThread:
     thread = _GreenThread(function, *args)
-    thread._kwargs = dict(kwargs) or None
+    if kwargs:
+        thread._kwargs = dict(kwargs)
     thread.daemon = daemon and _has_daemons
-    owner = _thread_of(function)
     if owner is not None:
         # This takes the place of threading's Event, which takes a lock to be set.  A thread whose hub is told
         # to stop could be ended while it waits for that lock, and its starter would wait for ever.
@@ -346,8 +346,9 @@ def start_new_thread(
         raise TypeError("optional 3rd arg must be a dictionary")
     sys.audit("_thread.start_new_thread", function, args, kwargs)
     # A thread of threading.Thread is a daemon or not; others are never waited for.
-    daemon = getattr(_thread_of(function), "daemon", True)
-    return id(_start(function, args, kwargs or {}, bool(daemon)))
+    owner = _thread_of(function)
+    daemon = getattr(owner, "daemon", True)
+    return id(_start(function, args, kwargs, owner, bool(daemon)))
 
 
 start_new = start_new_thread
@@ -372,9 +373,13 @@ def get_ident() -> int:
 
 
 if speedups is not None:
-    _lock_methods, _rlock_methods, get_ident = speedups.connect_thread(LockType, RLock, get_ident)
+    _lock_methods, _rlock_methods, get_ident, allocate_lock, _spend = speedups.connect_thread(
+        LockType, RLock, get_ident, allocate_lock, _spend
+    )
     replace_twins(LockType, _lock_methods)
     replace_twins(RLock, _rlock_methods)
+
+allocate = allocate_lock
 
 
 def _count() -> int:
@@ -403,6 +408,8 @@ class Sentinel(Event):
     def wait_for_end(self, blocking: bool = True, timeout: float | None = -1) -> bool:
         """Wait at most *timeout* seconds (-1 or None: for ever) for the thread to end; True once it has."""
         _spend()
+        if self._flag and timeout == -1:
+            return True
         limit = _lock_timeout(blocking, timeout)
         return self.wait(limit) if blocking else self.is_set()
 
@@ -502,7 +509,7 @@ def start_joinable_thread(
     handle._started = True
     handle._daemon = daemon
     try:
-        _start(function, (), {}, daemon, handle)
+        _start(function, (), None, _thread_of(function), daemon, handle)
     except BaseException:
         handle._started = False
         handle.ident = 0

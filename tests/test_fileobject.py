@@ -157,6 +157,29 @@ def test_writers_take_turns(pipe: tuple[int, int]) -> None:
     assert received == b"a" * 100_000 + b"b" * 100_000 + b"c" * 100_000
 
 
+@pytest.mark.parametrize("wrong", [("a size",), (1, 2, 3, 4, 5, 6, 7, 8)])
+def test_a_buffer_is_free_again_after_a_call_with_wrong_arguments(
+    pipe: tuple[int, int], wrong: tuple[Any, ...]
+) -> None:
+    with FileObject(pipe[0], "rb") as reading, FileObject(pipe[1], "wb") as writing:
+        for method in (reading.readline, reading.read, reading.read1, reading.readinto, writing.write):
+            with pytest.raises(TypeError):
+                method(*wrong)
+        writing.write(b"one\n")
+        writing.flush()
+        assert greenpool.spawn(reading.readline).get() == b"one\n"
+
+
+def test_a_buffer_is_free_again_after_a_kill(pipe: tuple[int, int]) -> None:
+    with FileObject(pipe[0], "rb") as reading, FileObject(pipe[1], "wb") as writing:
+        waiting = greenpool.spawn(reading.readline)
+        greenpool.sleep(0)
+        waiting.kill()
+        writing.write(b"one\n")
+        writing.flush()
+        assert greenpool.spawn(reading.readline).get() == b"one\n"
+
+
 def test_closing_the_raw_file_wakes_who_waits(pipe: tuple[int, int]) -> None:
     os.close(pipe[1])
     reading, writing = os.pipe()

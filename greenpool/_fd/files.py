@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, SupportsIndex, TypeV
 from .._core.current import cannot_park, current_greenlet
 from .._core.descriptor import Descriptor
 from .._core.pollers.events import IN, OUT
+from .._core.speedups import replace_twins, speedups
 from .._core.waiter import spend
 from .._sync.rlock import RLock
 from .transfer import WouldBlock, asks_for_bytes, may_fill_up, unless_it_blocks, write_all
@@ -252,6 +253,10 @@ _COMMON = ("close", "detach", "seek", "tell", "truncate")
 BufferedReader = _one_at_a_time(io.BufferedReader, *_READING, *_COMMON)
 BufferedWriter = _one_at_a_time(io.BufferedWriter, *_WRITING, *_COMMON)
 BufferedRandom = _one_at_a_time(io.BufferedRandom, *_READING, *_WRITING, *_COMMON)
+if speedups is not None:
+    _reading, _writing = speedups.connect_files(BufferedReader, BufferedWriter)
+    replace_twins(BufferedReader, _reading)
+    replace_twins(BufferedWriter, _writing)
 
 
 class BufferedRWPair(io.BufferedRWPair):

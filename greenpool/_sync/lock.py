@@ -5,7 +5,7 @@ from __future__ import annotations
 from .._core.speedups import replace_twins, speedups
 from .._core.waits import awaited_lock
 from .arguments import lock_timeout
-from .line import Line
+from .line import Guard, Line
 
 
 class Lock(Line):
@@ -86,4 +86,4 @@ class Lock(Line):
 awaited_lock(Lock)
 
 if speedups is not None:
-    replace_twins(Lock, speedups.connect_lock(Lock))
+    replace_twins(Lock, speedups.connect_lock(Lock, Guard))
