@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from .._core.native import RLock as Guard
 from .._core.speedups import replace_twins, speedups
 from .._core.waits import awaited_lock
 from .arguments import lock_timeout
-from .line import Guard, Line
+from .line import Line
 
 
 class Lock(Line):
