@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from documents import run_program
+from documents import ROOT, check_block, python_blocks, run_program
+
+# The names of the hints come from there, too.
+pytest.importorskip("typing_extensions")
 
 PROGRAM = """
 import inspect
@@ -40,3 +43,9 @@ def test_all_hints_of_the_bare_import_can_be_resolved(
     program = tmp_path / "app.py"
     program.write_text(PROGRAM, encoding="utf-8")
     assert run_program(program, cwd=tmp_path) == ("", "")
+
+
+def test_the_program_of_the_reference(tmp_path: Path) -> None:
+    [block] = python_blocks(ROOT / "docs" / "api" / "index.md", files=True)
+    assert block.output
+    check_block(block, tmp_path)
