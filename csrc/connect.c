@@ -51,11 +51,13 @@ check_arguments(const char *function, PyObject *const *args, Py_ssize_t nargs, c
         PyObject *argument = args[i];
         int right = kinds[i] == 'C'   ? PyType_Check(argument)
                     : kinds[i] == 'F' ? PyFunction_Check(argument) || PyCFunction_Check(argument)
+                    : kinds[i] == 'S' ? PySet_Check(argument)
                                       : PyLong_Check(argument);
         if (!right) {
             PyErr_Format(PyExc_TypeError, "%s: argument %zd must be a %s, not %R", function, i + 1,
                          kinds[i] == 'C'   ? "class"
                          : kinds[i] == 'F' ? "function"
+                         : kinds[i] == 'S' ? "set"
                                            : "number",
                          argument);
             return -1;

@@ -40,7 +40,7 @@ int find_greenlet(void);
    stands for it. */
 PyObject *get_current_greenlet(void);
 
-/* Check the arguments. *kinds* has a letter for each: C for a class, F for a function, I for an int. */
+/* Check the arguments. *kinds* has a letter for each: C for a class, F for a function, S for a set, I for an int. */
 int check_arguments(const char *function, PyObject *const *args, Py_ssize_t nargs, const char *kinds);
 
 /* Find the slots of an array that ends at *end*. */

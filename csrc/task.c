@@ -4,8 +4,8 @@ spawn, and the end of a task.
 
 The twin of spawn in greenlet.py, together with Task.__init__ and Task.start_unshared, defines what spawn does. The twin
 of Task._finish is in _core/task.py. Only the usual case is written here: a greenlet of a hub that goes on spawns a
-child there, without keywords. In all other cases spawn calls its twin before anything has happened. The end of a task
-is complete, except for its links.
+child there, without keywords, and there are no spawn callbacks. In all other cases spawn calls its twin before
+anything has happened. The end of a task is complete, except for its links.
 
 *Threads.* Nobody else knows the new task before it is in the ready queue. ``live`` belongs to the hub's thread, which
 runs this code. */
@@ -15,7 +15,7 @@ runs this code. */
 #include "slots.h"
 
 static PyTypeObject *greenlet_type, *carrier_type, *hub_type;
-static PyObject *spawn_twin, *finish_twin, *no_args;
+static PyObject *spawn_twin, *spawn_callbacks, *finish_twin, *no_args;
 static PyObject *str_append, *str_call_links, *str_hub, *str_placement, *str_take_in_next;
 #ifdef Py_GIL_DISABLED
 static PyObject *deque_rotate, *zero;
@@ -127,7 +127,7 @@ spawn_on(PyObject *greenlet, PyObject *home, PyObject *const *args, Py_ssize_t n
 static PyObject *
 spawn(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
-    if (nargs && !names && PyCallable_Check(args[0])) {
+    if (nargs && !names && !PySet_GET_SIZE(spawn_callbacks) && PyCallable_Check(args[0])) {
         PyObject *greenlet = greenlet_getcurrent(), *home = greenlet ? find_home(greenlet) : NULL, *new = NULL;
         if (home) {
             new = spawn_on(greenlet, home, args, nargs);
@@ -260,14 +260,15 @@ connect_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t narg
 static PyMethodDef spawn_definition = {"spawn", FASTCALL(spawn), METH_FASTCALL | METH_KEYWORDS, NULL};
 
 const char connect_spawn_doc[] = PyDoc_STR(
-"connect_spawn($module, Greenlet, Carrier, Hub, spawn, /)\n--\n\n"
-"Take note of the classes and of spawn's twin. Returns spawn. Called once, after connect_task.");
+"connect_spawn($module, Greenlet, Carrier, Hub, spawn, spawn_callbacks, /)\n--\n\n"
+"Take note of the classes, of spawn's twin and of the set of spawn callbacks. Returns spawn. Called once, after\n"
+"connect_task.");
 
 PyObject *
 connect_spawn(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     static const Name names[] = {{&str_append, "append"}, {&str_hub, "hub"}, {&str_placement, "placement"}};
-    if (check_arguments("connect_spawn", args, nargs, "CCCF") < 0 || intern_names(names, LENGTH(names)) < 0 ||
+    if (check_arguments("connect_spawn", args, nargs, "CCCFS") < 0 || intern_names(names, LENGTH(names)) < 0 ||
         take_documentation(&spawn_definition, "(function, /, *args, **kwargs)", args[3]) < 0 ||
         find_slots(args[1], SLOTS(carrier.hub, carrier.placement)) < 0) {
         return NULL;
@@ -276,6 +277,7 @@ connect_spawn(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nar
     keep_type(&carrier_type, args[1]);
     keep_type(&hub_type, args[2]);
     keep(&spawn_twin, args[3]);
+    keep(&spawn_callbacks, args[4]);
     PyObject *name = PyObject_GetAttrString(args[3], "__module__");
     PyObject *result = name ? PyCFunction_NewEx(&spawn_definition, NULL, name) : NULL;
     Py_XDECREF(name);

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from _contextvars import Context
+from _contextvars import Context, ContextVar
+from _weakref import ref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from time import monotonic
+from types import TracebackType
 
 from greenlet import GreenletExit
 
@@ -16,6 +18,7 @@ from ._core.errors import LoopExit, SpawnError
 from ._core.hub import Hub
 from ._core.native import RLock
 from ._core.seconds import check_seconds
+from ._core.spawning import SpawnFrame, call_spawn_callbacks, spawn_callbacks
 from ._core.speedups import speedups
 from ._core.task import T_co, Task
 from ._core.timeout import Timeout
@@ -25,6 +28,7 @@ from ._core.waiter import Waiter
 if TYPE_CHECKING:
     from typing import Any, ParamSpec, Self, TypeVar
 
+    from ._core.task import Raisable
     from .futures import Future
 
     P = ParamSpec("P")
@@ -43,14 +47,107 @@ __all__ = [
     "killall",
     "spawn",
     "spawn_later",
+    "spawn_raw",
     "wait",
 ]
+
+
+# Each task has a context, and so this, from the task that has spawned it.
+_tree_locals: ContextVar[dict[str, Any]] = ContextVar("greenpool.spawn_tree_locals")
 
 
 class Greenlet(Task[T_co]):
     __doc__ = Task.__doc__
 
     __slots__ = ()
+
+    _tree_locals: dict[str, Any]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Join the greenlet; if the block raised an exception, kill the greenlet with it (as in gevent)."""
+        if value is None:
+            try:
+                self.join()
+            finally:
+                self.kill()
+        else:
+            self.kill(value)
+
+    @staticmethod
+    def add_spawn_callback(callback: Callable[[Greenlet], object]) -> None:
+        """Have *callback(greenlet)* called for each greenlet that is started from now on, just before that.
+
+        It runs in the greenlet or thread that starts the other one, which raises what *callback* raises.  A
+        callback that was added twice is called once (as in gevent).
+        """
+        if not callable(callback):
+            raise TypeError(f"callback must be callable, not {callback!r}")
+        spawn_callbacks.add(callback)
+
+    @staticmethod
+    def remove_spawn_callback(callback: Callable[[Greenlet], object]) -> None:
+        """Undo ``add_spawn_callback``; without effect if that was not called."""
+        spawn_callbacks.discard(callback)
+
+    @property
+    def minimal_ident(self) -> int:
+        """A small number that no other living greenlet has, on any hub (as in gevent); given when first read."""
+        from ._core.idents import small_ident
+
+        return small_ident(self)
+
+    # Where it comes from.  Without the C extension this is known only after greenpool.inspect.note_origins().
+
+    @property
+    def spawning_greenlet(self) -> ref[Task[Any]] | None:
+        """A weak reference to the greenlet that has made this one; None if none has, or it is not known."""
+        return self.spawner
+
+    @property
+    def spawning_stack(self) -> SpawnFrame | None:
+        """The place at which this greenlet was made, as a frame for ``traceback``; None if it is not known.
+
+        Unlike gevent's it has one entry: the innermost place outside of greenpool.
+        """
+        return None if self.origin is None else SpawnFrame(*self.origin)
+
+    @property
+    def spawn_tree_locals(self) -> dict[str, Any]:
+        """A dict that this greenlet shares with those that it spawns, directly or not (as in gevent).
+
+        The greenlets that the main program spawns have separate ones.
+        """
+        found = self.__dict__.get("_tree_locals")
+        if found is None:
+            found = self._find_tree_locals()
+        if getcurrent() is self and _tree_locals.get(None) is not found:
+            # A child's context is a copy, so the child finds it though this greenlet has ended.
+            _tree_locals.set(found)
+        return found
+
+    def _find_tree_locals(self) -> dict[str, Any]:
+        line: list[Greenlet] = [self]
+        while "_tree_locals" not in line[-1].__dict__:
+            spawner = line[-1].spawner
+            above = None if spawner is None else spawner()
+            if not isinstance(above, Greenlet):
+                break
+            line.append(above)
+        first = line[-1]
+        known = None if first.context is None else first.context.get(_tree_locals)
+        # The first thread that comes decides.
+        found = first.__dict__.setdefault("_tree_locals", {} if known is None else known)
+        for greenlet in line:
+            greenlet.__dict__.setdefault("_tree_locals", found)
+        return self._tree_locals
 
     def as_future(self) -> Future[T_co]:
         """A ``concurrent.futures.Future`` of the greenlet's outcome; cancelling it kills the greenlet."""
@@ -79,12 +176,17 @@ def spawn(function: Callable[..., T], *args: object, **kwargs: object) -> Greenl
     if not callable(function):
         raise TypeError(f"function must be callable, not {function!r}")
     greenlet = Greenlet(function, *args, **kwargs)
+    if spawn_callbacks:
+        call_spawn_callbacks(greenlet)
     greenlet.start_unshared()
     return greenlet
 
 
 if speedups is not None:
-    spawn = speedups.connect_spawn(Greenlet, Carrier, Hub, spawn)
+    spawn = speedups.connect_spawn(Greenlet, Carrier, Hub, spawn, spawn_callbacks)
+
+spawn_raw = spawn
+"""The same as ``spawn``: a Greenlet is as light as gevent's raw ones, and may be killed and joined."""
 
 
 @overload
@@ -292,15 +394,16 @@ def joinall(
 
 def killall(
     greenlets: Iterable[Task[object]],
-    exception: BaseException | type[BaseException] = GreenletExit,
+    exception: Raisable = GreenletExit,
     block: bool = True,
-    timeout: float | None = None,
+    timeout: float | Timeout | None = None,
 ) -> None:
     """Kill all *greenlets*, then, with *block*, wait for their end.
 
     Raises Timeout when they have not all ended within *timeout* seconds (as in gevent).
     """
-    check_seconds("timeout", timeout)
+    if not isinstance(timeout, Timeout):
+        check_seconds("timeout", timeout)
     targets = list(greenlets)
     current = getcurrent()
     for greenlet in targets:
@@ -310,5 +413,5 @@ def killall(
         # Last, as this raises here.
         current.kill(exception)
     if block:
-        with Timeout(timeout):
+        with Timeout.start_new(timeout):
             joinall(targets)

@@ -39,6 +39,7 @@ from ._core.hub import Hub
 from ._core.native import HAS_GIL, RLock, SimpleQueue, get_ident, original_threading
 from ._core.pollers import Poller, make_poller
 from ._core.seconds import check_stall_limit
+from ._core.spawning import call_spawn_callbacks, spawn_callbacks
 from ._core.state import GreenThread, HubState, HubTask, Placement
 from ._core.task import Task
 from ._core.thread_end import ask_to_stop, close
@@ -403,6 +404,8 @@ class Handle(Executor):
         """Run *function* in a greenlet on the next hub in turn.  Raises SpawnError after a shutdown."""
         _check_callable("function", function)
         greenlet = Greenlet(function, *args, **kwargs)
+        if spawn_callbacks:
+            call_spawn_callbacks(greenlet)
         self._hubs.place(greenlet)
         return greenlet
 
@@ -413,6 +416,8 @@ class Handle(Executor):
         """
         if index is not None:
             self._check_index(index)
+        if spawn_callbacks and not greenlet.started and not greenlet.dead:
+            call_spawn_callbacks(greenlet)
         greenlet.start_once(self._hubs.place, greenlet, None, index)
 
     @overload
@@ -438,6 +443,8 @@ class Handle(Executor):
         _check_callable("function", function)
         self._check_index(index)
         greenlet = Greenlet(function, *args, **kwargs)
+        if spawn_callbacks:
+            call_spawn_callbacks(greenlet)
         self._hubs.place(greenlet, index=index)
         return greenlet
 

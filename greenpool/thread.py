@@ -30,6 +30,7 @@ from ._core.native import start_new_thread as _start_native_thread
 from ._core.speedups import replace_twins, speedups
 from ._core.state import GreenThread
 from ._core.task import Task
+from ._core.timeout import Timeout as _Timeout
 from ._core.waiter import yield_now
 from ._signal_masks import inherit as inherit_mask
 from ._sync.arguments import lock_timeout as _lock_timeout
@@ -111,7 +112,7 @@ class LockType(_Lock):
         name = f"{LockType.__module__}.{LockType.__qualname__}"
         raise TypeError(f"type '{name}' is not an acceptable base type")
 
-    def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+    def acquire(self, blocking: bool = True, timeout: float | _Timeout | None = -1) -> bool:
         """As ``threading.Lock.acquire``."""
         _spend()
         return _Lock.acquire(self, blocking, timeout)
@@ -144,7 +145,7 @@ class RLock(_RLock):
     def __init__(self, *args: object, **kwargs: object) -> None:
         _RLock.__init__(self)
 
-    def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+    def acquire(self, blocking: bool = True, timeout: float | _Timeout | None = -1) -> bool:
         """As ``threading.RLock.acquire``."""
         _spend()
         return _RLock.acquire(self, blocking, timeout)

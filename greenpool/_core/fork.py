@@ -47,6 +47,7 @@ ORDER = (
     "descriptors",  # locks of reading and writing
     "openings",  # greenlets that wait for the other end of a FIFO
     "sockets",
+    "idents",
     "children",  # threads that wait for child processes
     "signals",
     "signal masks",

@@ -29,6 +29,7 @@ from .current import getcurrent, open_hubs
 from .frames import stack_from, stack_of
 from .holds import has_steps, held_by
 from .native import HAS_GIL, Lock, SimpleQueue, current_frames
+from .spawning import line_of
 from .state import GreenThread, HubState, HubTask, Wait
 from .task import MainTask, Task
 from .waits import ParkedGreenlet, calls_of_package, holders_of, safe_repr
@@ -191,8 +192,7 @@ def _place(code: CodeType, offset: int) -> Frame:
     key = (id(code), offset)
     known = _places.get(key)
     if known is None or known[0] is not code:
-        lines = (line for first, end, line in code.co_lines() if first <= offset < end and line is not None)
-        known = (code, Frame(code.co_filename, next(lines, code.co_firstlineno), code.co_qualname))
+        known = (code, Frame(code.co_filename, line_of(code, offset), code.co_qualname))
         if len(_places) > 1000:
             _places.clear()
         _places[key] = known

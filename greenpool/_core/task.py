@@ -55,8 +55,9 @@ from .inbox import Call
 from .native import HAS_GIL, RLock
 from .origin import Origins, note_origin
 from .seconds import check_seconds
+from .spawning import call_spawn_callbacks, spawn_callbacks
 from .state import GreenThread, HubState
-from .timeout import Timeout
+from .timeout import Timeout, call_within, ends_in_time
 from .timers import Timer
 from .typing import TYPE_CHECKING, overload
 from .waiter import Waiter, interrupt
@@ -76,6 +77,10 @@ else:
     # Only type checkers see a generic class.  At run time a Task has no base: C code writes its slots.
     T_co = "T_co"
     Generic = {T_co: object}
+
+if TYPE_CHECKING:
+    ExcInfo = tuple[object, object, TracebackType | None]
+    Raisable = BaseException | type[BaseException] | ExcInfo
 
 Link = Callable[..., object]
 """Is called with the task, when that has ended."""
@@ -213,6 +218,8 @@ class Task(Generic[T_co]):
         """Make a greenlet of this class and start it; returns it."""
         task = cls(*args, **kwargs)
         if cls.start is Task.start:
+            if spawn_callbacks:
+                call_spawn_callbacks(task)
             task.start_unshared()
         else:
             task.start()
@@ -249,6 +256,8 @@ class Task(Generic[T_co]):
 
         A second start has no effect.  Raises SpawnError where that hub or pool is shut down.
         """
+        if spawn_callbacks and self._start is False:
+            call_spawn_callbacks(self)
         self.start_once(self.start_unshared)
 
     def start_once(self, start: Callable[[*Ts], object], *args: *Ts) -> None:
@@ -289,6 +298,8 @@ class Task(Generic[T_co]):
         if seconds is None:
             raise TypeError("seconds must be a number, not None")
         check_seconds("seconds", seconds)
+        if spawn_callbacks and self._start is False:
+            call_spawn_callbacks(self)
         self.start_once(self.start_unshared, seconds)
 
     def accepted_by(self, hub: HubState) -> None:
@@ -530,7 +541,7 @@ class Task(Generic[T_co]):
             return None
         return type(exception), exception, exception.__traceback__
 
-    def get(self, block: bool = True, timeout: float | None = None) -> T_co:
+    def get(self, block: bool = True, timeout: float | Timeout | None = None) -> T_co:
         """Wait for the end, and for the links added before, and return the function's value or raise its
         exception.
 
@@ -538,6 +549,8 @@ class Task(Generic[T_co]):
         seconds.
         """
         if timeout is not None:
+            if isinstance(timeout, Timeout):
+                return call_within(timeout, lambda: self.get(block))
             check_seconds("timeout", timeout)
         if not self.done:
             if not block:
@@ -551,12 +564,15 @@ class Task(Generic[T_co]):
         value: T_co = self._value
         return value
 
-    def join(self, timeout: float | None = None) -> None:
+    def join(self, timeout: float | Timeout | None = None) -> None:
         """Wait for the end, at most *timeout* seconds; whatever way it ends, join returns None.
 
         Links that were added before have been called by then; one of ``link`` has run until it first waited.
         """
         if timeout is not None:
+            if isinstance(timeout, Timeout):
+                ends_in_time(timeout, self.join)
+                return
             check_seconds("timeout", timeout)
         # In this order, because a link is in the list before it is counted as accepted.
         if not self.done or self._posted or self._links is not None:
@@ -598,9 +614,9 @@ class Task(Generic[T_co]):
         """
         return not cannot_park() and (self.hub is not thread_hub() or self._links is not None)
 
-    def has_links(self) -> bool:
-        """Whether there are callbacks that have not been called; on another thread a hint."""
-        return bool(self._posted or self._links)
+    def has_links(self) -> int:
+        """The number of callbacks and joins that are still to be called; on another thread a hint."""
+        return self._posted + len(self._links or ())
 
     def call_last(self, link: Link) -> bool:
         """For a link that is being called: have *link* called behind all that were added by now.
@@ -665,6 +681,13 @@ class Task(Generic[T_co]):
         On any other thread it may be under way.
         """
         self._on_own_thread(self._unlink, callback)
+
+    def unlink_all(self) -> None:
+        """Take back all callbacks (as in gevent); a ``Pool`` or ``Group`` then keeps the greenlet for ever.
+
+        It does what ``unlink`` does for each.  Greenlets that join this one are not affected.
+        """
+        self._on_own_thread(self._unlink_all)
 
     def _on_own_thread(self, method: Callable[[*Ts], object], *args: *Ts) -> None:
         hub = self.hub
@@ -767,36 +790,35 @@ class Task(Generic[T_co]):
         elif links is not None and link in links:
             links.remove(link)
 
+    def _unlink_all(self) -> None:
+        for link in [each for each in self._links or () if not isinstance(each, Waiter)]:
+            self._unlink(link)
+
     # Killing.
 
     def kill(
         self,
-        exception: BaseException | type[BaseException] = GreenletExit,
+        exception: Raisable = GreenletExit,
         block: bool = True,
-        timeout: float | None = None,
+        timeout: float | Timeout | None = None,
     ) -> None:
         """Raise *exception* in the greenlet and, with *block*, wait up to *timeout* seconds for its end.
 
         It is raised where the greenlet is parked, or when it parks next.  A greenlet that has not run
         yet never runs.  A greenlet that kills itself has the exception raised at once.
+
+        *exception* may also be what ``sys.exc_info()`` gives.  Any other object is wrapped in a
+        BaseException (as in gevent), so that a wrong call kills the greenlet, too.
         """
-        if not (
-            isinstance(exception, BaseException)
-            or (isinstance(exception, type) and issubclass(exception, BaseException))
-        ):
-            raise TypeError(f"exception must be an exception, not {exception!r}")
-        if timeout is not None:
+        if timeout is not None and not isinstance(timeout, Timeout):
             check_seconds("timeout", timeout)
         if self.done:
             if block:
                 self.join(timeout)
             return
-        if isinstance(exception, type):
-            instance = exception()
-        else:
-            instance = exception
-            if not HAS_GIL and isinstance(instance, GreenletExit):
-                vars(instance)["_given_to_kill"] = True
+        instance = make_exception(exception)
+        if not HAS_GIL and instance is exception and isinstance(instance, GreenletExit):
+            vars(instance)["_given_to_kill"] = True
         if self.carrier is not None and self.carrier is getcurrent():
             raise instance
         if self.hub is None and self._end_unstarted(instance):
@@ -804,6 +826,22 @@ class Task(Generic[T_co]):
         self._on_own_thread(self._kill, instance)
         if block:
             self.join(timeout)
+
+    def throw(
+        self,
+        exception: Raisable = GreenletExit,
+        value: object = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        """Raise *exception* in the greenlet, and do not wait; the calling greenlet raises it at once.
+
+        The arguments are those of ``greenlet.throw``: an exception, or its class, its value and a traceback.
+        Unlike gevent's ``throw`` this may be called from everywhere, because it is a ``kill`` that does not
+        block.
+        """
+        if value is not None or traceback is not None:
+            exception = (exception, value, traceback)
+        self.kill(exception, block=False)
 
     def _end_unstarted(self, exception: BaseException) -> bool:
         """Kill a task that has not been started; False if it has been.
@@ -873,6 +911,21 @@ class Task(Generic[T_co]):
         state = "ended" if self.done else "started" if self.started else "not started"
         where = "" if self.hub is None else f" on {self.hub.name}"
         return f"<{type(self).__name__} {self.name}{what}{where}: {state}>"
+
+
+def make_exception(what: object) -> BaseException:
+    """The exception that a kill with *what* raises."""
+    if isinstance(what, BaseException):
+        return what
+    if isinstance(what, tuple) and len(what) == 3:
+        kind, value, traceback = what
+        if not isinstance(value, BaseException):
+            arguments = () if value is None else value if isinstance(value, tuple) else (value,)
+            value = make_exception(kind(*arguments) if isinstance(kind, type) else kind)
+        return value if traceback is None else value.with_traceback(traceback)
+    if isinstance(what, type) and issubclass(what, BaseException):
+        return make_exception(what())
+    return BaseException(what)
 
 
 class MainTask(Task[None]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import GenericAlias, TracebackType
 
 from .current import current_greenlet
@@ -12,11 +13,12 @@ from .typing import TYPE_CHECKING, overload
 from .waiter import interrupt
 
 if TYPE_CHECKING:
-    from typing import Any, Generic, Literal, Self
+    from typing import Any, Generic, Literal, Self, TypeVar
 
     from typing_extensions import TypeVar as DefaultTypeVar
 
     S_co = DefaultTypeVar("S_co", covariant=True, default=Any)
+    T = TypeVar("T")
 else:
     # Only type checkers see a generic class.
     S_co = "S_co"
@@ -27,8 +29,16 @@ class Timeout(BaseException, Generic[S_co]):
     """Raise itself in the greenlet that started it, after *seconds*, unless it is closed before.
 
     *exception* is raised in its stead: an exception class or instance.  With False, a ``with`` block
-    that this timeout ends is left silently.  None or True mean the Timeout itself; nested timeouts are
-    told apart by identity.  None for *seconds* never fires.
+    that this timeout ends is left silently.  None or True mean the Timeout itself, and a string means the
+    Timeout itself with that message.  Nested timeouts are told apart by identity.  None for *seconds* never
+    fires.
+
+    *ref* and *priority* are accepted for gevent's sake: a started Timeout always counts as something that
+    can wake a greenlet (see LoopExit), and there is one priority.
+
+    A Timeout may also be the *timeout* of a call that waits: ``event.wait(Timeout(5))``.  The call starts it,
+    unless it has been started, and closes it when the wait is over.  If the Timeout ends the wait, a call
+    that tells so by its result returns that result, and every other call raises the Timeout.
 
     It derives from BaseException, so that ``except Exception`` does not swallow it (as in gevent).
     A timeout is started, closed and raised in one greenlet.
@@ -44,24 +54,37 @@ class Timeout(BaseException, Generic[S_co]):
     def __init__(
         self: Timeout[None],
         seconds: float | None = None,
-        exception: BaseException | type[BaseException] | Literal[True] | None = None,
+        exception: BaseException | type[BaseException] | str | Literal[True] | None = None,
+        ref: bool = True,
+        priority: int = -1,
     ) -> None: ...
     @overload
-    def __init__(self: Timeout[bool], seconds: float | None, exception: bool) -> None: ...
+    def __init__(
+        self: Timeout[bool], seconds: float | None, exception: bool, ref: bool = True, priority: int = -1
+    ) -> None: ...
     @overload
-    def __init__(self: Timeout[bool], seconds: float | None = None, *, exception: bool) -> None: ...
+    def __init__(
+        self: Timeout[bool],
+        seconds: float | None = None,
+        *,
+        exception: bool,
+        ref: bool = True,
+        priority: int = -1,
+    ) -> None: ...
     def __init__(
         self,
         seconds: float | None = None,
-        exception: BaseException | type[BaseException] | bool | None = None,
+        exception: BaseException | type[BaseException] | str | bool | None = None,
+        ref: bool = True,
+        priority: int = -1,
     ) -> None:
         check_seconds("seconds", seconds)
         if not (
             exception is None
-            or isinstance(exception, (bool, BaseException))
+            or isinstance(exception, (bool, str, BaseException))
             or (isinstance(exception, type) and issubclass(exception, BaseException))
         ):
-            raise TypeError(f"exception must be an exception, a bool or None, not {exception!r}")
+            raise TypeError(f"exception must be an exception, a string, a bool or None, not {exception!r}")
         BaseException.__init__(self)
         self.seconds = seconds
         self.exception = exception
@@ -74,14 +97,15 @@ class Timeout(BaseException, Generic[S_co]):
     def start_new(
         cls,
         timeout: float | Timeout | None = None,
-        exception: BaseException | type[BaseException] | bool | None = None,
+        exception: BaseException | type[BaseException] | str | bool | None = None,
+        ref: bool = True,
     ) -> Timeout:
         """Make and start a timeout of so many seconds; an existing Timeout is started if it is not."""
         if isinstance(timeout, Timeout):
             if not timeout.pending:
                 timeout.start()
             return timeout
-        started = cls(timeout, exception)
+        started = cls(timeout, exception, ref)
         started.start()
         return started
 
@@ -105,7 +129,7 @@ class Timeout(BaseException, Generic[S_co]):
             # Never closed, its task has ended, and the carrier may have another one by now.
             return
         exception = self.exception
-        if exception is None or isinstance(exception, bool):
+        if exception is None or isinstance(exception, (bool, str)):
             self._thrown = self
         elif isinstance(exception, type):
             self._thrown = exception()
@@ -155,6 +179,30 @@ class Timeout(BaseException, Generic[S_co]):
             suffix = f": {self.exception}"
         return f"{self.seconds} {unit}{suffix}"
 
+    def __lt__(self, other: float | Timeout) -> bool:
+        """Compare the seconds, so that code may compare a *timeout* with a number (as in gevent)."""
+        seconds = other.seconds if isinstance(other, Timeout) else other
+        if self.seconds is None or not isinstance(seconds, (int, float)):
+            return NotImplemented
+        return self.seconds < seconds
+
     def __repr__(self) -> str:
         state = "pending" if self.pending else "not pending"
         return f"<Timeout seconds={self.seconds} exception={self.exception!r}: {state}>"
+
+
+def ends_in_time(timeout: Timeout, wait: Callable[[], object]) -> bool:
+    """Call *wait* under *timeout*, which is closed afterwards; False if that ended it, or *wait* is false."""
+    try:
+        with Timeout.start_new(timeout):
+            return bool(wait())
+    except Timeout as raised:
+        if raised is not timeout:
+            raise
+    return False
+
+
+def call_within(timeout: Timeout, call: Callable[[], T]) -> T:
+    """Call *call* under *timeout*, which is closed afterwards; raises what *timeout* brings."""
+    with Timeout.start_new(timeout):
+        return call()

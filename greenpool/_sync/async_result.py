@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 from .._core.native import HAS_GIL
-from .._core.timeout import Timeout
+from .._core.timeout import Timeout, call_within
 from .._core.waits import awaited_as
 from .waitable import Waitable, resume_in_order
 
@@ -118,7 +118,7 @@ class AsyncResult(Waitable, Generic[T]):
         for waiter in woken:
             waiter.resume()
 
-    def get(self, block: bool = True, timeout: float | None = None) -> T:
+    def get(self, block: bool = True, timeout: float | Timeout | None = None) -> T:
         """Wait for the value and return it, or raise the exception.
 
         Raises ``Timeout`` when there is none after *timeout* seconds or, with *block* false, at once.
@@ -134,6 +134,8 @@ class AsyncResult(Waitable, Generic[T]):
         else:
             if not block:
                 raise Timeout()
+            if isinstance(timeout, Timeout):
+                return call_within(timeout, self.get)
             if not self._wait(timeout):
                 raise Timeout(timeout if timeout is None or timeout > 0 else 0)
             value = self._value
@@ -151,7 +153,7 @@ class AsyncResult(Waitable, Generic[T]):
         """The same as ``get(block=False)``."""
         return self.get(block=False)
 
-    def wait(self, timeout: float | None = None) -> T | None:
+    def wait(self, timeout: float | Timeout | None = None) -> T | None:
         """Wait at most *timeout* seconds for an outcome; returns the value or None, and raises nothing."""
         if not self.ready():
             self._wait(timeout)
@@ -168,7 +170,7 @@ class AsyncResult(Waitable, Generic[T]):
 
     # concurrent.futures.Future has these names.
 
-    def result(self, timeout: float | None = None) -> T:
+    def result(self, timeout: float | Timeout | None = None) -> T:
         """The same as ``get(timeout=timeout)``."""
         return self.get(timeout=timeout)
 

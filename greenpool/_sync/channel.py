@@ -7,6 +7,7 @@ from queue import Empty, Full
 from typing import Any, Generic, TypeVar
 
 from .._core.native import RLock as Guard
+from .._core.timeout import Timeout, call_within
 from .._core.waiter import WOKEN, Waiter
 from .._core.waits import awaited_as
 from .simple_queue import check_timeout
@@ -53,11 +54,14 @@ class Channel(Generic[T]):
         """True: it has no room."""
         return True
 
-    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+    def put(self, item: T, block: bool = True, timeout: float | Timeout | None = None) -> None:
         """Hand *item* to a getter, waiting at most *timeout* seconds for one (None: for ever).
 
         Raises Full when there is none after that or, with *block* false, at once.
         """
+        if isinstance(timeout, Timeout):
+            call_within(timeout, lambda: self.put(item, block))
+            return
         timeout = check_timeout(block, timeout)
         with self._guard:
             getter, _ = _claim_first(self._getters, item)
@@ -75,11 +79,13 @@ class Channel(Generic[T]):
         """The same as ``put(item, block=False)``."""
         self.put(item, False)
 
-    def get(self, block: bool = True, timeout: float | None = None) -> T:
+    def get(self, block: bool = True, timeout: float | Timeout | None = None) -> T:
         """Take a putter's item, waiting at most *timeout* seconds for one (None: for ever).
 
         Raises Empty when there is none after that or, with *block* false, at once.
         """
+        if isinstance(timeout, Timeout):
+            return call_within(timeout, lambda: self.get(block))
         timeout = check_timeout(block, timeout)
         with self._guard:
             putter, item = _claim_first(self._putters, None)

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from warnings import warn
 
 from .._core.native import RLock as Guard
+from .._core.timeout import Timeout, ends_in_time
 from .._core.waiter import WOKEN, Waiter
 from .._core.waits import awaited_as
 from .arguments import check_int, seconds
@@ -86,13 +87,15 @@ class Condition:
             self._acquire_restore(state)
             raise
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: float | Timeout | None = None) -> bool:
         """Free the lock, wait for a ``notify``, and take the lock again; False if *timeout* seconds passed.
 
         RuntimeError if the caller does not hold the lock.
         """
         if not self._is_owned():
             raise RuntimeError("cannot wait on un-acquired lock")
+        if isinstance(timeout, Timeout):
+            return ends_in_time(timeout, self.wait)
         timeout = seconds(timeout)
         waiter = Waiter(self._guard)
         try:
@@ -113,10 +116,13 @@ class Condition:
                 with self._guard:
                     self._waiting.pop(waiter, None)
 
-    def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
+    def wait_for(self, predicate: Callable[[], T], timeout: float | Timeout | None = None) -> T:
         """Wait at most *timeout* seconds until *predicate()* is true; returns its last result."""
         if not callable(predicate):
             raise TypeError(f"predicate must be callable, not {predicate!r}")
+        if isinstance(timeout, Timeout):
+            ends_in_time(timeout, lambda: self.wait_for(predicate))
+            return predicate()
         timeout = seconds(timeout)
         deadline = None if timeout is None else monotonic() + timeout
         result = predicate()

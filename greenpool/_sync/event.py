@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._core.timeout import Timeout
 from .._core.waits import awaited_as
 from .waitable import Waitable, resume_in_order
 
@@ -51,7 +52,7 @@ class Event(Waitable):
         with self._guard:  # a set is never under way here
             self._flag = False
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: float | Timeout | None = None) -> bool:
         """Wait until the flag is set; False when *timeout* seconds have passed first.
 
         True means that the flag was set while the caller waited, even if it is down again by now.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .._core.native import RLock as Guard
 from .._core.speedups import replace_twins, speedups
+from .._core.timeout import Timeout, ends_in_time
 from .._core.waits import awaited_lock
 from .arguments import lock_timeout
 from .line import Line
@@ -26,7 +27,7 @@ class Lock(Line):
     def __repr__(self) -> str:
         return self._described(self.locked())
 
-    def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+    def acquire(self, blocking: bool = True, timeout: float | Timeout | None = -1) -> bool:
         """Take the lock, waiting at most *timeout* seconds for it (-1 or None: for ever); True if taken.
 
         With *blocking* false it does not wait.  Raises ValueError for any other negative timeout or for a
@@ -46,6 +47,8 @@ class Lock(Line):
             # returned from its release or acquire yet, so this attempt may have come first.
             if not self._free:
                 return False
+        if isinstance(timeout, Timeout):
+            return ends_in_time(timeout, lambda: self.acquire(blocking))
         limit = lock_timeout(blocking, timeout)
         return self._try_to_take(True) or (blocking and self._wait_in_line(True, limit))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from typing import Any, TypeVar
 
+from .._core.timeout import Timeout, ends_in_time
 from .._core.waiter import WOKEN, Waiter
 from .arguments import seconds
 from .simple_queue import NOTHING, ShutDown, SimpleQueue, resume_all
@@ -98,8 +99,10 @@ class Queue(SimpleQueue[T]):
             joiners, self._joiners = self._joiners, {}
             woken += [joiner for joiner in joiners if joiner.claim()]
 
-    def join(self, timeout: float | None = None) -> bool:
+    def join(self, timeout: float | Timeout | None = None) -> bool:
         """Wait until no task is unfinished; False when *timeout* seconds have passed first."""
+        if isinstance(timeout, Timeout):
+            return ends_in_time(timeout, self.join)
         timeout = seconds(timeout)
         if not self.unfinished_tasks:
             return True

@@ -7,6 +7,7 @@ from .._core.current import finalizing_greenlet, getcurrent
 from .._core.speedups import replace_twins, speedups
 from .._core.state import HubTask
 from .._core.task import Task
+from .._core.timeout import Timeout, ends_in_time
 from .._core.waits import awaited_lock
 from .arguments import lock_timeout
 from .line import Line
@@ -50,7 +51,7 @@ class RLock(Line):
         details = f" owner={name!r} count={self._again + 1 if owner is not None else 0}"
         return self._described(owner is not None, details)
 
-    def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+    def acquire(self, blocking: bool = True, timeout: float | Timeout | None = -1) -> bool:
         """Take the lock, even if it is the caller's already; arguments and result are those of Lock."""
         try:
             greenlet = getcurrent()
@@ -66,6 +67,8 @@ class RLock(Line):
                 return True
             if blocking:
                 return self._wait_in_line(me, None)
+        if isinstance(timeout, Timeout):
+            return ends_in_time(timeout, lambda: self.acquire(blocking))
         limit = lock_timeout(blocking, timeout)
         if owner.get(None) is me:
             self._again += 1

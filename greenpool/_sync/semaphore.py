@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .._core.speedups import replace_twins, speedups
+from .._core.timeout import Timeout, ends_in_time
 from .._core.waits import awaited_lock
 from .arguments import check_int, seconds
 from .line import Line
@@ -48,7 +49,7 @@ class Semaphore(Line):
         with self._guard:
             return len(self._permits) + self._unlisted
 
-    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+    def acquire(self, blocking: bool = True, timeout: float | Timeout | None = None) -> bool:
         """Take a permit, waiting at most *timeout* seconds for one (None: for ever); True if taken.
 
         With *blocking* false it does not wait.  Raises ValueError for a timeout when not blocking, and
@@ -63,12 +64,14 @@ class Semaphore(Line):
                     pass  # another thread was quicker
         return self._acquire_slowly(blocking, timeout)
 
-    def _acquire_slowly(self, blocking: bool, timeout: float | None) -> bool:
+    def _acquire_slowly(self, blocking: bool, timeout: float | Timeout | None) -> bool:
         if timeout is None:
             if blocking and not self._unlisted:
                 return self._wait_in_line(True, None)
         elif not blocking:
             raise ValueError("can't specify timeout for non-blocking acquire")
+        elif isinstance(timeout, Timeout):
+            return ends_in_time(timeout, self.acquire)
         else:
             timeout = seconds(timeout)
         return self._try_to_take(True) or (blocking and self._wait_in_line(True, timeout))
@@ -103,11 +106,14 @@ class Semaphore(Line):
         """True while there is a permit to take."""
         return self.counter > 0
 
-    def wait(self, timeout: float | None = None) -> int:
+    def wait(self, timeout: float | Timeout | None = None) -> int:
         """Wait at most *timeout* seconds for a permit without taking it; returns the number of free ones.
 
         That can be 0: another thread may have been quicker (as in gevent).
         """
+        if isinstance(timeout, Timeout):
+            ends_in_time(timeout, self.wait)
+            return self.counter
         timeout = seconds(timeout)
         if not self.counter:
             self._wait_in_line(None, timeout)
@@ -173,7 +179,7 @@ class BoundedSemaphore(Semaphore):
     def _described_value(self) -> str:
         return f"{self.counter}/{self._initial_value}"
 
-    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+    def acquire(self, blocking: bool = True, timeout: float | Timeout | None = None) -> bool:
         """The same as ``Semaphore.acquire``."""
         if timeout is None and self._permits and not self._line:
             try:
@@ -235,7 +241,7 @@ class DummySemaphore:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
-    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+    def acquire(self, blocking: bool = True, timeout: float | Timeout | None = None) -> bool:
         return True
 
     def release(self, n: int = 1) -> None:
@@ -247,7 +253,7 @@ class DummySemaphore:
     def ready(self) -> bool:
         return True
 
-    def wait(self, timeout: float | None = None) -> int:
+    def wait(self, timeout: float | Timeout | None = None) -> int:
         return 1
 
     def rawlink(self, callback: Callable[[DummySemaphore], object]) -> None:

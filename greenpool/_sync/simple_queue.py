@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from .._core.current import adopt, getcurrent
 from .._core.native import HAS_GIL, RLock
 from .._core.speedups import replace_twins, speedups
+from .._core.timeout import Timeout, call_within
 from .._core.waiter import FAILED, WAITING, WOKEN, QuickWaiter, Waiter
 from .._core.waits import awaited_as
 from .arguments import seconds
@@ -326,7 +327,7 @@ class SimpleQueue(Generic[T]):
 
     # Putting.
 
-    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+    def put(self, item: T, block: bool = True, timeout: float | Timeout | None = None) -> None:
         """Append *item*, waiting at most *timeout* seconds for room (None: for ever).
 
         Raises Full when there is none after that or, with *block* false, at once.
@@ -383,7 +384,10 @@ class SimpleQueue(Generic[T]):
         """A getter has come to wait while *item* was put."""
         self._serve_and_resume()
 
-    def _put_guarded(self, item: T, block: bool, timeout: float | None) -> None:
+    def _put_guarded(self, item: T, block: bool, timeout: float | Timeout | None) -> None:
+        if isinstance(timeout, Timeout):
+            call_within(timeout, lambda: self._put_guarded(item, block, None))
+            return
         if timeout is not None:
             timeout = check_timeout(block, timeout)
         waiter = None
@@ -416,7 +420,7 @@ class SimpleQueue(Generic[T]):
 
     # Getting.
 
-    def get(self, block: bool = True, timeout: float | None = None) -> T:
+    def get(self, block: bool = True, timeout: float | Timeout | None = None) -> T:
         """Take the next item, waiting at most *timeout* seconds for one (None: for ever).
 
         Raises Empty when there is none after that or, with *block* false, at once.
@@ -457,7 +461,7 @@ class SimpleQueue(Generic[T]):
         """The same as ``get(block=False)``."""
         return self.get(False)
 
-    def peek(self, block: bool = True, timeout: float | None = None) -> T:
+    def peek(self, block: bool = True, timeout: float | Timeout | None = None) -> T:
         """The same as ``get``, but the item stays in the queue."""
         return self._get_guarded(block, timeout, False)
 
@@ -465,7 +469,9 @@ class SimpleQueue(Generic[T]):
         """The same as ``peek(block=False)``."""
         return self.peek(False)
 
-    def _get_guarded(self, block: bool, timeout: float | None, remove: bool) -> T:
+    def _get_guarded(self, block: bool, timeout: float | Timeout | None, remove: bool) -> T:
+        if isinstance(timeout, Timeout):
+            return call_within(timeout, lambda: self._get_guarded(block, None, remove))
         if timeout is not None:
             timeout = check_timeout(block, timeout)
         woken: list[Waiter] = []

@@ -32,6 +32,7 @@ from .._core.current import cannot_park, current_hub, thread_hub
 from .._core.error_report import call_reported
 from .._core.native import RLock
 from .._core.state import HubState
+from .._core.timeout import Timeout, ends_in_time
 from .._core.waiter import EXPIRED, WOKEN, Claimable, Waiter
 from .arguments import seconds
 
@@ -215,15 +216,20 @@ class Waitable:
             link.resume()
         return bool(links)
 
-    def _let_links_run(self, timeout: float | None = None) -> None:
+    def _let_links_run(self, timeout: float | Timeout | None = None) -> None:
         """It is ready: have the links that are due on the caller's hub called before the caller goes on."""
+        if isinstance(timeout, Timeout):
+            ends_in_time(timeout, self._let_links_run)
+            return
         if not self._post_due_links() or cannot_park():
             return
         waiter = Waiter()
         waiter.hub.call_soon(waiter.wake)
         waiter.park(timeout)
 
-    def _wait(self, timeout: float | None) -> bool:
+    def _wait(self, timeout: float | Timeout | None) -> bool:
+        if isinstance(timeout, Timeout):
+            return ends_in_time(timeout, lambda: self._wait(None))
         timeout = seconds(timeout)
         waiting = self._waiting
         if waiting is None:
