@@ -25,15 +25,18 @@ from .greenlet import (
     getcurrent,
     iwait,
     joinall,
+    kill,
     killall,
     spawn,
     spawn_later,
+    spawn_raw,
     wait,
 )
-from .hub import Hub, get_hub, idle, sleep
+from .hub import Hub, get_hub, idle, reinit, sleep
 from .timeout import Timeout, with_timeout
 
 if _TYPE_CHECKING:
+    from ._signal_watch import signal_handler
     from .cancel import (
         Cancelled,
         CancelScope,
@@ -44,6 +47,7 @@ if _TYPE_CHECKING:
         move_on_after,
         move_on_at,
     )
+    from .os import fork
     from .runtime import Builder, Handle, Runtime, StreamSpawnError, current_handle, run
     from .taskgroup import TaskGroup
     from .threadpool import blocking
@@ -66,9 +70,11 @@ _LATER = {
     "current_time": "cancel",
     "fail_after": "cancel",
     "fail_at": "cancel",
+    "fork": "os",
     "move_on_after": "cancel",
     "move_on_at": "cancel",
     "run": "runtime",
+    "signal_handler": "_signal_watch",
 }
 
 
@@ -112,18 +118,23 @@ __all__ = [
     "current_time",
     "fail_after",
     "fail_at",
+    "fork",
     "get_hub",
     "getcurrent",
     "idle",
     "iwait",
     "joinall",
+    "kill",
     "killall",
     "move_on_after",
     "move_on_at",
+    "reinit",
     "run",
+    "signal_handler",
     "sleep",
     "spawn",
     "spawn_later",
+    "spawn_raw",
     "wait",
     "with_timeout",
 ]

@@ -44,6 +44,7 @@ __all__ = [
     "getcurrent",
     "iwait",
     "joinall",
+    "kill",
     "killall",
     "spawn",
     "spawn_later",
@@ -99,7 +100,7 @@ class Greenlet(Task[T_co]):
 
     @property
     def minimal_ident(self) -> int:
-        """A small number that no other living greenlet has, on any hub (as in gevent); given when first read."""
+        """A small number that no other living greenlet has (as in gevent); given when first read."""
         from ._core.idents import small_ident
 
         return small_ident(self)
@@ -390,6 +391,11 @@ def joinall(
                 raise greenlet.exception
             done.append(greenlet)
     return done
+
+
+def kill(greenlet: Task[object], exception: Raisable = GreenletExit) -> None:
+    """The same as ``greenlet.kill(exception, block=False)`` (as in gevent)."""
+    greenlet.kill(exception, block=False)
 
 
 def killall(

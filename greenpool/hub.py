@@ -9,7 +9,7 @@ from ._core.hub import Hub
 from ._core.typing import cast
 from ._core.waiter import Waiter, sleep
 
-__all__ = ["Hub", "get_hub", "idle", "sleep"]
+__all__ = ["Hub", "get_hub", "idle", "reinit", "sleep"]
 
 
 # Programs import it from here.
@@ -39,3 +39,7 @@ def idle(priority: int = 0) -> None:
     waiter = Waiter()
     waiter.hub.wake_when_idle(waiter)
     waiter.park()
+
+
+def reinit() -> None:
+    """Do nothing, for gevent's sake: in the child of a fork the hub is made anew by itself."""

@@ -39,6 +39,7 @@ from ._native_modules import NativeModules, check_names
 __all__ = [
     "MonkeyPatchWarning",
     "get_original",
+    "is_anything_patched",
     "is_module_patched",
     "is_object_patched",
     "patch_all",
@@ -94,6 +95,11 @@ _DNS = ("getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "ge
 
 class MonkeyPatchWarning(RuntimeWarning):
     """Something was made before patching and goes on blocking its thread."""
+
+
+def is_anything_patched() -> bool:
+    """True if any name of the standard library has been replaced."""
+    return bool(saved)
 
 
 def is_module_patched(module: str) -> bool:

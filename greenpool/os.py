@@ -62,6 +62,10 @@ from ._fd.transfer import may_block as _may_block  # noqa: E402
 from ._fd.transfer import may_fill_up as _may_fill_up  # noqa: E402
 from ._fd.transfer import when_ready as _when_ready  # noqa: E402
 from ._fd.transfer import write_all as _write_all  # noqa: E402
+from ._fd.watched_children import ChildWatcher as _ChildWatcher  # noqa: E402
+from ._fd.watched_children import waitpid_now as _waitpid_now  # noqa: E402
+from ._fd.watched_children import watch_child as _watch_child  # noqa: E402
+from ._fd.watched_children import watched as _watched_children  # noqa: E402
 from ._fd.workers import blocking as _blocking  # noqa: E402
 from ._signal_masks import own_mask as _own_mask  # noqa: E402
 from ._signal_masks import with_own_mask as _with_own_mask  # noqa: E402
@@ -217,8 +221,9 @@ def _reap(function: _Callable[[int], _Reaped], pid: int, options: int) -> _Reape
 
 
 def waitpid(pid: int, options: int, /) -> tuple[int, int]:
-    """As ``os.waitpid``, parking the greenlet."""
-    return _reap(lambda flags: _native_waitpid(pid, flags), pid, options)
+    """As ``os.waitpid``, parking the greenlet; also finds what has become of watched children."""
+    call = _waitpid_now if _watched_children else _native_waitpid
+    return _reap(lambda flags: call(pid, flags), pid, options)
 
 
 def wait() -> tuple[int, int]:
@@ -257,6 +262,82 @@ if _native_waitid is not None:
                 _wait_descriptor(id, _IN, None)
             else:
                 _wait_in_thread(idtype, id, options)
+
+
+# Forking, with a greenlet that waits for the child (as in gevent).
+
+
+def fork_and_watch(
+    callback: _Callable[[_ChildWatcher], object] | None = None,
+    loop: object = None,
+    ref: bool = False,
+    fork: _Callable[[], int] = _standard.fork,
+) -> int:
+    """As ``os.fork``; in the parent a greenlet reaps the child when it ends (as in gevent).
+
+    *callback* is then called with an object that has ``pid``, ``rpid`` and ``rstatus``.  For a minute after
+    that, ``waitpid`` of this module finds the status.  *loop* and *ref* are accepted for gevent's sake.
+    """
+    pid = fork()
+    if pid:
+        _watch_child(pid, callback)
+    return pid
+
+
+fork_gevent = _standard.fork
+"""The same as ``os.fork``, for gevent's sake."""
+
+if hasattr(_standard, "forkpty"):
+
+    def forkpty_and_watch(
+        callback: _Callable[[_ChildWatcher], object] | None = None,
+        loop: object = None,
+        ref: bool = False,
+        forkpty: _Callable[[], tuple[int, int]] = _standard.forkpty,
+    ) -> tuple[int, int]:
+        """As ``os.forkpty``, with what ``fork_and_watch`` does."""
+        pid, descriptor = forkpty()
+        if pid:
+            _watch_child(pid, callback)
+        return pid, descriptor
+
+    forkpty_gevent = _standard.forkpty
+    """The same as ``os.forkpty``, for gevent's sake."""
+
+
+# Reading and writing by gevent's other names.
+
+
+def make_nonblocking(fd: int) -> bool:
+    """Set O_NONBLOCK on *fd*; False if it was set already.  All processes that have the file see it."""
+    if not _standard.get_blocking(fd):
+        return False
+    _standard.set_blocking(fd, False)
+    return True
+
+
+def nb_read(fd: int, n: int) -> bytes:
+    """Read at most *n* bytes of *fd*, parking the greenlet.  The same as ``read``: *fd* may block, too."""
+    return read(fd, n)
+
+
+def nb_write(fd: int, buf: _Buffer) -> int:
+    """Write what *fd*, which has O_NONBLOCK, takes of *buf*, parking until it takes something."""
+    while True:
+        try:
+            return _native.write(fd, buf)
+        except BlockingIOError:
+            _wait_descriptor(fd, _OUT, None)
+
+
+def tp_read(fd: int, n: int) -> bytes:
+    """Read at most *n* bytes of *fd* on a thread that is no hub."""
+    return _blocking(_native.read, fd, n)
+
+
+def tp_write(fd: int, buf: _Buffer) -> int:
+    """Write *buf* to *fd* on a thread that is no hub; returns how much was written."""
+    return _blocking(_native.write, fd, buf)
 
 
 def system(command: str | bytes) -> int:

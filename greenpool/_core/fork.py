@@ -49,6 +49,7 @@ ORDER = (
     "sockets",
     "idents",
     "children",  # threads that wait for child processes
+    "watched children",
     "signals",
     "signal masks",
     "green threads",

@@ -824,8 +824,12 @@ class Task(Generic[T_co]):
         if self.hub is None and self._end_unstarted(instance):
             return
         self._on_own_thread(self._kill, instance)
-        if block:
+        if block and not self._is_over():
             self.join(timeout)
+
+    def _is_over(self) -> bool:
+        """It has ended, and its links have been called."""
+        return self.done and not self._posted and self._links is None
 
     def throw(
         self,

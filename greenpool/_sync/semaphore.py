@@ -140,6 +140,11 @@ class Semaphore(Line):
                 if link is not None:
                     del self._line[link]
 
+    def linkcount(self) -> int:
+        """The number of greenlets and threads that wait and of links that were not called; a hint."""
+        with self._guard:
+            return len(self._line) + len(self._due)
+
     def __enter__(self) -> bool:
         # Only what the class has counts, as for all special methods.
         return type(self).acquire(self)

@@ -280,6 +280,11 @@ class Waitable:
             if link is not None:
                 waiting.leave(link)
 
+    def linkcount(self) -> int:
+        """The number of greenlets and threads that wait and of links that were not called; a hint."""
+        waiting = 0 if self._waiting is None else sum(not entry.state for entry in self._waiting.entries())
+        return waiting + len(self._due or ())
+
     def _at_fork_reinit(self) -> None:
         """In the child of a fork: the waiters, and the holder of the guard, exist only in the parent."""
         self._guard = RLock()
