@@ -19,18 +19,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import Context
 from functools import partial
 from time import monotonic
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from ._core.current import current_greenlet, getcurrent
 from ._core.native import RLock
 from ._core.seconds import check_seconds
 from ._core.task import Task
+from ._core.timeout import Timeout, ends_in_time
 from ._core.waits import awaited_as
 from ._sync.outcomes import OutcomeIterator, Outcomes
 from .event import Event
 from .greenlet import Greenlet, GreenletExit
 from .lock import DummySemaphore, Semaphore
 from .runtime import current_handle
+
+if TYPE_CHECKING:
+    from ._core.task import Raisable
 
 __all__ = ["Group", "Pool", "PoolFull"]
 
@@ -177,20 +181,20 @@ class Group:
         """True if there is no room for another member."""
         return False
 
-    def wait_available(self, timeout: float | None = None) -> int:
+    def wait_available(self, timeout: float | Timeout | None = None) -> int:
         """Wait until there is room for another member, at most *timeout* seconds; how much there is."""
-        check_seconds("timeout", timeout)
+        _check_limit(timeout)
         return 1
 
     # The end.
 
-    def join(self, timeout: float | None = None, raise_error: bool = False) -> bool:
+    def join(self, timeout: float | Timeout | None = None, raise_error: bool = False) -> bool:
         """Wait until there is no member, at most *timeout* seconds; False if that was too short.
 
         With *raise_error*, the exception of a greenlet that was a member when the wait began is raised,
         if one failed.
         """
-        check_seconds("timeout", timeout)
+        _check_limit(timeout)
         members = list(self) if raise_error else []
         # Where only links are left it was long enough.
         empty = self._empty.wait(timeout) or not self._members
@@ -201,15 +205,18 @@ class Group:
 
     def kill(
         self,
-        exception: BaseException | type[BaseException] = GreenletExit,
+        exception: Raisable = GreenletExit,
         block: bool = True,
-        timeout: float | None = None,
+        timeout: float | Timeout | None = None,
     ) -> None:
         """Kill all members, each once, and, with *block*, wait for their end, at most *timeout* seconds.
 
         Those that become members in the meantime are killed as well.  A member that calls this is the last
         one: in it the exception is raised here.
         """
+        if isinstance(timeout, Timeout):
+            ends_in_time(timeout, lambda: self.kill(exception, block))
+            return
         check_seconds("timeout", timeout)
         deadline = None if timeout is None else monotonic() + timeout
         me = _current_task()
@@ -233,11 +240,14 @@ class Group:
     def killone(
         self,
         greenlet: Task[object],
-        exception: BaseException | type[BaseException] = GreenletExit,
+        exception: Raisable = GreenletExit,
         block: bool = True,
-        timeout: float | None = None,
+        timeout: float | Timeout | None = None,
     ) -> None:
         """Kill *greenlet* if it is a member and was not killed yet; *block* and *timeout* as for ``kill``."""
+        if isinstance(timeout, Timeout):
+            ends_in_time(timeout, lambda: self.killone(greenlet, exception, block))
+            return
         check_seconds("timeout", timeout)
         with self._lock:
             if greenlet not in self._members or greenlet in self._dying:
@@ -249,17 +259,17 @@ class Group:
             self._join(greenlet, deadline)
             greenlet.join(_rest(deadline))
 
-    def _kill_now(self, targets: list[Task[object]], exception: BaseException | type[BaseException]) -> None:
+    def _kill_now(self, targets: list[Task[object]], exception: Raisable) -> None:
         """Kill those that have been noted as dying, and do not wait."""
         for number, greenlet in enumerate(targets):
             try:
                 greenlet.kill(exception, block=False)
             except BaseException:
-                # It is no exception, or KeyboardInterrupt has struck: nobody else is dying.
+                # A signal handler has raised an exception: no other member is dying.
                 with self._lock:
                     self._dying.difference_update(targets[number:])
                 raise
-            if greenlet.dead:
+            if greenlet.dead and greenlet.hub is None:
                 # It was never started.  This thread's hub, which may never run, calls its links.
                 self._remove(greenlet)
 
@@ -505,15 +515,17 @@ class Pool(Group):
         """How many members there is room for; 1 if there is no limit."""
         return 1 if self.size is None else max(0, self.size - len(self))
 
-    def wait_available(self, timeout: float | None = None) -> int:
+    def wait_available(self, timeout: float | Timeout | None = None) -> int:
         """Wait until there is room for another member, at most *timeout* seconds; return how much there is.
 
         It may be 0 after a successful wait, too, because another greenlet may have taken the room meanwhile.
         """
-        check_seconds("timeout", timeout)
+        _check_limit(timeout)
         return self._room.wait(timeout)
 
-    def add(self, greenlet: Task[object], blocking: bool = True, timeout: float | None = None) -> None:
+    def add(
+        self, greenlet: Task[object], blocking: bool = True, timeout: float | Timeout | None = None
+    ) -> None:
         """Make *greenlet* a member; it should not have been started yet.
 
         If there is no room, this waits for it, at most *timeout* seconds.  Raises PoolFull when these have
@@ -521,7 +533,9 @@ class Pool(Group):
         """
         self._enter(greenlet, self._admit, blocking, timeout)
 
-    def start(self, greenlet: Task[object], blocking: bool = True, timeout: float | None = None) -> None:
+    def start(
+        self, greenlet: Task[object], blocking: bool = True, timeout: float | Timeout | None = None
+    ) -> None:
         """Do what ``add`` does, and start *greenlet*."""
         self._enter(greenlet, self._admit_and_start, blocking, timeout)
 
@@ -530,11 +544,11 @@ class Pool(Group):
         greenlet: Task[object],
         admit: Callable[[Task[object]], object],
         blocking: bool,
-        timeout: float | None,
+        timeout: float | Timeout | None,
     ) -> None:
         """Wait for room and *admit* the greenlet; a member needs no more room."""
         _check_greenlet(greenlet)
-        check_seconds("timeout", timeout)
+        _check_limit(timeout)
         with self._lock:
             if greenlet in self._members:
                 admit(greenlet)
@@ -557,6 +571,11 @@ class Pool(Group):
         except PoolFull:
             return False
         return True
+
+
+def _check_limit(timeout: float | Timeout | None) -> None:
+    if not isinstance(timeout, Timeout):
+        check_seconds("timeout", timeout)
 
 
 def _rest(deadline: float | None) -> float | None:

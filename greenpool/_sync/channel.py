@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from queue import Empty, Full
-from typing import Any, Generic, TypeVar
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from .._core.current import cannot_park, current_greenlet
 from .._core.native import RLock as Guard
 from .._core.timeout import Timeout, call_within
-from .._core.waiter import WOKEN, Waiter
+from .._core.waiter import WOKEN, Waiter, yield_now
 from .._core.waits import awaited_as
 from .simple_queue import check_timeout
 
@@ -25,6 +27,10 @@ class Channel(Generic[T]):
     """
 
     __slots__ = ("_guard", "_getters", "_putters", "__weakref__")
+
+    if not TYPE_CHECKING:
+        # Generic's own makes another kind of alias than the classes of ``queue`` do.
+        __class_getitem__ = classmethod(GenericAlias)
 
     def __init__(self, maxsize: int = 1) -> None:
         if maxsize != 1:
@@ -57,7 +63,8 @@ class Channel(Generic[T]):
     def put(self, item: T, block: bool = True, timeout: float | Timeout | None = None) -> None:
         """Hand *item* to a getter, waiting at most *timeout* seconds for one (None: for ever).
 
-        Raises Full when there is none after that or, with *block* false, at once.
+        Raises Full when there is none after that or, with *block* false, at once.  A getter of this hub that
+        has waited goes on before the caller (as in gevent), if *block* is true.
         """
         if isinstance(timeout, Timeout):
             call_within(timeout, lambda: self.put(item, block))
@@ -72,6 +79,9 @@ class Channel(Generic[T]):
                 self._putters[waiter] = item
         if getter is not None:
             getter.resume()
+            # A pending kill would be raised here as if the item had not been handed over.
+            if block and not cannot_park() and not current_greenlet().interrupts:
+                yield_now()
         elif not self._meet(self._putters, waiter, timeout):
             raise Full
 

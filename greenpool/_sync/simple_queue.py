@@ -29,6 +29,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable
 from queue import Empty, Full
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from .._core.current import adopt, getcurrent
@@ -113,6 +114,10 @@ class SimpleQueue(Generic[T]):
     )
 
     is_shutdown = False
+
+    if not TYPE_CHECKING:
+        # As in ``queue``; Generic's own makes another kind of alias.
+        __class_getitem__ = classmethod(GenericAlias)
 
     # False for a subclass that keeps or orders its items by itself.
     _plain: ClassVar[bool] = True
