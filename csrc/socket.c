@@ -210,9 +210,9 @@ send_at_once(PyObject *self, PyObject *data, Py_ssize_t *size)
 }
 
 static PyObject *
-socket_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+socket_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
-    if (nargs == 1) {
+    if (nargs == 1 && !names) {
         Py_ssize_t size, count = send_at_once(self, args[0], &size);
         if (count >= 0) {
             return PyLong_FromSsize_t(count);
@@ -221,7 +221,7 @@ socket_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
             return NULL;
         }
     }
-    return call_twin(send_twin, self, args, nargs, NULL);
+    return call_twin(send_twin, self, args, nargs, names);
 }
 
 static PyObject *
@@ -253,7 +253,9 @@ static Method socket_methods[] = {
     {{"recv_into", FASTCALL(socket_recv_into), METH_FASTCALL | METH_KEYWORDS, NULL},
      "($self, buffer, nbytes=0, flags=0)",
      &recv_into_twin},
-    {{"send", FASTCALL(socket_send), METH_FASTCALL, NULL}, "($self, data, flags=0, /)", &send_twin},
+    {{"send", FASTCALL(socket_send), METH_FASTCALL | METH_KEYWORDS, NULL},
+     "($self, data, flags=0, /, *, timeout=-1)",
+     &send_twin},
     {{"sendall", FASTCALL(socket_sendall), METH_FASTCALL, NULL}, "($self, data, flags=0, /)", &sendall_twin},
 };
 

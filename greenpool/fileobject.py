@@ -59,13 +59,21 @@ def FileObject(
     errors: str | None = None,
     newline: str | None = None,
     closefd: bool = True,
+    *,
+    close: bool | None = None,
+    bufsize: int | None = None,
 ) -> AnyFile:
     """Open *file* so that using it parks the greenlet; any thread.
 
     *file*: a path, a descriptor, or a file object, whose descriptor is used and which is closed with the
     result.  *closefd*: False leaves the descriptor, or the file object, open.  The others as in ``open``.
+    *close* and *bufsize* are gevent's other names for *closefd* and *buffering*.
+
+    The ``name`` of the result is the path, the descriptor, or the name that the file object has.
     """
-    return _open(None, file, mode, buffering, encoding, errors, newline, closefd)
+    return _open(
+        None, file, mode, buffering, encoding, errors, newline, closefd, close=close, bufsize=bufsize
+    )
 
 
 def FileObjectPosix(file: File, mode: str = "r", *args: Any, **kwargs: Any) -> AnyFile:
@@ -92,7 +100,16 @@ def _open(
     errors: str | None = None,
     newline: str | None = None,
     closefd: bool = True,
+    *,
+    close: bool | None = None,
+    bufsize: int | None = None,
 ) -> AnyFile:
+    if buffering is not None and bufsize is not None:
+        raise TypeError("bufsize is another name for buffering: give one of them")
+    if buffering is None:
+        buffering = bufsize
+    if close is not None:
+        closefd = close
     if not isinstance(mode, str):
         raise TypeError(f"mode must be a str, not {mode!r}")
     raw_mode = mode.replace("b", "").replace("t", "")
@@ -110,6 +127,8 @@ def _open(
     raw.always_park = True
     if closefd:
         raw.owner = owner
+    if owner is not None:
+        _take_name(raw, owner)
     try:
         opened: AnyFile = open_raw(
             raw, mode, -1 if buffering is None else buffering, encoding, errors, newline
@@ -118,6 +137,14 @@ def _open(
     except BaseException:
         raw.close()
         raise
+
+
+def _take_name(raw: RawFile, owner: OpenFile) -> None:
+    """Name *raw* as the file that it is made of; it has no name if that has none (as in gevent)."""
+    try:
+        raw.name = getattr(owner, "name")  # noqa: B009 - not every file has one
+    except AttributeError:
+        del raw.name
 
 
 def _can_be_watched(descriptor: int) -> bool:

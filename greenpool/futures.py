@@ -13,7 +13,8 @@ a thread pool in one of its threads.  They must not wait.
 from __future__ import annotations
 
 import concurrent.futures
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from greenlet import GreenletExit
 
@@ -35,6 +36,30 @@ class Future(concurrent.futures.Future[T]):
         super().__init__()
         # In a patched program it would be a green one, for which a hub's loop could not wait.
         self._condition = original_threading().Condition(RLock())
+        self._links: list[_Link] = []
+
+    def rawlink(self, callback: Callable[[Future[T]], object]) -> None:
+        """Have *callback(future)* called when the future is done, so that ``greenpool.wait`` can wait for it.
+
+        It runs where the outcome is told, as a done callback does, and must not wait.
+        """
+        if not callable(callback):
+            raise TypeError(f"callback must be callable, not {callback!r}")
+        link = _Link(callback)
+        self._links.append(link)
+        self.add_done_callback(link)
+
+    def unlink(self, callback: Callable[[Future[T]], object]) -> None:
+        """Take back a ``rawlink`` whose callback has not been called yet."""
+        for link in self._links[:]:
+            if link.callback == callback:
+                link.callback = None
+                self._links.remove(link)
+                return
+
+    def ready(self) -> bool:
+        """The same as ``done``."""
+        return self.done()
 
     def result(self, timeout: float | None = None) -> T:
         """Wait for the result and return it, or raise the exception (as the standard Future).
@@ -57,6 +82,20 @@ def _rest(future: Future[T], timeout: float | None) -> float | None:
         return timeout
     _park(future, timeout)
     return 0
+
+
+class _Link:
+    """A done callback that can be taken back."""
+
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callable[[Any], object]) -> None:
+        self.callback: Callable[[Any], object] | None = callback
+
+    def __call__(self, future: object) -> None:
+        callback, self.callback = self.callback, None
+        if callback is not None:
+            callback(future)
 
 
 class _Wake:

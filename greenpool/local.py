@@ -206,7 +206,7 @@ class local(_Attributes):  # noqa: N801 - its name in threading and in gevent
 
     def __new__(cls, *args: object, **kwargs: object) -> local:
         if (args or kwargs) and cls.__init__ is object.__init__:
-            raise TypeError(f"{cls.__name__}() takes no arguments, not {args!r}, {kwargs!r}")
+            raise TypeError("Initialization arguments are not supported")
         self = object.__new__(cls)
         self._local__arguments = args, kwargs
         self._local__holder = _Holder(id(self))

@@ -317,8 +317,12 @@ def make_nonblocking(fd: int) -> bool:
 
 
 def nb_read(fd: int, n: int) -> bytes:
-    """Read at most *n* bytes of *fd*, parking the greenlet.  The same as ``read``: *fd* may block, too."""
-    return read(fd, n)
+    """Read at most *n* bytes of *fd*, which has O_NONBLOCK, parking the greenlet until there is something."""
+    while True:
+        try:
+            return _native.read(fd, n)
+        except BlockingIOError:
+            _wait_descriptor(fd, _IN, None)
 
 
 def nb_write(fd: int, buf: _Buffer) -> int:

@@ -52,12 +52,16 @@ if _TYPE_CHECKING:
 
     from typing_extensions import Buffer as _Buffer
 
+    _Raisable = BaseException | type[BaseException]
+
 _take_names(_standard, globals())
 
 # After the names of the standard module, so that none of them can take the place of these.
 from ._core.current import current_greenlet as _current_greenlet  # noqa: E402
 from ._core.current import getcurrent as _getcurrent  # noqa: E402
 from ._core.descriptor import Descriptor as _Descriptor  # noqa: E402
+from ._core.descriptor import ready_now as _ready_now  # noqa: E402
+from ._core.descriptor import wait_any as _wait_any  # noqa: E402
 from ._core.descriptor import wait_descriptor as _wait_descriptor  # noqa: E402
 from ._core.fork import at_fork as _at_fork  # noqa: E402
 from ._core.native import RLock as _RLock  # noqa: E402
@@ -68,6 +72,8 @@ from ._core.seconds import check_seconds as _check_seconds  # noqa: E402
 from ._core.speedups import replace_twins as _replace_twins  # noqa: E402
 from ._core.speedups import speedups as _speedups  # noqa: E402
 from ._core.state import Registered as _Registration  # noqa: E402
+from ._core.timeout import Timeout as _Timeout  # noqa: E402
+from ._core.timeout import call_within as _call_within  # noqa: E402
 from ._core.waiter import interrupt as _interrupt  # noqa: E402
 from ._core.waiter import sleep as _sleep  # noqa: E402
 from ._core.waiter import spend as _spend  # noqa: E402
@@ -81,7 +87,7 @@ _P = _ParamSpec("_P")
 _R = _TypeVar("_R")
 _T = _TypeVar("_T")
 
-__all__ = [*_standard.__all__, "wait_read", "wait_write"]
+__all__ = [*_standard.__all__, "wait_read", "wait_readwrite", "wait_write"]
 
 # Patching replaces these in the standard module.
 _native_getaddrinfo = _standard.getaddrinfo
@@ -243,11 +249,15 @@ class socket(_base):
             registration.hung_up = False
             in_time = self._park_read(registration, deadline)
 
-    def _transmit(self, flags: int, operation: _Callable[..., _R], *args: object) -> _R:
-        """Carry out *operation*, which writes with these *flags*."""
-        if self._timeout == 0.0 or flags & _DONT_WAIT:
+    def _transmit(
+        self, flags: int, operation: _Callable[..., _R], *args: object, timeout: float | None = -1
+    ) -> _R:
+        """Carry out *operation*, which writes with these *flags*; -1 is the socket's own *timeout*."""
+        if timeout == -1:
+            timeout = self._timeout
+        if timeout == 0.0 or flags & _DONT_WAIT:
             return operation(self, *args)
-        deadline = self._deadline()
+        deadline = None if timeout is None else _monotonic() + timeout
         in_time = True
         _spend()
         while True:
@@ -373,7 +383,10 @@ class socket(_base):
 
     # Sending.
 
-    def send(self, data: _Buffer, flags: int = 0, /) -> int:
+    def send(self, data: _Buffer, flags: int = 0, /, *, timeout: float | None = -1) -> int:
+        """As ``socket.send``; *timeout* takes the place of the socket's own (as in gevent)."""
+        if timeout != -1:
+            return self._transmit(flags, _base_send, data, flags, timeout=timeout)
         if self._timeout is not None or flags:
             return self._transmit(flags, _base_send, data, flags)
         _spend()
@@ -665,30 +678,45 @@ if _speedups is not None:
 
 
 def wait_read(
-    fileno: int | socket, timeout: float | None = None, timeout_exc: BaseException | None = None
+    fileno: int | socket, timeout: float | _Timeout | None = None, timeout_exc: _Raisable | None = None
 ) -> None:
     """Park the calling greenlet until the descriptor can be read, at most *timeout* seconds.
 
-    Raises *timeout_exc*, by default ``TimeoutError``, when the time is over (as in gevent).
+    Raises *timeout_exc*, an exception or its class, by default ``TimeoutError``, when the time is over (as in
+    gevent).
     """
     _wait_for(fileno, _IN, timeout, timeout_exc)
 
 
 def wait_write(
-    fileno: int | socket, timeout: float | None = None, timeout_exc: BaseException | None = None
+    fileno: int | socket, timeout: float | _Timeout | None = None, timeout_exc: _Raisable | None = None
 ) -> None:
     """As ``wait_read``, until it can be written."""
     _wait_for(fileno, _OUT, timeout, timeout_exc)
 
 
-def _wait_for(
-    fileno: int | socket, bits: int, timeout: float | None, timeout_exc: BaseException | None
+def wait_readwrite(
+    fileno: int | socket, timeout: float | _Timeout | None = None, timeout_exc: _Raisable | None = None
 ) -> None:
+    """As ``wait_read``, until it can be read or written."""
+    _wait_for(fileno, _IN | _OUT, timeout, timeout_exc)
+
+
+def _wait_for(
+    fileno: int | socket, bits: int, timeout: float | _Timeout | None, timeout_exc: _Raisable | None
+) -> None:
+    if isinstance(timeout, _Timeout):
+        _call_within(timeout, lambda: _wait_for(fileno, bits, None, None))
+        return
     _check_seconds("timeout", timeout)
     fd = fileno if isinstance(fileno, int) else fileno.fileno()
     if fd < 0:
         raise OSError(_errno.EBADF, _os.strerror(_errno.EBADF))
-    if not _wait_descriptor(fd, bits, timeout):
+    if bits == _IN | _OUT:
+        in_time = _ready_now(fd, _IN) or _ready_now(fd, _OUT) or _wait_any([(fd, bits)], timeout)
+    else:
+        in_time = _wait_descriptor(fd, bits, timeout)
+    if not in_time:
         raise TimeoutError("timed out") if timeout_exc is None else timeout_exc
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import io as _io
 import os as _os
 import subprocess as _standard
+from collections.abc import Callable as _Callable
 from time import monotonic as _monotonic
 from types import SimpleNamespace as _SimpleNamespace
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -36,6 +37,7 @@ from ._fd.children import wait_for_exit as _wait_for_exit  # noqa: E402
 from ._fd.files import FileIO as _FileIO  # noqa: E402
 from ._fd.files import open_raw as _open_raw  # noqa: E402
 from ._signal_masks import own_mask as _own_mask  # noqa: E402
+from .greenlet import spawn as _spawn  # noqa: E402
 
 __all__ = list(_standard.__all__)
 
@@ -76,6 +78,25 @@ class Popen(_base):  # type: ignore[misc]  # the base is known at run time only
             return
         with _own_mask():
             _base._execute_child(self, *args, **kwargs)
+
+    def rawlink(self, callback: _Callable[[_Any], object]) -> None:
+        """Have *callback(popen)* called when the child has ended, so that ``greenpool.wait`` can wait for it.
+
+        It is called as those of a greenlet that waits for the child, and must not wait (as in gevent).
+        """
+        waiting = _spawn(self.wait)
+        self.__dict__.setdefault("_links", []).append((callback, waiting))
+        waiting.rawlink(lambda _: callback(self))
+
+    def unlink(self, callback: _Callable[[_Any], object]) -> None:
+        """Take back a ``rawlink``."""
+        links: list[_Any] = self.__dict__.get("_links", [])
+        for link in links[:]:
+            if link[0] == callback:
+                links.remove(link)
+                link[1].unlink_all()
+                link[1].kill(block=False)
+                return
 
     def _wait(self, timeout: float | None) -> int | None:
         end = _monotonic() + (timeout or 0)

@@ -43,7 +43,8 @@ Ts = TypeVarTuple("Ts")
 class ThreadPool:
     """A pool of real threads for functions that would block a hub (as ``gevent.threadpool.ThreadPool``).
 
-    *maxsize*: how many threads it may have; they are started when needed.
+    *maxsize*: how many threads it may have; they are started when needed.  With 0, calls wait until that is
+    raised.
     *idle_task_timeout*: an idle thread ends after so many seconds; never, if None or -1.
 
     Every method may be called from any greenlet and any thread, and parks only the calling greenlet.  Each
@@ -52,7 +53,7 @@ class ThreadPool:
     """
 
     def __init__(self, maxsize: int, idle_task_timeout: float | None = None) -> None:
-        check_count("maxsize", maxsize, 1)
+        check_count("maxsize", maxsize, 0)
         if idle_task_timeout == -1:
             idle_task_timeout = None
         check_seconds("idle_task_timeout", idle_task_timeout)
@@ -76,7 +77,7 @@ class ThreadPool:
 
     @maxsize.setter
     def maxsize(self, maxsize: int) -> None:
-        check_count("maxsize", maxsize, 1)
+        check_count("maxsize", maxsize, 0)
         self._workers.set_maxsize(maxsize)
 
     @property

@@ -9,7 +9,9 @@ import sys as _sys
 import traceback as _traceback
 from collections.abc import Callable as _Callable
 from collections.abc import Iterator as _Iterator
+from functools import update_wrapper as _update_wrapper
 from time import monotonic as _monotonic
+from types import FrameType as _FrameType
 from types import TracebackType as _TracebackType
 from typing import Any as _Any
 from typing import Self as _Self
@@ -22,7 +24,14 @@ from ._core.native import current_frames as _current_frames
 from ._core.native import original_threading as _original_threading
 from .inspect import GreenletInfo, snapshot
 
-__all__ = ["GreenletTree", "assert_switches", "format_run_info", "print_run_info"]
+__all__ = [
+    "GreenletTree",
+    "assert_switches",
+    "clear_stack_frames",
+    "format_run_info",
+    "print_run_info",
+    "wrap_errors",
+]
 
 _RULE = "*" * 80
 
@@ -53,6 +62,44 @@ def format_run_info(
             *tree.format_lines({"running_stacks": greenlet_stacks, "running_stack_limit": limit}),
         ]
     return [*lines, _RULE]
+
+
+class wrap_errors:
+    """Call *function*, and return an exception of the classes *errors* that it raises (as in gevent)."""
+
+    def __init__(
+        self,
+        errors: type[BaseException] | tuple[type[BaseException], ...],
+        function: _Callable[..., object],
+    ) -> None:
+        self._errors = errors
+        self._function = function
+        _update_wrapper(self, function)
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        try:
+            return self._function(*args, **kwargs)
+        except self._errors as exception:
+            return exception
+
+    def __str__(self) -> str:
+        return str(self._function)
+
+    def __repr__(self) -> str:
+        return repr(self._function)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._function, name)
+
+
+def clear_stack_frames(frame: _FrameType | None) -> None:
+    """Clear the local variables of *frame* and its callers, so far as they do not run (as in gevent)."""
+    while frame is not None:
+        try:
+            frame.clear()
+        except RuntimeError:
+            pass  # it runs, or is suspended
+        frame = frame.f_back
 
 
 def print_run_info(
@@ -160,35 +207,50 @@ class _FailedToSwitch(AssertionError):
     """The body of ``assert_switches`` has not switched."""
 
 
+class _Tracer:
+    """Times the turns of a thread's greenlets; greenlet calls it at each switch of the thread."""
+
+    def __init__(self, greenlet: object, target: object) -> None:
+        self.active_greenlet = greenlet
+        self.previous_trace_function: _Callable[..., object] | None = None
+        self.has_switched = False
+        # The switches that count: None: all.
+        self._target = target
+        self._began = _monotonic()
+        self._longest = 0.0
+
+    def __call__(self, event: str, arguments: _Any) -> None:
+        _, self.active_greenlet = arguments
+        if self._target is None or self._target is self.active_greenlet:
+            self._longest = self.longest_turn()
+            self._began = _monotonic()
+            self.has_switched = True
+        if self.previous_trace_function is not None:
+            self.previous_trace_function(event, arguments)
+
+    def longest_turn(self) -> float:
+        """The seconds of the longest turn so far, the present one included."""
+        return max(self._longest, _monotonic() - self._began)
+
+
 class assert_switches:
     """A context manager that raises AssertionError if its body gives no other greenlet a turn (as in gevent).
 
-    *max_blocking_time*: for so many seconds the body may run without that.
-    *hub_only*: only a turn of the hub's loop counts.
+    *max_blocking_time*: for so many seconds at a time the body may run without that.
+    *hub_only*: only a turn of the hub's loop counts, and there has to be one.
     """
 
     def __init__(self, max_blocking_time: float | None = None, hub_only: bool = False) -> None:
         self.max_blocking_time = max_blocking_time
         self.hub_only = hub_only
         self._began = 0.0
-        self._has_switched = False
-        self._before: _Callable[..., object] | None = None
+        self.tracer: _Tracer | None = None
 
     def __enter__(self) -> _Self:
         greenlet = _current_greenlet()
-        loop = greenlet.hub.loop_greenlet()
-        self._has_switched = False
         self._began = _monotonic()
-
-        def on_switch(event: str, arguments: _Any) -> None:
-            origin, target = arguments
-            if (target is loop) if self.hub_only else (origin is greenlet):
-                self._has_switched = True
-            if self._before is not None:
-                self._before(event, arguments)
-
-        self._before = _greenlet.settrace(on_switch)
-        self._trace = on_switch
+        self.tracer = _Tracer(greenlet, greenlet.hub.loop_greenlet() if self.hub_only else None)
+        self.tracer.previous_trace_function = _greenlet.settrace(self.tracer)
         return self
 
     def __exit__(
@@ -197,9 +259,22 @@ class assert_switches:
         value: BaseException | None,
         traceback: _TracebackType | None,
     ) -> None:
-        if _greenlet.gettrace() is self._trace:
-            _greenlet.settrace(self._before)
-        seconds = _monotonic() - self._began
-        is_allowed = self.max_blocking_time is not None and seconds <= self.max_blocking_time
-        if kind is None and not self._has_switched and not is_allowed:
-            raise _FailedToSwitch(f"the greenlet has kept its hub for {seconds:.3f} s without a switch")
+        tracer, self.tracer = self.tracer, None
+        if tracer is None:
+            return  # it was not entered
+        if _greenlet.gettrace() is tracer:
+            _greenlet.settrace(tracer.previous_trace_function)
+        if kind is None and self._has_blocked(tracer):
+            limit = self.max_blocking_time
+            raise _FailedToSwitch(
+                ("To the hub" if self.hub_only else "To any greenlet")
+                + f" in {_monotonic() - self._began:.4f} seconds"
+                + (f" (max allowed {limit:.4f} seconds)" if limit else "")
+            )
+
+    def _has_blocked(self, tracer: _Tracer) -> bool:
+        if not self.max_blocking_time:
+            return not tracer.has_switched
+        if self.hub_only and not tracer.has_switched:
+            return True
+        return tracer.longest_turn() > self.max_blocking_time

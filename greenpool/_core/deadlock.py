@@ -64,7 +64,7 @@ def look_for_deadlock(hub: HubState) -> None:
 
 def nothing_can_wake(hub: HubState) -> bool:
     """True if *hub*, which is about to sleep on its own thread, would never wake."""
-    if _waits_for_io(hub) or hub.timers.next_deadline() is not None:
+    if _waits_for_io(hub) or hub.timers.can_wake():
         return False
     first = _threads_at_rest()
     return (

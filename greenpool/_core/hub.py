@@ -198,9 +198,11 @@ class Hub(HubState):
         timeout = None if deadline is None else min(max(0.0, deadline - monotonic()), LONGEST_POLL)
         # A plain thread's hub that only another thread can wake looks from time to time whether one still
         # can.
-        watchful = timeout is None and self.main is not None
+        watchful = self.main is not None and (
+            timeout is None or (self.timers.has_weak and not self.timers.can_wake())
+        )
         if watchful:
-            timeout = self.patience
+            timeout = self.patience if timeout is None else min(timeout, self.patience)
         gives_back = self.ended_carriers >= BURST or len(self.free_carriers) > KEPT_FREE_CARRIERS
         if gives_back:
             pause = REST if self.leftovers is None else PAUSE

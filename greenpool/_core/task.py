@@ -246,6 +246,8 @@ class Task(Generic[T_co]):
     @classmethod
     def spawn_later(cls, seconds: float, *args: Any, **kwargs: Any) -> object:
         """Do what ``spawn`` does, but start the greenlet in *seconds*."""
+        if not args and "run" not in kwargs and cls._run is Task._run:
+            raise TypeError(f"{cls.__name__} needs a function to run")
         task = cls(*args, **kwargs)
         task.start_later(seconds)
         return task

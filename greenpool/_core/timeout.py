@@ -33,8 +33,8 @@ class Timeout(BaseException, Generic[S_co]):
     Timeout itself with that message.  Nested timeouts are told apart by identity.  None for *seconds* never
     fires.
 
-    *ref* and *priority* are accepted for gevent's sake: a started Timeout always counts as something that
-    can wake a greenlet (see LoopExit), and there is one priority.
+    With *ref* false, it does not count as something that can wake the main program (see LoopExit).
+    *priority* is accepted for gevent's sake; there is one priority.
 
     A Timeout may also be the *timeout* of a call that waits: ``event.wait(Timeout(5))``.  The call starts it,
     unless it has been started, and closes it when the wait is over.  If the Timeout ends the wait, a call
@@ -86,6 +86,7 @@ class Timeout(BaseException, Generic[S_co]):
         ):
             raise TypeError(f"exception must be an exception, a string, a bool or None, not {exception!r}")
         BaseException.__init__(self)
+        self.ref = ref
         self.seconds = seconds
         self.exception = exception
         self.greenlet: GreenThread = None  # type: ignore[assignment]  # until it is started
@@ -122,7 +123,10 @@ class Timeout(BaseException, Generic[S_co]):
             return
         self.greenlet = greenlet = current_greenlet()
         self._task = greenlet.task
-        self._timer = greenlet.hub.timers.call_later(self.seconds, self._fire)
+        timers = greenlet.hub.timers
+        if not self.ref:
+            timers.has_weak = True
+        self._timer = timers.call_later(self.seconds, self._fire)
 
     def _fire(self) -> None:
         if self.greenlet.task is not self._task:

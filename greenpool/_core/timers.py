@@ -79,12 +79,15 @@ class Timer:
 
 
 class Timers:
-    __slots__ = ("heap", "_sequence", "_cancelled")
+    __slots__ = ("heap", "has_weak", "_sequence", "_cancelled")
 
     def __init__(self) -> None:
         # The sequence number keeps equal deadlines in the order of their making, and keeps the heap from
         # ever comparing two entries.
         self.heap: list[tuple[float, int, Entry]] = []
+        # Whether the heap may have timers whose owners do not count as something that can wake a greenlet: a
+        # Timeout whose ``ref`` is False.
+        self.has_weak = False
         self._sequence = 0
         self._cancelled = 0
 
@@ -124,6 +127,14 @@ class Timers:
             heappop(heap)
             self._cancelled -= 1
         return None
+
+    def can_wake(self) -> bool:
+        """Whether there is a pending entry that counts as something that can wake a greenlet."""
+        if not self.has_weak:
+            return self.next_deadline() is not None
+        pending = [getattr(entry.owner, "ref", True) for _, _, entry in self.heap if entry.pending]
+        self.has_weak = not all(pending)
+        return any(pending)
 
     def expire_due(self, now: float, call: Call) -> None:
         """Take out what is due at *now* and have it expire; what that adds is for the next pass."""
