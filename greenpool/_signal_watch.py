@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec
 
 from ._core.current import current_hub
+from ._core.error_report import raise_in_program
 from .greenlet import Greenlet
 
 __all__ = ["signal_handler"]
@@ -62,7 +63,11 @@ class signal_handler:
         try:
             self._call()
         except BaseException as exception:
-            self._hub.on_system_error(exception)
+            raise_in_program(self._hub, exception)
+
+
+# Programs import it from here.
+signal_handler.__module__ = "greenpool"
 
 
 def _on_signal(signalnum: int, _frame: object) -> None:

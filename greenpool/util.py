@@ -262,7 +262,8 @@ class assert_switches:
         tracer, self.tracer = self.tracer, None
         if tracer is None:
             return  # it was not entered
-        if _greenlet.gettrace() is tracer:
+        installed: object = _greenlet.gettrace()
+        if installed is tracer:
             _greenlet.settrace(tracer.previous_trace_function)
         if kind is None and self._has_blocked(tracer):
             limit = self.max_blocking_time

@@ -163,13 +163,9 @@ def test_none_where_it_cannot_mean_for_ever() -> None:
     refused(TypeError, greenpool.spawn_later, None, int, name="seconds", value=None)
 
 
-@pytest.mark.parametrize("value", [5, "text", int, Exception], ids=repr)
-def test_exceptions(parked: Greenlet, value: Any) -> None:
-    if value is not Exception:
-        refused(TypeError, parked.kill, value, name="exception", value=value)
-        refused(TypeError, greenpool.killall, [parked], value, name="exception", value=value)
-        refused(TypeError, Timeout, 1, value, name="exception", value=value)
-    assert not parked.dead
+@pytest.mark.parametrize("value", [5, int, object()], ids=["5", "int", "object"])
+def test_exceptions(value: Any) -> None:
+    refused(TypeError, Timeout, 1, value, name="exception", value=value)
 
 
 @pytest.mark.parametrize(

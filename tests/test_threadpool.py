@@ -318,7 +318,7 @@ NONSENSE: Any = 42
     ("kind", "call", "message"),
     [
         (TypeError, lambda: ThreadPool(NONSENSE / 2), "maxsize must be an int, not 21.0"),
-        (ValueError, lambda: ThreadPool(0), "maxsize must be at least 1, not 0"),
+        (ValueError, lambda: ThreadPool(-1), "maxsize must be at least 0, not -1"),
         (ValueError, lambda: ThreadPool(1, -2), "idle_task_timeout must not be negative, not -2"),
         (TypeError, lambda: ThreadPool(1).spawn(NONSENSE), "function must be callable, not 42"),
         (TypeError, lambda: ThreadPool(1).apply(NONSENSE), "function must be callable, not 42"),

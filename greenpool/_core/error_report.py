@@ -45,3 +45,8 @@ def call_reported(hub: HubState, callback: Callable[..., object], args: tuple[ob
         # KeyboardInterrupt and SystemExit are caught, too: let through, they would lose the rest of the
         # batch.
         report_error(hub, repr(callback), exception)
+
+
+def raise_in_program(hub: HubState, exception: BaseException) -> None:
+    """Have the main program of *hub*, or of its pool, raise *exception*; on the thread of the hub."""
+    hub.on_system_error(exception)
