@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 import greenpool
 from greenpool import Greenlet, GreenletExit, Runtime, Timeout
 from greenpool.event import AsyncResult, Event
+from greenpool.inspect import note_origins
 
 Call = Callable[..., Any]
 
@@ -729,3 +732,189 @@ def test_one_instance_of_greenlet_exit_kills_greenlets_of_several_hubs() -> None
             killer = GreenletExit("all")
             greenpool.killall(greenlets, killer)
             assert all(greenlet.value is killer for greenlet in greenlets)
+
+
+# More of gevent's methods.
+
+
+@pytest.mark.parametrize("kill", [Greenlet.kill, Greenlet.throw, greenpool.kill, lambda g, e: greenpool.killall([g], e)])
+@pytest.mark.parametrize("when", ["not started", "not run", "started later", "parked"])
+def test_a_kill_with_no_exception_raises_a_base_exception(
+    kill: Call, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    ended: list[Greenlet] = []
+    greenlet = Greenlet(never)
+    greenlet.link(ended.append)
+    if when == "started later":
+        greenlet.start_later(60)
+    elif when != "not started":
+        greenlet.start()
+    if when == "parked":
+        greenpool.sleep(0)
+    kill(greenlet, 42)
+    greenlet.join()
+    assert type(greenlet.exception) is BaseException
+    assert greenlet.exception.args == (42,)
+    greenpool.sleep(0.001)
+    assert ended == [greenlet]
+
+
+def test_a_kill_takes_what_exc_info_gives() -> None:
+    failure = Failure("once")
+    for given, kind, args in [
+        ((Failure, failure, None), Failure, ("once",)),
+        ((Failure, None, None), Failure, ()),
+        ((Failure, "text", None), Failure, ("text",)),
+        ((Failure, (1, 2), None), Failure, (1, 2)),
+    ]:
+        greenlet = greenpool.spawn(never)
+        greenlet.quiet = True
+        greenlet.kill(given)
+        assert type(greenlet.exception) is kind
+        assert greenlet.exception.args == args
+
+
+def test_throw_takes_the_arguments_of_greenlets_throw() -> None:
+    parked = greenpool.spawn(never)
+    parked.quiet = True
+    greenpool.sleep(0)
+    parked.throw(Failure, "text")
+    parked.join()
+    assert isinstance(parked.exception, Failure)
+    assert parked.exception.args == ("text",)
+    with pytest.raises(Failure):
+        greenpool.getcurrent().throw(Failure)
+    unstarted = Greenlet(never)
+    unstarted.throw()
+    assert isinstance(unstarted.value, GreenletExit)
+
+
+def test_a_with_block_joins_the_greenlet() -> None:
+    with greenpool.spawn(greenpool.sleep, 0.001) as greenlet:
+        assert not greenlet.dead
+    assert greenlet.successful()
+    with greenpool.spawn(fail) as failing:
+        failing.quiet = True
+    assert isinstance(failing.exception, Failure)
+
+
+@pytest.mark.parametrize("has_run", [False, True])
+def test_a_with_block_that_raises_kills_the_greenlet(has_run: bool) -> None:
+    with pytest.raises(Failure) as caught, greenpool.spawn(never) as greenlet:
+        greenlet.quiet = True
+        if has_run:
+            greenpool.sleep(0)
+        raise Failure
+    assert greenlet.dead
+    assert greenlet.exception is caught.value
+
+
+def test_spawn_callbacks_see_each_start(place: Place) -> None:
+    seen: list[Greenlet] = []
+    Greenlet.add_spawn_callback(seen.append)
+    try:
+        Greenlet.add_spawn_callback(seen.append)
+        made = [greenpool.spawn(int), greenpool.spawn_later(0, int), Greenlet.spawn(int)]
+        made += [place.runtime.spawn(int), place.runtime.handle().spawn_on(0, int)]
+        later = Greenlet(int)
+        assert seen == made
+        later.start()
+        later.start()
+        placed = Greenlet(int)
+        place.runtime.handle().place(placed, 0)
+        assert seen == [*made, later, placed]
+    finally:
+        Greenlet.remove_spawn_callback(seen.append)
+    greenpool.spawn(int).join()
+    greenpool.joinall([*made, later, placed])
+    assert len(seen) == 7
+    Greenlet.remove_spawn_callback(print)
+    with pytest.raises(TypeError):
+        Greenlet.add_spawn_callback(42)  # type: ignore[arg-type]
+
+
+def test_a_spawn_callback_that_raises_keeps_the_greenlet_from_starting() -> None:
+    def refuse(_: Greenlet) -> None:
+        raise Failure
+
+    ran: list[int] = []
+    Greenlet.add_spawn_callback(refuse)
+    try:
+        with pytest.raises(Failure):
+            greenpool.spawn(ran.append, 1)
+    finally:
+        Greenlet.remove_spawn_callback(refuse)
+    greenpool.sleep(0)
+    assert not ran
+
+
+def test_minimal_idents_are_small_and_used_again() -> None:
+    greenlets = [Greenlet() for _ in range(20)]
+    numbers = [greenlet.minimal_ident for greenlet in greenlets]
+    assert len(set(numbers)) == 20
+    assert [greenlet.minimal_ident for greenlet in greenlets] == numbers
+    freed = numbers[3]
+    del greenlets[3]
+    gc.collect()
+    assert Greenlet().minimal_ident <= freed
+
+
+@pytest.fixture
+def origins() -> Iterator[None]:
+    """Without the extension they are noted only if a program asks for it."""
+    greenpool.sleep(0)  # makes the main program a greenlet
+    note_origins()
+    yield
+    note_origins(False)
+
+
+@pytest.mark.usefixtures("origins")
+def test_spawn_tree_locals_are_those_of_the_tree() -> None:
+    def root() -> tuple[dict[str, Any], Greenlet]:
+        child = Greenlet(lambda: greenpool.getcurrent().spawn_tree_locals)
+        locals_ = child.spawn_tree_locals
+        assert locals_ is greenpool.getcurrent().spawn_tree_locals
+        grandchild = greenpool.spawn(lambda: greenpool.spawn(child.spawn_tree_locals.copy).get())
+        locals_["answer"] = 42
+        assert grandchild.get() == {"answer": 42}
+        return locals_, child
+
+    first, second = greenpool.spawn(root), greenpool.spawn(root)
+    assert first.get()[0] is not second.get()[0]
+    assert first.spawn_tree_locals is first.get()[0]
+    assert not hasattr(greenpool.getcurrent(), "spawn_tree_locals")
+
+
+def test_a_child_has_the_spawn_tree_locals_of_a_spawner_that_is_gone() -> None:
+    def root() -> Greenlet:
+        greenpool.getcurrent().spawn_tree_locals["answer"] = 42
+        return Greenlet(int)
+
+    child = greenpool.spawn(root).get()
+    gc.collect()
+    assert child.spawn_tree_locals == {"answer": 42}
+
+
+@pytest.mark.usefixtures("origins")
+def test_the_place_of_a_spawn() -> None:
+    def spawn() -> Greenlet:
+        return greenpool.spawn(int)
+
+    spawner = greenpool.spawn(spawn)
+    greenlet = spawner.get()
+    assert greenlet.spawning_greenlet is not None
+    assert greenlet.spawning_greenlet() is spawner
+    stack = greenlet.spawning_stack
+    assert stack is not None
+    assert stack.f_code is spawn.__code__
+    assert stack.f_lineno == spawn.__code__.co_firstlineno + 1
+    assert "in spawn\n    return greenpool.spawn(int)\n" in traceback.format_stack(stack)[0]  # type: ignore[arg-type]
+
+
+def test_raw_greenlets_are_greenlets() -> None:
+    assert greenpool.spawn_raw(divmod, 7, 2).get() == (3, 1)
+    with pytest.raises(TypeError):
+        greenpool.spawn_raw(1)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="needs a function"):
+        Greenlet.spawn_later(1)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 import greenpool
-from greenpool import Runtime, Timeout, with_timeout
-from greenpool.event import Event
+from greenpool import Runtime, Timeout, socket, with_timeout
+from greenpool.event import AsyncResult, Event
+from greenpool.lock import BoundedSemaphore, Condition, Lock, RLock, Semaphore
+from greenpool.pool import Group, Pool
+from greenpool.queue import Channel, LifoQueue, Queue, SimpleQueue
 
 SOON = 0.005
 LATE = 60
@@ -283,3 +286,129 @@ def test_with_timeout_lets_other_exceptions_pass_and_stops_the_clock() -> None:
     with pytest.raises(ZeroDivisionError):
         with_timeout(SOON, lambda: 1 / 0, timeout_value="instead")
     greenpool.sleep(2 * SOON)
+
+
+# A Timeout as the timeout of a call that waits.
+
+WAITS: dict[str, Callable[[Any], object]] = {
+    "Event.wait": lambda timeout: Event().wait(timeout),
+    "AsyncResult.wait": lambda timeout: AsyncResult().wait(timeout),
+    "Semaphore.acquire": lambda timeout: Semaphore(0).acquire(timeout=timeout),
+    "Semaphore.wait": lambda timeout: Semaphore(0).wait(timeout),
+    "BoundedSemaphore.acquire": lambda timeout: taken(BoundedSemaphore(1)).acquire(timeout=timeout),
+    "Lock.acquire": lambda timeout: taken(Lock()).acquire(timeout=timeout),
+    "RLock.acquire": lambda timeout: taken(RLock()).acquire(timeout=timeout),
+    "Condition.wait": lambda timeout: taken(Condition()).wait(timeout),
+    "Condition.wait_for": lambda timeout: taken(Condition()).wait_for(lambda: False, timeout),
+    "Queue.join": lambda timeout: Queue(unfinished_tasks=1).join(timeout),
+    "Greenlet.join": lambda timeout: started().join(timeout),
+    "Greenlet.kill": lambda timeout: started(stubborn).kill(timeout=timeout),
+    "Group.join": lambda timeout: Group([started()]).join(timeout),
+    "Pool.wait_available": lambda timeout: Pool(0).wait_available(timeout),
+}
+GETS: dict[str, Callable[[Any], object]] = {
+    "AsyncResult.get": lambda timeout: AsyncResult().get(timeout=timeout),
+    "AsyncResult.result": lambda timeout: AsyncResult().result(timeout),
+    "Queue.get": lambda timeout: Queue().get(timeout=timeout),
+    "Queue.peek": lambda timeout: Queue().peek(timeout=timeout),
+    "Queue.put": lambda timeout: Queue(1, [0]).put(1, timeout=timeout),
+    "SimpleQueue.get": lambda timeout: SimpleQueue().get(timeout=timeout),
+    "LifoQueue.get": lambda timeout: LifoQueue().get(timeout=timeout),
+    "Channel.get": lambda timeout: Channel().get(timeout=timeout),
+    "Channel.put": lambda timeout: Channel().put(1, timeout=timeout),
+    "Greenlet.get": lambda timeout: started().get(timeout=timeout),
+    "killall": lambda timeout: greenpool.killall([started(stubborn)], timeout=timeout),
+    "wait_read": lambda timeout: unreadable(lambda end: socket.wait_read(end, timeout)),
+}
+running: list[greenpool.Greenlet] = []
+
+
+@pytest.fixture
+def ended() -> Iterator[None]:
+    yield
+    for greenlet in running:
+        greenlet.args[0].set() if greenlet.args else greenlet.kill()
+    greenpool.joinall(running)
+    running.clear()
+
+
+def started(function: Callable[..., object] = never) -> greenpool.Greenlet:
+    greenlet = greenpool.spawn(function, Event()) if function is stubborn else greenpool.spawn(function)
+    running.append(greenlet)
+    greenpool.sleep(0)
+    return greenlet
+
+
+def stubborn(end: Event) -> None:
+    """Survive a kill."""
+    try:
+        end.wait()
+    except greenpool.GreenletExit:
+        end.wait()
+
+
+def taken(lock: Any) -> Any:
+    """A lock of another greenlet, or a condition that the caller holds."""
+    if isinstance(lock, Condition):
+        lock.acquire()
+    else:
+        greenpool.spawn(lock.acquire).join()
+    return lock
+
+
+def unreadable(wait: Callable[[socket.socket], object]) -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        wait(one)
+
+
+@pytest.mark.usefixtures("ended")
+@pytest.mark.parametrize("name", WAITS)
+def test_a_wait_that_a_timeout_object_ends_says_so_by_its_result(name: str) -> None:
+    timeout = Timeout(SOON)
+    assert not WAITS[name](timeout)
+    assert not timeout.pending
+    with pytest.raises(Failure):
+        WAITS[name](Timeout(SOON, Failure))
+
+
+@pytest.mark.usefixtures("ended")
+@pytest.mark.parametrize("name", GETS)
+def test_a_get_raises_the_timeout_object(name: str) -> None:
+    timeout = Timeout(SOON)
+    with pytest.raises(Timeout) as caught:
+        GETS[name](timeout)
+    assert caught.value is timeout
+    assert not timeout.pending
+    with pytest.raises(Failure):
+        GETS[name](Timeout(SOON, Failure))
+
+
+@pytest.mark.usefixtures("ended")
+@pytest.mark.parametrize("name", {**WAITS, **GETS})
+def test_a_timeout_around_the_wait_is_not_mistaken_for_its_own(name: str) -> None:
+    with pytest.raises(Timeout) as caught, Timeout(SOON) as outer:
+        (WAITS | GETS)[name](Timeout(LATE))
+    assert caught.value is outer
+
+
+def test_a_timeout_object_that_was_started_is_not_started_again() -> None:
+    timeout = Timeout.start_new(SOON)
+    greenpool.sleep(0)
+    assert Event().wait(timeout) is False
+    assert not timeout.pending
+
+
+def test_a_string_is_the_message() -> None:
+    with pytest.raises(Timeout, match=f"^{SOON} seconds: the answer$") as caught, Timeout(SOON, "the answer"):
+        never()
+    assert isinstance(caught.value, Timeout)
+    assert str(Timeout.start_new(None, "text")) == ""
+
+
+def test_a_timeout_compares_as_its_seconds() -> None:
+    assert Timeout(1) < 2
+    assert not Timeout(2) < 2
+    assert Timeout(1) < Timeout(2)
+    with pytest.raises(TypeError):
+        Timeout() < 2  # noqa: B015 - the comparison itself fails
