@@ -550,3 +550,50 @@ def test_closing_the_raw_file_ends_a_buffered_read(pipe: tuple[int, int]) -> Non
     with pytest.raises(OSError, match="Bad file descriptor"):
         waiting.get()
     os.close(pipe[1])
+
+
+# gevent's other arguments, and names.
+
+
+@pytest.mark.parametrize("kind", [FileObject, FileObjectPosix, FileObjectThread, FileObjectBlock])
+def test_close_and_bufsize_are_other_names(kind: Any) -> None:
+    reading, writing = os.pipe()
+    with kind(writing, "wb", bufsize=0) as writer, kind(reading, "rb", close=False, bufsize=0) as reader:
+        writer.write(b"1")
+        assert reader.read(1) == b"1"
+    os.close(reading)
+    with pytest.raises(OSError):
+        os.fstat(writing)
+    with pytest.raises(TypeError, match="bufsize is another name for buffering"):
+        kind(0, bufsize=0, buffering=0)
+
+
+@pytest.mark.parametrize("kind", [FileObject, FileObjectThread, FileObjectBlock])
+def test_the_name_is_that_of_the_file_also_when_it_is_closed(kind: Any, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("text")
+    with open(path) as opened:
+        for file in (str(path), opened):
+            made = kind(file)
+            assert made.name == str(path)
+            made.close()
+            assert made.name == str(path)
+    number = os.open(path, os.O_RDONLY)
+    made = kind(number)
+    made.close()
+    assert made.name == number
+
+
+def test_a_file_without_a_name() -> None:
+    class Nameless:
+        def fileno(self) -> int:
+            return reading
+
+        def close(self) -> None:
+            os.close(reading)
+
+    reading, writing = os.pipe()
+    with FileObject(Nameless(), "rb") as made:
+        assert not hasattr(made, "name")
+    assert not hasattr(made, "name")
+    os.close(writing)

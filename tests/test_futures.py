@@ -16,7 +16,7 @@ from test_blocking import run_script
 import greenpool
 from greenpool._core.current import thread_hub
 from greenpool.event import Event
-from greenpool.futures import as_future, wait_future
+from greenpool.futures import Future, as_future, wait_future
 
 
 @pytest.fixture(autouse=True)
@@ -344,3 +344,28 @@ def test_a_greenlet_that_cancels_its_own_future() -> None:
     greenlet.join()
     assert events == ["told", "went on"]
     assert isinstance(greenlet.value, greenpool.GreenletExit)
+
+
+# Among what greenpool.wait waits for.
+
+
+def test_futures_among_other_objects() -> None:
+    future: Future[int] = Future()
+    event = Event()
+    greenpool.spawn(future.set_result, 1)
+    assert greenpool.wait([event, future], count=1) == [future]
+    assert future.ready()
+    assert greenpool.wait([future], timeout=0) == [future]
+
+
+def test_a_link_of_a_future_is_called_once_and_can_be_taken_back() -> None:
+    future: Future[int] = Future()
+    called: list[object] = []
+    future.rawlink(called.append)
+    future.rawlink(called.append)
+    future.unlink(called.append)
+    future.unlink(print)
+    future.set_result(1)
+    assert called == [future]
+    with pytest.raises(TypeError):
+        future.rawlink(None)  # type: ignore[arg-type]

@@ -737,7 +737,9 @@ def test_one_instance_of_greenlet_exit_kills_greenlets_of_several_hubs() -> None
 # More of gevent's methods.
 
 
-@pytest.mark.parametrize("kill", [Greenlet.kill, Greenlet.throw, greenpool.kill, lambda g, e: greenpool.killall([g], e)])
+@pytest.mark.parametrize(
+    "kill", [Greenlet.kill, Greenlet.throw, greenpool.kill, lambda g, e: greenpool.killall([g], e)]
+)
 @pytest.mark.parametrize("when", ["not started", "not run", "started later", "parked"])
 def test_a_kill_with_no_exception_raises_a_base_exception(
     kill: Call, when: str, monkeypatch: pytest.MonkeyPatch

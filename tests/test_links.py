@@ -532,3 +532,43 @@ def test_links_against_their_model(runtime: Runtime, steps: list[str], elsewhere
                 assert called == [number for number in expected if number in called or number not in in_doubt]
 
     runtime.handle().spawn_on(0, check).get()
+
+
+# All at once.
+
+
+def test_unlink_all_takes_back_every_callback_and_no_join() -> None:
+    called: list[object] = []
+    greenlet = greenpool.spawn(greenpool.sleep, 0.001)
+    for link in (greenlet.link, greenlet.rawlink, greenlet.link_value, greenlet.link_exception):
+        link(called.append)
+    joiner = greenpool.spawn(greenlet.join)
+    greenpool.sleep(0)
+    assert greenlet.has_links() == 5
+    greenlet.unlink_all()
+    assert greenlet.has_links() == 1
+    joiner.get()
+    greenpool.sleep(0)
+    assert not called
+
+
+def test_unlink_all_by_another_thread(on_new_thread: Callable[..., Any]) -> None:
+    called: list[object] = []
+    greenlet = greenpool.spawn(Event().wait)
+    greenlet.link(called.append)
+    on_new_thread(greenlet.unlink_all)
+    greenlet.kill()
+    greenpool.sleep(0)
+    assert not called
+
+
+def test_unlink_all_of_links_that_are_due() -> None:
+    called: list[object] = []
+    greenlet = greenpool.spawn(int)
+    greenlet.rawlink(lambda _: greenlet.unlink_all())
+    greenlet.rawlink(called.append)
+    greenlet.link(called.append)
+    greenlet.join()
+    greenpool.sleep(0.001)
+    assert not called
+    assert greenlet.has_links() == 0

@@ -20,7 +20,7 @@ import pytest
 import greenpool
 from greenpool import os
 from greenpool._core import native
-from greenpool._fd import workers
+from greenpool._fd import watched_children, workers
 from greenpool.event import Event
 
 pytestmark = pytest.mark.usefixtures("leak_check")
@@ -751,3 +751,109 @@ def test_a_terminal_with_little_room(writer: str) -> None:
     assert sending.get() == 204_000
     standard.close(near)
     standard.close(far)
+
+
+# gevent's functions.
+
+
+def test_make_nonblocking(pipe: tuple[int, int]) -> None:
+    assert os.make_nonblocking(pipe[0])
+    assert not os.make_nonblocking(pipe[0])
+    assert not standard.get_blocking(pipe[0])
+
+
+def test_nb_read_and_nb_write_park(pipe: tuple[int, int]) -> None:
+    for end in pipe:
+        os.make_nonblocking(end)
+    size = 300_000
+
+    def write() -> int:
+        left = size
+        while left:
+            left -= os.nb_write(pipe[1], b"x" * min(left, 4096))
+        return size
+
+    def read() -> int:
+        count = 0
+        while count < size:
+            count += len(os.nb_read(pipe[0], 4096))
+        return count
+
+    reader, writer = greenpool.spawn(read), greenpool.spawn(write)
+    assert writer.get() == reader.get() == size
+
+
+def test_tp_read_and_tp_write_use_a_thread(pipe: tuple[int, int]) -> None:
+    reader = greenpool.spawn(os.tp_read, pipe[0], 10)
+    greenpool.sleep(0.001)
+    assert not reader.ready()
+    assert os.tp_write(pipe[1], b"text") == 4
+    assert reader.get() == b"text"
+
+
+def child(status: int) -> int:
+    """Fork a watched child that ends at once; its number."""
+    pid = os.fork_and_watch()
+    if not pid:
+        standard._exit(status)
+    return pid
+
+
+def test_a_watched_child_is_reaped_and_its_status_kept() -> None:
+    ended: list[Any] = []
+    done = Event()
+
+    def callback(watcher: Any) -> None:
+        ended.append(watcher)
+        done.set()
+
+    pid = os.fork_and_watch(callback)
+    if not pid:
+        standard._exit(7)
+    assert done.wait(60)
+    (watcher,) = ended
+    assert (watcher.pid, watcher.rpid) == (pid, pid)
+    assert standard.waitstatus_to_exitcode(watcher.rstatus) == 7
+    with pytest.raises(ChildProcessError):
+        standard.waitpid(pid, 0)
+    assert os.waitpid(pid, 0) == (pid, watcher.rstatus)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
+def test_waits_for_watched_children() -> None:
+    first = child(1)
+    assert standard.waitstatus_to_exitcode(os.waitpid(first, 0)[1]) == 1
+    second, third = child(2), child(3)
+    statuses = dict(os.waitpid(-1, 0) for _ in range(2))
+    assert {standard.waitstatus_to_exitcode(status) for status in statuses.values()} == {2, 3}
+    assert set(statuses) == {second, third}
+    running = os.fork_and_watch()
+    if not running:
+        standard.read(standard.pipe()[0], 1)
+    assert os.waitpid(running, standard.WNOHANG) == (0, 0)
+    standard.kill(running, signal.SIGKILL)
+    assert os.waitpid(running, 0) == (running, signal.SIGKILL)
+
+
+def test_statuses_are_forgotten_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = Event()
+    pid = os.fork_and_watch(lambda _: done.set())
+    if not pid:
+        standard._exit(0)
+    assert done.wait(60)
+    monkeypatch.setattr(watched_children, "KEPT", -1)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
+def test_a_watched_child_with_a_terminal() -> None:
+    pid, terminal = os.forkpty_and_watch()
+    if not pid:
+        standard.write(1, b"hello")
+        standard._exit(0)
+    try:
+        assert os.read(terminal, 10) == b"hello"
+        assert os.waitpid(pid, 0) == (pid, 0)
+    finally:
+        standard.close(terminal)

@@ -8,6 +8,7 @@ import queue as standard
 import subprocess
 import sys
 import threading
+import types
 import weakref
 from collections import deque
 from typing import Any
@@ -19,6 +20,7 @@ from places import Start, alarms, interrupt_everywhere, until
 import greenpool
 from documents import ROOT
 from greenpool import GreenletExit, Runtime, Timeout
+from greenpool.event import Event
 from greenpool.queue import (
     Channel,
     Empty,
@@ -858,3 +860,53 @@ def test_a_copy_counts_what_is_in_it() -> None:
             copied = queue.copy()
             assert copied.qsize() <= copied.unfinished_tasks <= copied.qsize() + 1
         thread.join()
+
+
+# As the classes of the standard module, and as gevent's.
+
+
+@pytest.mark.parametrize("kind", [SimpleQueue, Queue, LifoQueue, PriorityQueue, Channel])
+def test_classes_can_be_subscribed(kind: Any) -> None:
+    assert type(kind[int]) is types.GenericAlias
+    assert isinstance(kind[int](), kind)
+    assert issubclass(type("Mine", types.resolve_bases((kind[int],)), {}), kind)
+
+
+def test_a_getter_of_a_channel_goes_on_before_the_putter_that_it_waited_for() -> None:
+    channel: Channel[str] = Channel()
+    steps: list[str] = []
+
+    def get_two() -> None:
+        steps.append(channel.get())
+        steps.append(channel.get())
+
+    getter = greenpool.spawn(get_two)
+    channel.put("first")
+    steps.append("put first")
+    channel.put("second")
+    steps.append("put second")
+    getter.join()
+    assert steps == ["first", "put first", "second", "put second"]
+
+
+def test_a_put_that_has_handed_over_its_item_is_not_killed() -> None:
+    channel: Channel[int] = Channel()
+    steps: list[str] = []
+
+    def put() -> None:
+        killed.wait()
+        channel.put(1)
+        steps.append("put")
+        greenpool.sleep(0)
+        steps.append("never")
+
+    killed = Event()
+    getter = greenpool.spawn(channel.get)
+    putter = greenpool.spawn(put)
+    greenpool.sleep(0)
+    killed.set()
+    # The putter is ready, and not parked any more, so the kill stays pending.
+    putter.kill(block=False)
+    putter.join()
+    assert steps == ["put"]
+    assert getter.get() == 1

@@ -1506,3 +1506,42 @@ def test_a_file_that_another_hub_reads_from_leaves_the_hub_free() -> None:
         assert [handle.spawn_on(hub, lambda: 7).get() for hub in (0, 1)] == [7, 7]
         far.send(b"one\ntwo\n")
         assert sorted(reader.get() for reader in readers) == [b"one\n", b"two\n"]
+
+
+# gevent's arguments.
+
+
+def test_send_with_a_timeout_of_its_own() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        assert one.send(b"text", timeout=60) == 4
+        assert one.send(b"text", 0, timeout=None) == 4
+        with pytest.raises(TimeoutError):
+            while True:
+                one.send(b"x" * 100_000, timeout=0.005)
+        assert one.gettimeout() is None
+        with pytest.raises(BlockingIOError):
+            one.send(b"x" * 100_000, timeout=0)
+    with pytest.raises(OSError):
+        one.send(b"text", timeout=1)
+
+
+def test_wait_readwrite() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        socket.wait_readwrite(one, 60)
+        with pytest.raises(BlockingIOError):
+            while True:
+                one.send(b"x" * 100_000, timeout=0)
+        with pytest.raises(KeyError):
+            socket.wait_readwrite(one, 0.005, KeyError)
+        waiting = greenpool.spawn(socket.wait_readwrite, one)
+        greenpool.sleep(0)
+        other.send(b"text")
+        waiting.get(timeout=60)
+
+
+def test_waits_for_a_descriptor_with_a_timeout_object() -> None:
+    one, other = socket.socketpair()
+    with one, other, pytest.raises(greenpool.Timeout):
+        socket.wait_read(one, greenpool.Timeout(0.005))

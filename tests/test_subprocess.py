@@ -262,3 +262,14 @@ def test_no_signal_handler_is_installed() -> None:
 def test_is_a_standard_Popen() -> None:
     assert issubclass(Popen, standard.Popen)
     assert Popen.__name__ == "Popen"
+
+
+def test_wait_for_children_among_other_objects() -> None:
+    quick, slow = Popen(python("")), Popen(python("import time; time.sleep(60)"))
+    try:
+        assert greenpool.wait([slow, quick], count=1) == [quick]
+        assert slow.poll() is None
+    finally:
+        slow.kill()
+    assert greenpool.wait([slow, quick]) in ([slow, quick], [quick, slow])
+    assert quick.returncode == 0

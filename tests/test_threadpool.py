@@ -595,3 +595,18 @@ def test_calls_that_wait_while_the_initializer_fails() -> None:
         assert isinstance(future.exception(), concurrent.futures.thread.BrokenThreadPool)
     executor.shutdown()
     assert len(calls) == 1
+
+
+def test_a_pool_of_no_threads_runs_nothing_until_it_may_have_some() -> None:
+    pool = ThreadPool(0)
+    results: list[int] = []
+    greenlets = [greenpool.spawn(pool.spawn, results.append, number) for number in range(2)]
+    greenpool.sleep(0.005)
+    assert (results, pool.size) == ([], 0)
+    pool.maxsize = 1
+    for greenlet in greenlets:
+        greenlet.get().get()
+    assert results == [0, 1]
+    pool.maxsize = 0
+    pool.join()
+    assert pool.size == 0

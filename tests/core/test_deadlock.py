@@ -610,3 +610,15 @@ greenpool.sleep(0.01)
 print("no LoopExit is pending")
 """)
     assert output == "False\nno LoopExit is pending\n"
+
+
+def test_a_timeout_that_does_not_count(run: Run) -> None:
+    """With ``ref=False`` it does not keep the LoopExit off, and fires if something else does."""
+    output = run("""
+with greenpool.Timeout(60, ref=False):
+    print(is_deadlocked(Event().wait))
+with greenpool.Timeout(60), greenpool.Timeout(0.6, False, ref=False):
+    Event().wait()
+print(is_deadlocked(Event().wait))
+""")
+    assert output == "True\nTrue\n"
