@@ -215,7 +215,7 @@ class Group:
         one: in it the exception is raised here.
         """
         if isinstance(timeout, Timeout):
-            ends_in_time(timeout, lambda: self.kill(exception, block))
+            ends_in_time(timeout, self.kill, exception, block)
             return
         check_seconds("timeout", timeout)
         deadline = None if timeout is None else monotonic() + timeout
@@ -246,7 +246,7 @@ class Group:
     ) -> None:
         """Kill *greenlet* if it is a member and was not killed yet; *block* and *timeout* as for ``kill``."""
         if isinstance(timeout, Timeout):
-            ends_in_time(timeout, lambda: self.killone(greenlet, exception, block))
+            ends_in_time(timeout, self.killone, greenlet, exception, block)
             return
         check_seconds("timeout", timeout)
         with self._lock:

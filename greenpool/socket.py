@@ -706,7 +706,7 @@ def _wait_for(
     fileno: int | socket, bits: int, timeout: float | _Timeout | None, timeout_exc: _Raisable | None
 ) -> None:
     if isinstance(timeout, _Timeout):
-        _call_within(timeout, lambda: _wait_for(fileno, bits, None, None))
+        _call_within(timeout, _wait_for, fileno, bits, None, None)
         return
     _check_seconds("timeout", timeout)
     fd = fileno if isinstance(fileno, int) else fileno.fileno()

@@ -552,7 +552,7 @@ class Task(Generic[T_co]):
         """
         if timeout is not None:
             if isinstance(timeout, Timeout):
-                return call_within(timeout, lambda: self.get(block))
+                return call_within(timeout, self.get, block)
             check_seconds("timeout", timeout)
         if not self.done:
             if not block:

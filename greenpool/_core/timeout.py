@@ -13,11 +13,12 @@ from .typing import TYPE_CHECKING, overload
 from .waiter import interrupt
 
 if TYPE_CHECKING:
-    from typing import Any, Generic, Literal, Self, TypeVar
+    from typing import Any, Generic, Literal, ParamSpec, Self, TypeVar
 
     from typing_extensions import TypeVar as DefaultTypeVar
 
     S_co = DefaultTypeVar("S_co", covariant=True, default=Any)
+    P = ParamSpec("P")
     T = TypeVar("T")
 else:
     # Only type checkers see a generic class.
@@ -195,18 +196,21 @@ class Timeout(BaseException, Generic[S_co]):
         return f"<Timeout seconds={self.seconds} exception={self.exception!r}: {state}>"
 
 
-def ends_in_time(timeout: Timeout, wait: Callable[[], object]) -> bool:
+# These take arguments, because a lambda would make cells of its caller's variables, which are slower.
+
+
+def ends_in_time(timeout: Timeout, wait: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:
     """Call *wait* under *timeout*, which is closed afterwards; False if that ended it, or *wait* is false."""
     try:
         with Timeout.start_new(timeout):
-            return bool(wait())
+            return bool(wait(*args, **kwargs))
     except Timeout as raised:
         if raised is not timeout:
             raise
     return False
 
 
-def call_within(timeout: Timeout, call: Callable[[], T]) -> T:
+def call_within(timeout: Timeout, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call *call* under *timeout*, which is closed afterwards; raises what *timeout* brings."""
     with Timeout.start_new(timeout):
-        return call()
+        return call(*args, **kwargs)

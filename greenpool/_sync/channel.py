@@ -67,7 +67,7 @@ class Channel(Generic[T]):
         has waited goes on before the caller (as in gevent), if *block* is true.
         """
         if isinstance(timeout, Timeout):
-            call_within(timeout, lambda: self.put(item, block))
+            call_within(timeout, self.put, item, block)
             return
         timeout = check_timeout(block, timeout)
         with self._guard:
@@ -95,7 +95,7 @@ class Channel(Generic[T]):
         Raises Empty when there is none after that or, with *block* false, at once.
         """
         if isinstance(timeout, Timeout):
-            return call_within(timeout, lambda: self.get(block))
+            return call_within(timeout, self.get, block)
         timeout = check_timeout(block, timeout)
         with self._guard:
             putter, item = _claim_first(self._putters, None)

@@ -121,7 +121,7 @@ class Condition:
         if not callable(predicate):
             raise TypeError(f"predicate must be callable, not {predicate!r}")
         if isinstance(timeout, Timeout):
-            ends_in_time(timeout, lambda: self.wait_for(predicate))
+            ends_in_time(timeout, self.wait_for, predicate)
             return predicate()
         timeout = seconds(timeout)
         deadline = None if timeout is None else monotonic() + timeout

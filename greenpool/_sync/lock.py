@@ -48,7 +48,7 @@ class Lock(Line):
             if not self._free:
                 return False
         if isinstance(timeout, Timeout):
-            return ends_in_time(timeout, lambda: self.acquire(blocking))
+            return ends_in_time(timeout, self.acquire, blocking)
         limit = lock_timeout(blocking, timeout)
         return self._try_to_take(True) or (blocking and self._wait_in_line(True, limit))
 

@@ -68,7 +68,7 @@ class RLock(Line):
             if blocking:
                 return self._wait_in_line(me, None)
         if isinstance(timeout, Timeout):
-            return ends_in_time(timeout, lambda: self.acquire(blocking))
+            return ends_in_time(timeout, self.acquire, blocking)
         limit = lock_timeout(blocking, timeout)
         if owner.get(None) is me:
             self._again += 1

@@ -391,7 +391,7 @@ class SimpleQueue(Generic[T]):
 
     def _put_guarded(self, item: T, block: bool, timeout: float | Timeout | None) -> None:
         if isinstance(timeout, Timeout):
-            call_within(timeout, lambda: self._put_guarded(item, block, None))
+            call_within(timeout, self._put_guarded, item, block, None)
             return
         if timeout is not None:
             timeout = check_timeout(block, timeout)
@@ -476,7 +476,7 @@ class SimpleQueue(Generic[T]):
 
     def _get_guarded(self, block: bool, timeout: float | Timeout | None, remove: bool) -> T:
         if isinstance(timeout, Timeout):
-            return call_within(timeout, lambda: self._get_guarded(block, None, remove))
+            return call_within(timeout, self._get_guarded, block, None, remove)
         if timeout is not None:
             timeout = check_timeout(block, timeout)
         woken: list[Waiter] = []

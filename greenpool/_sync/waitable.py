@@ -229,7 +229,7 @@ class Waitable:
 
     def _wait(self, timeout: float | Timeout | None) -> bool:
         if isinstance(timeout, Timeout):
-            return ends_in_time(timeout, lambda: self._wait(None))
+            return ends_in_time(timeout, self._wait, None)
         timeout = seconds(timeout)
         waiting = self._waiting
         if waiting is None:
