@@ -834,6 +834,7 @@ def test_waits_for_watched_children() -> None:
     assert os.waitpid(running, standard.WNOHANG) == (0, 0)
     standard.kill(running, signal.SIGKILL)
     assert os.waitpid(running, 0) == (running, signal.SIGKILL)
+    assert greenpool.wait(timeout=60)  # for the greenlets that watch
 
 
 def test_statuses_are_forgotten_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -857,3 +858,4 @@ def test_a_watched_child_with_a_terminal() -> None:
         assert os.waitpid(pid, 0) == (pid, 0)
     finally:
         standard.close(terminal)
+    assert greenpool.wait(timeout=60)  # for the greenlet that watches
