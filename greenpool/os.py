@@ -72,7 +72,16 @@ from ._signal_masks import with_own_mask as _with_own_mask  # noqa: E402
 
 _Reaped = _TypeVar("_Reaped", bound="tuple[int, int] | tuple[int, int, _Usage]")
 
-__all__ = list(_standard.__all__)
+__all__ = [
+    *_standard.__all__,
+    "fork_and_watch",
+    "fork_gevent",
+    "make_nonblocking",
+    "nb_read",
+    "nb_write",
+    "tp_read",
+    "tp_write",
+]
 
 _native_fstat = _standard.fstat
 _native_system = _standard.system
@@ -303,6 +312,8 @@ if hasattr(_standard, "forkpty"):
 
     forkpty_gevent = _standard.forkpty
     """The same as ``os.forkpty``, for gevent's sake."""
+
+    __all__ += ["forkpty_and_watch", "forkpty_gevent"]
 
 
 # Reading and writing by gevent's other names.
