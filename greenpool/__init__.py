@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from importlib import import_module as _import_module
 from os import environ as _environ
+from os import fork
 
 from ._core.typing import TYPE_CHECKING as _TYPE_CHECKING
 from .greenlet import (
@@ -47,7 +48,6 @@ if _TYPE_CHECKING:
         move_on_after,
         move_on_at,
     )
-    from .os import fork
     from .runtime import Builder, Handle, Runtime, StreamSpawnError, current_handle, run
     from .taskgroup import TaskGroup
     from .threadpool import blocking
@@ -70,7 +70,6 @@ _LATER = {
     "current_time": "cancel",
     "fail_after": "cancel",
     "fail_at": "cancel",
-    "fork": "os",
     "move_on_after": "cancel",
     "move_on_at": "cancel",
     "run": "runtime",
