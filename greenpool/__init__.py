@@ -38,6 +38,7 @@ from .timeout import Timeout, with_timeout
 
 if _TYPE_CHECKING:
     from ._signal_watch import signal_handler
+    from ._as_gevent import install_as_gevent
     from .cancel import (
         Cancelled,
         CancelScope,
@@ -70,6 +71,7 @@ _LATER = {
     "current_time": "cancel",
     "fail_after": "cancel",
     "fail_at": "cancel",
+    "install_as_gevent": "_as_gevent",
     "move_on_after": "cancel",
     "move_on_at": "cancel",
     "run": "runtime",
@@ -121,6 +123,7 @@ __all__ = [
     "get_hub",
     "getcurrent",
     "idle",
+    "install_as_gevent",
     "iwait",
     "joinall",
     "kill",

@@ -5,14 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from .state import HubState
+from .state import HubState, HubTask
 
 
-def report_error(hub: HubState, source: str, exception: BaseException) -> None:
+class Reports:
+    """Takes every report in the place of stderr; set once, by the code that takes gevent's name."""
+
+    handle: Callable[[HubState, object, BaseException], object] | None = None
+
+
+def report_error(hub: HubState, source: str | HubTask, exception: BaseException) -> None:
     """Report on stderr what ended *source* on *hub*; KeyboardInterrupt and SystemExit go to the main program.
 
     On the thread of the hub.
     """
+    if Reports.handle is not None:
+        Reports.handle(hub, source, exception)
+        return
     if isinstance(exception, (KeyboardInterrupt, SystemExit)):
         hub.on_system_error(exception)
         return
@@ -24,13 +33,19 @@ def report_error(hub: HubState, source: str, exception: BaseException) -> None:
     import traceback
 
     try:
+        name = source if isinstance(source, str) else source.name
         lines = traceback.format_exception(exception)
         # One write, so that reports of several hubs do not mix.
-        stderr.write(f"{''.join(lines)}Exception in {source} on hub {hub.name}\n\n")
+        stderr.write(f"{''.join(lines)}Exception in {name} on hub {hub.name}\n\n")
         stderr.flush()
     except Exception:
         # Stderr is closed or its reader gone, so there is nowhere to say it; the hub goes on.
         return
+
+
+def raise_in_main(hub: HubState, exception: BaseException) -> None:
+    """Raise *exception* in the main program of *hub*, or of its pool; on the thread of the hub."""
+    hub.on_system_error(exception)
 
 
 def call_reported(hub: HubState, callback: Callable[..., object], args: tuple[object, ...]) -> None:

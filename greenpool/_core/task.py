@@ -370,7 +370,7 @@ class Task(Generic[T_co]):
         except BaseException as exception:
             self._exception = exception
             if not self.quiet:
-                report_error(hub, self.name, exception)
+                report_error(hub, self, exception)
         self._finish()
 
     def _finish(self) -> None:
@@ -865,7 +865,7 @@ class Task(Generic[T_co]):
             self.done = True
             links, self._links = self._links, None
         if self._exception is not None and not self.quiet:
-            report_error(current_hub(), self.name, exception)
+            report_error(current_hub(), self, exception)
         # Without the lock, as what is let go may have finalizers.
         self.context = self._function = self._kwargs = None
         self.args = ()
@@ -887,7 +887,7 @@ class Task(Generic[T_co]):
         else:
             self._exception = exception
             if not self.quiet:
-                report_error(current_hub(), self.name, exception)
+                report_error(current_hub(), self, exception)
         # Before what it has is let go of, as a finalizer may wait, and its turn come meanwhile.
         self.done = True
         self._finish()

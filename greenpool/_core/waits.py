@@ -232,7 +232,7 @@ def waits_of(hub: HubState, held_by: HeldBy) -> list[ParkedGreenlet]:
                     found.append(ParkedGreenlet(greenlet, task, held_by, stack_of(greenlet), _descriptor_of))
                 except Exception as exception:
                     # An attribute that is code of the program.
-                    report_error(hub, task.name, exception)
+                    report_error(hub, task, exception)
     return found
 
 

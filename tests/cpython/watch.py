@@ -46,6 +46,8 @@ class Setting:
     patch: str = ""
     launcher: str | None = None
     limit: float = 20.0
+    # Where the tests and all that they start find modules, before everything else.
+    path: tuple[str, ...] = ()
 
     def command(self, job: Path) -> list[str]:
         launch = ["-m", self.launcher] if self.launcher else []
@@ -144,7 +146,8 @@ class Worker:
         tmp.mkdir()
         job = directory / "job"
         paths = {"report": self._report, "stacks": self._stacks, "log": self._log}
-        job.write_text(json.dumps({"module": module, "tests": tests} | {k: str(v) for k, v in paths.items()}))
+        told = {"module": module, "tests": tests, "path": setting.path} | {k: str(v) for k, v in paths.items()}
+        job.write_text(json.dumps(told))
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
                 setting.command(job),
@@ -152,7 +155,7 @@ class Worker:
                 stdout=log,
                 stderr=log,
                 cwd=cwd,
-                env=environment(tmp),
+                env=environment(tmp, setting.path),
                 start_new_session=True,
             )
         self._lines = open(self._report, encoding="utf-8")  # noqa: SIM115 - closed in __exit__
@@ -255,7 +258,7 @@ class Worker:
         self._process.wait()
 
 
-def environment(tmp: Path) -> dict[str, str]:
+def environment(tmp: Path, path: tuple[str, ...] = ()) -> dict[str, str]:
     """Return the caller's environment without the variables that would change how tests behave."""
     kept = ("PYTHON_GIL", "PYTHONHOME")
     dropped = ("PYTHON", "PYTEST", "COV_")
@@ -265,5 +268,6 @@ def environment(tmp: Path) -> dict[str, str]:
         if name in kept or not (name.startswith(dropped) or name.lower().endswith("_proxy"))
     }
     env["TMPDIR"] = str(tmp)
-    env["PYTHONPATH"] = str(ROOT)  # for importing greenpool; the worker removes it again
+    # ROOT is for importing greenpool; the worker removes it again.
+    env["PYTHONPATH"] = os.pathsep.join([*path, str(ROOT)])
     return env

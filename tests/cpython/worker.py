@@ -230,6 +230,8 @@ def main() -> None:
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if entry != here]
     os.environ.pop("PYTHONPATH", None)
+    if job["path"]:
+        os.environ["PYTHONPATH"] = os.pathsep.join(job["path"])
     del sys.argv[2:]  # a spawned child gets the rest
 
     report = Report(job["report"], job["log"])

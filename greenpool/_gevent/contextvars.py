@@ -1,0 +1,7 @@
+"""``gevent.contextvars``: the standard module, because each greenlet of greenpool runs in a context of its own."""
+
+from __future__ import annotations
+
+from contextvars import Context, ContextVar, Token, copy_context
+
+__all__ = ["Context", "ContextVar", "Token", "copy_context"]

@@ -1,0 +1,1 @@
+"""``gevent.resolver``: the system's resolver on threads, and one that blocks."""

@@ -1,0 +1,34 @@
+"""Gives a test process of tests.gevent, and all that it starts, greenpool under gevent's name.
+
+gevent's test files and their helpers come from the gevent that is installed.
+"""
+
+import os
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
+
+import greenpool
+
+# Of gevent's own modules its test files need these, which do nothing but help.
+FROM_THE_WHEEL = ("gevent.testing", "gevent.tests", "gevent._compat", "gevent._util")
+# Private modules that a test file imports at its top, though few of its tests use them.
+STAND_INS = ("gevent._fileobjectcommon", "gevent._fileobjectposix")
+
+
+class Finder:
+    """Finds gevent's test files where the real gevent is installed."""
+
+    folders = [
+        os.path.join(entry, "gevent")
+        for entry in sys.path
+        if os.path.exists(os.path.join(entry, "gevent", "testing", "__init__.py"))
+    ]
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name in STAND_INS:
+            return PathFinder.find_spec(name, [os.path.join(os.path.dirname(__file__), "stand_ins")])
+        return PathFinder.find_spec(name, self.folders) if name in FROM_THE_WHEEL else None
+
+
+greenpool.install_as_gevent()
+sys.meta_path.insert(0, Finder())
