@@ -41,17 +41,18 @@ MODULES = {
     "gevent.local": "greenpool.local",
     "gevent.lock": "greenpool.lock",
     "gevent.monkey": f"{_OWN}.monkey",
+    "gevent.monkey.__main__": f"{_OWN}.monkey",
     "gevent.monkey.api": f"{_OWN}.monkey",
     "gevent.os": "greenpool.os",
     "gevent.pool": "greenpool.pool",
-    "gevent.pywsgi": "greenpool.pywsgi",
+    "gevent.pywsgi": f"{_OWN}.pywsgi",
     "gevent.queue": "greenpool.queue",
     "gevent.resolver": f"{_OWN}.resolver",
     "gevent.resolver.blocking": f"{_OWN}.resolver.blocking",
     "gevent.resolver.thread": f"{_OWN}.resolver.thread",
     "gevent.resolver_thread": f"{_OWN}.resolver.thread",
     "gevent.select": "greenpool.select",
-    "gevent.selectors": "greenpool.selectors",
+    "gevent.selectors": f"{_OWN}.selectors",
     "gevent.server": "greenpool.server",
     "gevent.signal": "greenpool.signal",
     "gevent.socket": "greenpool.socket",
@@ -88,7 +89,7 @@ class _Loader:
         return compile(f"from {self._target} import main; main()", f"<{name}>", "exec")
 
     def is_package(self, name: str) -> bool:
-        return name == "gevent"
+        return name in _PACKAGES
 
 
 class _Finder:

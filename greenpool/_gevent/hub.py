@@ -377,6 +377,9 @@ def get_hub_if_exists() -> Hub | None:
         return _hubs.get(state)
 
 
+_get_hub = get_hub_if_exists  # by this name, too, gevent's hub.py has it
+
+
 def set_hub(hub: Hub | None) -> None:
     """Have *hub* stand for the hub of the calling thread; None: a new one is made when next asked for."""
     with _hubs_lock:

@@ -41,6 +41,7 @@ from . import events
 __all__ = [
     "MonkeyPatchWarning",
     "get_original",
+    "is_anything_patched",
     "is_module_patched",
     "is_object_patched",
     "main",
@@ -81,6 +82,11 @@ _TARGETS = {
     "signal": "signal",
     "queue": "queue",
 }
+
+
+def is_anything_patched() -> bool:
+    """Whether any module was patched."""
+    return bool(saved)
 
 
 def patch_builtins() -> None:

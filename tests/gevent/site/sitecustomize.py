@@ -10,7 +10,14 @@ from importlib.machinery import ModuleSpec, PathFinder
 import greenpool
 
 # Of gevent's own modules its test files need these, which do nothing but help.
-FROM_THE_WHEEL = ("gevent.testing", "gevent.tests", "gevent._compat", "gevent._util")
+FROM_THE_WHEEL = (
+    "gevent.testing",
+    "gevent.tests",
+    "gevent._compat",
+    "gevent._util",
+    "gevent.resolver._addresses",
+    "gevent.resolver._hostsfile",
+)
 # Private modules that a test file imports at its top, though few of its tests use them.
 STAND_INS = ("gevent._fileobjectcommon", "gevent._fileobjectposix")
 
@@ -27,7 +34,10 @@ class Finder:
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if name in STAND_INS:
             return PathFinder.find_spec(name, [os.path.join(os.path.dirname(__file__), "stand_ins")])
-        return PathFinder.find_spec(name, self.folders) if name in FROM_THE_WHEEL else None
+        if name not in FROM_THE_WHEEL:
+            return None
+        below = name.split(".")[1:-1]
+        return PathFinder.find_spec(name, [os.path.join(folder, *below) for folder in self.folders])
 
 
 greenpool.install_as_gevent()

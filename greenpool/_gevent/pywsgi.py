@@ -1,0 +1,173 @@
+"""``gevent.pywsgi``: greenpool's WSGI server, with the classes for environs and logs that gevent's has.
+
+The handler's methods are those of greenpool's: ``get_environ``, ``format_request``, ``log_request`` and
+``handle_error``.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from greenpool.pywsgi import Limits
+from greenpool.pywsgi import WSGIHandler as _WSGIHandler
+from greenpool.pywsgi import WSGIServer as _WSGIServer
+from greenpool.pywsgi.body import Body as Input  # noqa: F401 - programs import it from here
+from greenpool.pywsgi.handler import Application
+from greenpool.server import Listener
+
+from .hub import get_hub
+
+__all__ = ["Environ", "LoggingLogAdapter", "SecureEnviron", "WSGIHandler", "WSGISecureEnviron", "WSGIServer"]
+
+MAX_REQUEST_LINE = Limits().request_line
+"""The longest request line, in bytes."""
+
+
+class _NoopLog:
+    """A log that keeps nothing; what ``log=None`` means."""
+
+    def write(self, *args: object) -> None:
+        """Drop it."""
+
+    def flush(self) -> None:
+        """There is nothing to flush."""
+
+    def writelines(self, *args: object) -> None:
+        """Drop them."""
+
+
+class LoggingLogAdapter:
+    """A logger as a file: what is written is logged at *level* (as in gevent)."""
+
+    __slots__ = ("_level", "_logger")
+
+    def __init__(self, logger: logging.Logger, level: int = logging.INFO) -> None:
+        object.__setattr__(self, "_logger", logger)
+        object.__setattr__(self, "_level", level)
+
+    def write(self, text: str) -> None:
+        vars_of = object.__getattribute__
+        vars_of(self, "_logger").log(vars_of(self, "_level"), text.rstrip("\n"))
+
+    def flush(self) -> None:
+        """Do nothing: a logger does not buffer."""
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(object.__getattribute__(self, "_logger"), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(object.__getattribute__(self, "_logger"), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(object.__getattribute__(self, "_logger"), name)
+
+
+class Environ(dict[str, object]):
+    """The environ of a request; a copy is of the same class, and pickles as a dict."""
+
+    __slots__ = ()
+
+    def copy(self) -> Environ:
+        return type(self)(self)
+
+    def __reduce_ex__(self, protocol: object) -> tuple[type, tuple[()], None, None, object]:
+        return dict, (), None, None, iter(self.items())
+
+
+class SecureEnviron(Environ):
+    """An environ whose text does not show its values, which may be secrets, in reports and logs (as in gevent)."""
+
+    default_secure_repr: ClassVar[bool] = True
+    default_whitelist_keys: ClassVar[Iterable[str]] = ()
+    default_print_masked_keys: ClassVar[bool] = True
+
+    __slots__ = ("secure_repr", "whitelist_keys", "print_masked_keys")
+    secure_repr: bool
+    whitelist_keys: Iterable[str]
+    print_masked_keys: bool
+
+    def __getattr__(self, name: str) -> object:
+        if name in SecureEnviron.__slots__:
+            return getattr(type(self), f"default_{name}")
+        raise AttributeError(name)
+
+    def __repr__(self) -> str:
+        if not self.secure_repr:
+            return dict.__repr__(self)
+        allowed = self.whitelist_keys
+        if not allowed:
+            return f"<pywsgi.SecureEnviron dict (keys: {len(self)}) at {id(self)}>"
+        shown = {key: self[key] if key in allowed else "<MASKED>" for key in self}
+        if not self.print_masked_keys:
+            shown = {key: value for key, value in shown.items() if key in allowed}
+        return repr(shown)
+
+    __str__ = __repr__
+
+
+class WSGISecureEnviron(SecureEnviron):
+    """What requests get: the values that say the least of the client are shown."""
+
+    default_whitelist_keys = (
+        "GATEWAY_INTERFACE",
+        "PATH_INFO",
+        "QUERY_STRING",
+        "REMOTE_ADDR",
+        "REQUEST_METHOD",
+        "SCRIPT_NAME",
+        "SERVER_NAME",
+        "SERVER_PORT",
+        "SERVER_PROTOCOL",
+        "wsgi.url_scheme",
+    )
+
+
+class WSGIHandler(_WSGIHandler):
+    """greenpool's handler, with the method that gevent's prints unexpected errors by."""
+
+    def _print_unexpected_exc(self) -> None:
+        traceback.print_exc()
+
+    def handle_error(self, error: Exception) -> None:
+        """Have the hub report an exception of the application, which then is answered with 500 (as in gevent)."""
+        get_hub().handle_error(self.environ, type(error), error, error.__traceback__)
+
+
+def _no_application(environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
+    raise TypeError("the server was made without an application")
+
+
+def _log_file(log: Any) -> Any:
+    """A logger as a file; anything else as it is."""
+    return LoggingLogAdapter(log) if hasattr(log, "log") and not hasattr(log, "write") else log
+
+
+class WSGIServer(_WSGIServer):
+    """greenpool's server; environs are of ``environ_class``, and ``loop`` is not used."""
+
+    handler_class = WSGIHandler
+    environ_class: ClassVar[type[Environ]] = WSGISecureEnviron
+    base_env: ClassVar[dict[str, object]] = {}
+    application: Application = staticmethod(_no_application)
+
+    def __init__(
+        self, listener: Listener, application: Application | None = None, *args: Any, **kwargs: Any
+    ) -> None:
+        for place, name in ((2, "log"), (3, "error_log")):
+            if len(args) > place:
+                args = (*args[:place], _log_file(args[place]), *args[place + 1 :])
+            elif name in kwargs:
+                kwargs[name] = _log_file(kwargs[name])
+        super().__init__(listener, self.application if application is None else application, *args, **kwargs)
+
+    def get_environ(self) -> dict[str, object]:
+        """Make the part of the environ that all requests share."""
+        return self.environ_class({**self.base_env, **super().get_environ()})
+
