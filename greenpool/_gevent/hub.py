@@ -24,6 +24,7 @@ from greenpool._core.current import current_hub, thread_hub
 from greenpool._core.error_report import Reports, raise_in_main
 from greenpool._core.native import RLock, get_ident
 from greenpool._core.state import HubState
+from greenpool._core.waiter import Waiter as _Waiter
 from greenpool.event import AsyncResult
 from greenpool.greenlet import Greenlet, LoopExit, getcurrent, iwait, wait
 from greenpool.hub import idle, sleep
@@ -202,6 +203,10 @@ class Hub:
     def exception_stream(self, stream: object) -> None:
         self._stream = stream
 
+    @exception_stream.deleter
+    def exception_stream(self) -> None:
+        self._stream = _UNSET
+
     def print_exception(
         self, context: object, t: ExceptionType, v: BaseException | None, tb: TracebackType | None
     ) -> None:
@@ -275,8 +280,8 @@ class Hub:
         return self.loop.run_callback(function, *args)
 
     def switch(self) -> object:
-        """Let all other greenlets run.  gevent switches to the loop here, and back when somebody switches back."""
-        sleep(0)
+        """Park the calling greenlet until a timeout or a kill ends that; nothing else does."""
+        _Waiter().park()
         return None
 
     def destroy(self, destroy_loop: bool | None = None) -> None:
@@ -358,8 +363,9 @@ def _hub_of(state: HubState) -> Hub:
             is_new = True
         else:
             is_new = False
-    if is_new:
-        hub.start_periodic_monitoring_thread()
+    if is_new and config.monitor_thread:
+        # When the hub first runs, as in gevent; a thread whose hub never runs has nothing to watch.
+        state.call_soon(hub.start_periodic_monitoring_thread)
     return hub
 
 
@@ -403,7 +409,11 @@ def set_default_hub_class(hub_class: type[Hub]) -> None:
 
 def _handle(state: HubState, source: object, exception: BaseException) -> None:
     """Take a report of greenpool; on the thread of the hub *state*."""
-    _hub_of(state).handle_error(source, type(exception), exception, exception.__traceback__)
+    try:
+        _hub_of(state).handle_error(source, type(exception), exception, exception.__traceback__)
+    except Exception:
+        # The program's own handle_error has failed.
+        traceback.print_exc()
 
 
 Reports.handle = _handle

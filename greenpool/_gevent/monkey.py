@@ -69,18 +69,18 @@ __all__ = [
 # The arguments of the first patch_all.
 _first: dict[str, bool] = {}
 
-# The modules of the standard library that patch_all reaches, by the argument that turns them off.
+# The modules of the standard library that patch_all reaches, by the argument that turns them off, in order.
 _TARGETS = {
-    "os": "os",
-    "time": "time",
     "thread": "threading",
-    "sys": "sys",
-    "socket": "socket",
+    "queue": "queue",
+    "time": "time",
+    "os": "os",
+    "signal": "signal",
     "select": "select",
+    "socket": "socket",
     "ssl": "ssl",
     "subprocess": "subprocess",
-    "signal": "signal",
-    "queue": "queue",
+    "sys": "sys",
 }
 
 
@@ -170,18 +170,12 @@ def patch_all(
         events.notify_and_call_entry_points(events.GeventWillPatchAllEvent(chosen, kwargs))
     except events.DoNotPatch:
         return False
-    _first.update(chosen)
-    wanted = dict(chosen)
-    asked = [name for name in _TARGETS if chosen[name]]
-    for name in asked:
-        if not _may_patch(name):
-            wanted[name] = False
-    _monkey.patch_all(**wanted)
-    for name in asked:
-        if wanted[name]:
-            events.notify_and_call_entry_points(
-                events.GeventDidPatchModuleEvent(_TARGETS[name], *_modules(_TARGETS[name]))
-            )
+    for name, value in chosen.items():
+        _first[name] = value or _first.get(name, False)
+    # Threads first: the green modules make locks when they are imported.
+    for name in _TARGETS:
+        if chosen[name]:
+            _patch(name, dns)
     events.notify_and_call_entry_points(events.GeventDidPatchBuiltinModulesEvent(chosen, kwargs))
     events.notify_and_call_entry_points(events.GeventDidPatchAllEvent(chosen, kwargs))
     return True
@@ -191,17 +185,19 @@ def _modules(name: str) -> tuple[ModuleType, ModuleType]:
     return importlib.import_module(f"greenpool.{name}"), importlib.import_module(name)
 
 
-def _may_patch(name: str) -> bool:
-    """Publish that a module will be patched; False if a subscriber is against it."""
+def _patch(name: str, dns: bool) -> None:
+    """Patch one module between its two events, unless a subscriber is against it."""
     source, target = _modules(_TARGETS[name])
     items = [item for item in vars(source).get("__all__", ()) if hasattr(target, item)]
+    module = _TARGETS[name]
     try:
         events.notify_and_call_entry_points(
-            events.GeventWillPatchModuleEvent(_TARGETS[name], source, target, items)
+            events.GeventWillPatchModuleEvent(module, source, target, items)
         )
     except events.DoNotPatch:
-        return False
-    return True
+        return
+    _monkey.patch_all(**{other: other == name for other in _TARGETS}, dns=dns)
+    events.notify_and_call_entry_points(events.GeventDidPatchModuleEvent(module, source, target))
 
 
 _OPTIONS = ("socket", "dns", "time", "select", "thread", "os", "ssl", "subprocess", "sys", "signal", "queue")

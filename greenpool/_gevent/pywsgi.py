@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 from greenpool.pywsgi import Limits
 from greenpool.pywsgi import WSGIHandler as _WSGIHandler
 from greenpool.pywsgi import WSGIServer as _WSGIServer
-from greenpool.pywsgi.body import Body as Input  # noqa: F401 - programs import it from here
+from greenpool.pywsgi.body import Body
 from greenpool.pywsgi.handler import Application
 from greenpool.server import Listener
 
@@ -24,6 +24,9 @@ __all__ = ["Environ", "LoggingLogAdapter", "SecureEnviron", "WSGIHandler", "WSGI
 
 MAX_REQUEST_LINE = Limits().request_line
 """The longest request line, in bytes."""
+
+_PIECE = 65_536
+_CHUNK_LINE = 4_096
 
 
 class _NoopLog:
@@ -67,6 +70,46 @@ class LoggingLogAdapter:
 
     def __delattr__(self, name: str) -> None:
         delattr(object.__getattribute__(self, "_logger"), name)
+
+
+class Input(Body):
+    """The body of a request that a file *rfile* has: of so many bytes, or in chunks (as in gevent).
+
+    Reading raises OSError where the file ends before the body does.
+    """
+
+    def __init__(
+        self,
+        rfile: IO[bytes],
+        content_length: int | None,
+        socket: object = None,
+        chunked_input: bool = False,
+    ) -> None:
+        super().__init__(self._chunk if chunked_input else self._piece)
+        self._file = rfile
+        self._left = content_length or 0
+
+    def _piece(self) -> bytes:
+        if not self._left:
+            return b""
+        data = self._file.read(min(self._left, _PIECE))
+        if not data:
+            raise OSError(f"unexpected end of file while reading request at position {self._file.tell()}")
+        self._left -= len(data)
+        return data
+
+    def _chunk(self) -> bytes:
+        line = self._file.readline(_CHUNK_LINE)
+        try:
+            size = int(line.partition(b";")[0], 16)
+        except ValueError:
+            size = -1
+        if size < 0 or not line.endswith(b"\n"):
+            raise OSError("unexpected end of file while parsing chunked data")
+        data = self._file.read(size)
+        if len(data) < size or not self._file.readline(_CHUNK_LINE).endswith(b"\n"):
+            raise OSError("unexpected end of file while parsing chunked data")
+        return data
 
 
 class Environ(dict[str, object]):
@@ -113,20 +156,10 @@ class SecureEnviron(Environ):
 
 
 class WSGISecureEnviron(SecureEnviron):
-    """What requests get: the values that say the least of the client are shown."""
+    """An environ as reports of errors show it: the address of the client, and little more."""
 
-    default_whitelist_keys = (
-        "GATEWAY_INTERFACE",
-        "PATH_INFO",
-        "QUERY_STRING",
-        "REMOTE_ADDR",
-        "REQUEST_METHOD",
-        "SCRIPT_NAME",
-        "SERVER_NAME",
-        "SERVER_PORT",
-        "SERVER_PROTOCOL",
-        "wsgi.url_scheme",
-    )
+    default_whitelist_keys = ("REMOTE_ADDR", "REMOTE_PORT", "HTTP_HOST")
+    default_print_masked_keys = False
 
 
 class WSGIHandler(_WSGIHandler):
@@ -137,7 +170,14 @@ class WSGIHandler(_WSGIHandler):
 
     def handle_error(self, error: Exception) -> None:
         """Have the hub report an exception of the application, which then is answered with 500 (as in gevent)."""
-        get_hub().handle_error(self.environ, type(error), error, error.__traceback__)
+        secure: type[Environ] = getattr(self.server, "secure_environ_class", WSGISecureEnviron)
+        shown = self.environ if isinstance(self.environ, secure) else secure(self.environ)
+        get_hub().handle_error(shown, type(error), error, error.__traceback__)
+
+    def get_environ(self) -> dict[str, Any]:
+        """Make the environ of the request that was read, of the server's ``environ_class``."""
+        kind: type[dict[str, Any]] = getattr(self.server, "environ_class", dict)
+        return kind(super().get_environ())
 
 
 def _no_application(environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
@@ -150,11 +190,12 @@ def _log_file(log: Any) -> Any:
 
 
 class WSGIServer(_WSGIServer):
-    """greenpool's server; environs are of ``environ_class``, and ``loop`` is not used."""
+    """greenpool's server, with gevent's attributes for the class of environs, and of those in reports of errors."""
 
     handler_class = WSGIHandler
-    environ_class: ClassVar[type[Environ]] = WSGISecureEnviron
-    base_env: ClassVar[dict[str, object]] = {}
+    environ_class: type[dict[str, Any]] = dict
+    secure_environ_class: type[Environ] = WSGISecureEnviron
+    base_env: ClassVar[dict[str, Any]] = {}
     application: Application = staticmethod(_no_application)
 
     def __init__(
@@ -167,7 +208,7 @@ class WSGIServer(_WSGIServer):
                 kwargs[name] = _log_file(kwargs[name])
         super().__init__(listener, self.application if application is None else application, *args, **kwargs)
 
-    def get_environ(self) -> dict[str, object]:
+    def get_environ(self) -> dict[str, Any]:
         """Make the part of the environ that all requests share."""
-        return self.environ_class({**self.base_env, **super().get_environ()})
+        return {**self.base_env, **super().get_environ()}
 

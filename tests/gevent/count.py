@@ -16,6 +16,8 @@ EXCEPTIONS = HERE / "exceptions.txt"
 # What gives the workers, and all that they start, greenpool under gevent's name.
 SITE = HERE / "site"
 VERSION = "26.9"
+# Run first in each worker: a sitecustomize that fails would leave the real gevent in place.
+CHECK = "import gevent; assert gevent.__name__ == 'greenpool._gevent', 'this is gevent itself'"
 
 
 def installed_version() -> str | None:
@@ -37,7 +39,7 @@ def files() -> list[str]:
 
 def green(limit: float) -> watch.Setting:
     """The setting in which `gevent` is greenpool."""
-    return watch.Setting(limit=limit, path=(str(SITE), str(watch.ROOT)))
+    return watch.Setting(CHECK, limit=limit, path=(str(SITE), str(watch.ROOT)))
 
 
 def passing() -> dict[str, list[str]]:
