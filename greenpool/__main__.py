@@ -1,7 +1,10 @@
-"""``python -m greenpool [--pool-size N] [--native MODULES] app.py args...`` or ``-m module args...``.
+"""``python -m greenpool [--pool-size N] [--native MODULES] [--as-gevent] app.py args...`` or ``-m module args...``.
 
 Patches the standard library, then runs the program as the main function of a pool.  Exit status,
 ``sys.argv``, ``__main__``, tracebacks and Ctrl-C are as with plain ``python``.
+
+With ``--as-gevent``, ``import gevent`` gives greenpool, and the pool has one hub unless ``--pool-size`` says
+otherwise, because programs for gevent rely on one greenlet at a time.
 
 *The end* has the interpreter's own order: the traceback of the main program, if an exception ends it; waiting
 for all threads that are not daemons (and telling ThreadPoolExecutors to end theirs); ``atexit``.  Only then
@@ -26,6 +29,7 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
 from . import monkey, thread
+from ._as_gevent import install_as_gevent
 from ._core import PACKAGE
 from ._same_program import SameProgram
 from .console.server import listen_as_wished
@@ -37,6 +41,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.module == "debugpy":
         _run_in_debugger(options, program)
         return
+    if options.as_gevent:
+        install_as_gevent()
     monkey.patch_all()
     listen_as_wished(by_default=True)
     if sys.excepthook is sys.__excepthook__:
@@ -48,8 +54,8 @@ def main(arguments: list[str] | None = None) -> None:
     _keep_native(options.native)
     sys.argv = [name, *program]
     sys.modules["__main__"] = module
-    SameProgram(name, options.module, _own(options), options.native).install()
-    runtime = Runtime(options.pool_size or hubs_of_a_program())
+    SameProgram(name, options.module, _own(options), options.native, options.as_gevent).install()
+    runtime = Runtime(options.pool_size or (1 if options.as_gevent else hubs_of_a_program()))
     # Before the program can register anything: so it comes last.
     atexit.register(_end, runtime)
     ending = runtime.block_on(_run, code, module)
@@ -63,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         prog="python -m greenpool",
-        usage="python -m greenpool [--pool-size N] [--native MODULES] (app.py | -m module) [args ...]",
+        usage="python -m greenpool [--pool-size N] [--native MODULES] [--as-gevent] (app.py | -m module) [args ...]",
         description="Run a program with green threads, on a pool of hubs.",
     )
     parser.add_argument(
@@ -78,6 +84,11 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         metavar="MODULES",
         default=[],
         help="modules that keep native threads and locks: libraries that wait in C (grpc,zmq)",
+    )
+    parser.add_argument(
+        "--as-gevent",
+        action="store_true",
+        help="let `import gevent` give greenpool, for libraries that look for gevent; one hub by default",
     )
     parser.add_argument("-m", dest="module", action="store_true", help="run a module, as python -m does")
     parser.add_argument("program", nargs=argparse.REMAINDER, help="the program and its arguments")
@@ -102,6 +113,8 @@ def _pool_size(text: str) -> int:
 def _own(options: argparse.Namespace) -> list[str]:
     """The options of this program, as arguments."""
     own = [f"--pool-size={options.pool_size}"] if options.pool_size else []
+    if options.as_gevent:
+        own.append("--as-gevent")
     return own + ([f"--native={','.join(options.native)}"] if options.native else [])
 
 

@@ -33,16 +33,22 @@ class SameProgram:
     """What the running program is called by, and what a command that starts it again needs.
 
     *path* is its script, *module* what follows ``-m``, *options* are those of ``python -m greenpool``,
-    *native* the modules that keep native threads.
+    *native* the modules that keep native threads, *as_gevent* whether greenpool has gevent's name.
     """
 
     def __init__(
-        self, path: str | None, module: str | None, options: Iterable[str], native: Iterable[str]
+        self,
+        path: str | None,
+        module: str | None,
+        options: Iterable[str],
+        native: Iterable[str],
+        as_gevent: bool = False,
     ) -> None:
         self._path = None if path is None else os.path.realpath(path)
         self._modules = () if module is None else (module, f"{module}.__main__")
         self._inserted = ["-m", "greenpool", *options]
         self._native = tuple(native)
+        self._as_gevent = as_gevent
 
     def command(self, arguments: Sequence[Any]) -> Sequence[Any]:
         """The command, by greenpool if it starts this program."""
@@ -94,7 +100,8 @@ class SameProgram:
     def _patch(self) -> str:
         # The native modules must be found, and the child gets the path only later.
         path = f"import sys; sys.path[:] = {sys.path!r}; " if self._native else ""
-        return f"{path}from greenpool import monkey; monkey.patch_all(native={self._native!r})"
+        name = "import greenpool; greenpool.install_as_gevent(); " if self._as_gevent else ""
+        return f"{path}{name}from greenpool import monkey; monkey.patch_all(native={self._native!r})"
 
     def _with_patch(self, standard: Callable[..., list[str]]) -> Callable[..., list[str]]:
         @wraps(standard)

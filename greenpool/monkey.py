@@ -227,6 +227,8 @@ def _other_modules() -> Iterator[ModuleType]:
     for name, module in list(sys.modules.items()):
         if type(module) is not ModuleType or name.partition(".")[0] in (__package__, "greenlet", "_io"):
             continue
+        if module.__name__.partition(".")[0] == __package__:
+            continue  # one of our own under gevent's name
         if not _natives.includes(name):
             yield module
 

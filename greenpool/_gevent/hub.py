@@ -221,8 +221,12 @@ class Hub:
             lines.append("\n")
         else:
             lines.append(f" {self._describe(context)} failed with {t.__name__}\n\n")
-        # One write, so that reports of several hubs do not mix.
-        stream.write("".join(lines))
+        try:
+            # One write, so that reports of several hubs do not mix.
+            stream.write("".join(lines))
+        except Exception:
+            # The stream is closed or its reader gone, so there is nowhere to say it; the hub goes on.
+            return
 
     def _describe(self, context: object) -> str:
         if isinstance(context, str):
@@ -411,9 +415,9 @@ def _handle(state: HubState, source: object, exception: BaseException) -> None:
     """Take a report of greenpool; on the thread of the hub *state*."""
     try:
         _hub_of(state).handle_error(source, type(exception), exception, exception.__traceback__)
-    except Exception:
+    except Exception as failure:
         # The program's own handle_error has failed.
-        traceback.print_exc()
+        _hub_of(state).print_exception(None, type(failure), failure, failure.__traceback__)
 
 
 Reports.handle = _handle
@@ -465,8 +469,16 @@ class signal:
 
     def _receive(self, _number: int, _frame: object) -> None:
         if self._call is not None:
-            handler, args, kwargs = self._call
-            Greenlet.spawn(handler, *args, **kwargs)
+            Greenlet.spawn(self._run, *self._call)
+
+    def _run(
+        self, handler: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> None:
+        try:
+            handler(*args, **kwargs)
+        except BaseException as exception:
+            # Without a context, so the main program raises it.
+            get_hub().handle_error(None, type(exception), exception, exception.__traceback__)
 
     def cancel(self) -> None:
         """Call the handler no more, and put back the one that was there before."""

@@ -1,7 +1,6 @@
 """Which tests count, which of them are kept under gevent's name, and why the others are not."""
 
 import importlib.metadata
-import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -30,10 +29,8 @@ def installed_version() -> str | None:
 
 def files() -> list[str]:
     """Return the names of gevent's test files, without ".py"."""
-    spec = importlib.util.find_spec("gevent")
-    if spec is None or spec.submodule_search_locations is None:
-        return []
-    folder = Path(spec.submodule_search_locations[0]) / "tests"
+    # By its metadata: under pytest, `gevent` may also be the name of this package.
+    folder = Path(str(importlib.metadata.distribution("gevent").locate_file("gevent/tests")))
     return sorted(path.stem for path in folder.glob("test_*.py"))
 
 
