@@ -37,8 +37,8 @@ from .hub import Hub, get_hub, idle, reinit, sleep
 from .timeout import Timeout, with_timeout
 
 if _TYPE_CHECKING:
-    from ._signal_watch import signal_handler
     from ._as_gevent import install_as_gevent
+    from ._signal_watch import signal_handler
     from .cancel import (
         Cancelled,
         CancelScope,

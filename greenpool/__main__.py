@@ -1,10 +1,13 @@
-"""``python -m greenpool [--pool-size N] [--native MODULES] [--as-gevent] app.py args...`` or ``-m module args...``.
+"""``python -m greenpool [OPTIONS] app.py args...`` or ``-m module args...``.
+
+The options are ``--pool-size N``, ``--native MODULES`` and ``--as-gevent``.
 
 Patches the standard library, then runs the program as the main function of a pool.  Exit status,
 ``sys.argv``, ``__main__``, tracebacks and Ctrl-C are as with plain ``python``.
 
-With ``--as-gevent``, ``import gevent`` gives greenpool, and the pool has one hub unless ``--pool-size`` says
-otherwise, because programs for gevent rely on one greenlet at a time.
+With ``--as-gevent``, ``import gevent`` gives greenpool.  There is no pool then unless ``--pool-size`` asks for
+one: the main program and all greenlets share the hub of the main thread, because programs for gevent rely on
+one greenlet at a time.
 
 *The end* has the interpreter's own order: the traceback of the main program, if an exception ends it; waiting
 for all threads that are not daemons (and telling ThreadPoolExecutors to end theirs); ``atexit``.  Only then
@@ -55,10 +58,13 @@ def main(arguments: list[str] | None = None) -> None:
     sys.argv = [name, *program]
     sys.modules["__main__"] = module
     SameProgram(name, options.module, _own(options), options.native, options.as_gevent).install()
-    runtime = Runtime(options.pool_size or (1 if options.as_gevent else hubs_of_a_program()))
-    # Before the program can register anything: so it comes last.
-    atexit.register(_end, runtime)
-    ending = runtime.block_on(_run, code, module)
+    if options.as_gevent and options.pool_size is None:
+        ending = _run(code, module)
+    else:
+        runtime = Runtime(options.pool_size or hubs_of_a_program())
+        # Before the program can register anything: so it comes last.
+        atexit.register(_end, runtime)
+        ending = runtime.block_on(_run, code, module)
     if ending is not None:
         if not isinstance(ending, SystemExit):
             # The interpreter's part is the exit status alone: the traceback has been printed.
@@ -69,7 +75,10 @@ def main(arguments: list[str] | None = None) -> None:
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         prog="python -m greenpool",
-        usage="python -m greenpool [--pool-size N] [--native MODULES] [--as-gevent] (app.py | -m module) [args ...]",
+        usage=(
+            "python -m greenpool [--pool-size N] [--native MODULES] [--as-gevent] "
+            "(app.py | -m module) [args ...]"
+        ),
         description="Run a program with green threads, on a pool of hubs.",
     )
     parser.add_argument(
@@ -88,7 +97,7 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         "--as-gevent",
         action="store_true",
-        help="let `import gevent` give greenpool, for libraries that look for gevent; one hub by default",
+        help="let `import gevent` give greenpool, for libraries that look for gevent; no pool by default",
     )
     parser.add_argument("-m", dest="module", action="store_true", help="run a module, as python -m does")
     parser.add_argument("program", nargs=argparse.REMAINDER, help="the program and its arguments")

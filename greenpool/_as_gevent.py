@@ -1,11 +1,11 @@
 """greenpool under gevent's name: ``import gevent`` and its submodules give greenpool's modules.
 
-A finder at the head of ``sys.meta_path`` answers for the names in ``MODULES``.  The module under gevent's name is
-the very module of greenpool, with greenpool's own ``__name__`` and ``__spec__``, so a class exists once.  An
-installed gevent is not touched, and none of its modules is loaded.
+A finder at the head of ``sys.meta_path`` answers for the names in ``MODULES``.  The module under gevent's
+name is the very module of greenpool, with greenpool's own ``__name__`` and ``__spec__``, so a class exists
+once.  An installed gevent is not touched, and none of its modules is loaded.
 
-*Threads*: ``install_as_gevent`` is called by one thread, before others import gevent.  The import system's own
-locks guard what follows.
+*Threads*: ``install_as_gevent`` is called by one thread, before others import gevent.  The import system's
+own locks guard what follows.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
+from typing import Any
 
 __all__ = ["install_as_gevent"]
 
 _OWN = "greenpool._gevent"
 
-# The modules of gevent, and where they are found: a module of greenpool that has the same API, or one in _gevent.
+# The modules of gevent, and where they are found: a module of greenpool with the same API, or one in _gevent.
 MODULES = {
     "gevent": _OWN,
     "gevent._config": f"{_OWN}.settings",
@@ -101,19 +102,16 @@ class _Finder:
         found = MODULES.get(name)
         if found is None:
             return None
-        return importlib.util.spec_from_loader(
-            name,
-            _Loader(found),  # type: ignore[arg-type]
-            is_package=name in _PACKAGES,
-        )
+        loader: Any = _Loader(found)
+        return importlib.util.spec_from_loader(name, loader, is_package=name in _PACKAGES)
 
 
 def install_as_gevent() -> None:
     """Have ``import gevent``, and the import of its public submodules, give greenpool's from now on.
 
-    For libraries that look for gevent by its name.  Call it first in the program, before anything imports gevent
-    or them; a second call has no effect.  An installed gevent is not touched.  Raises RuntimeError if gevent
-    itself was imported already, and changes nothing then.
+    For libraries that look for gevent by its name.  Call it first in the program, before anything imports
+    gevent or them; a second call has no effect.  An installed gevent is not touched.  Raises RuntimeError if
+    gevent itself was imported already, and changes nothing then.
     """
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return

@@ -43,11 +43,6 @@ def report_error(hub: HubState, source: str | HubTask, exception: BaseException)
         return
 
 
-def raise_in_main(hub: HubState, exception: BaseException) -> None:
-    """Raise *exception* in the main program of *hub*, or of its pool; on the thread of the hub."""
-    hub.on_system_error(exception)
-
-
 def call_reported(hub: HubState, callback: Callable[..., object], args: tuple[object, ...]) -> None:
     """Carry out ``callback(*args)`` in the loop of *hub*, and report what it raises."""
     try:

@@ -1,4 +1,4 @@
-"""``gevent.contextvars``: the standard module, because each greenlet of greenpool runs in a context of its own."""
+"""``gevent.contextvars``: the standard module, because each greenlet has a context of its own."""
 
 from __future__ import annotations
 

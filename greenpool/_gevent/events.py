@@ -1,7 +1,7 @@
 """``gevent.events``: what is published while the standard library is patched, and by the monitor.
 
-``subscribers`` and ``notify`` are those of ``zope.event``, and the interfaces are those of ``zope.interface``, where
-these are installed; without them there are stand-ins.
+``subscribers`` and ``notify`` are those of ``zope.event``, and the interfaces are those of
+``zope.interface``, where these are installed; without them there are stand-ins.
 
 *Threads*: a subscriber is called in the thread that publishes.
 """
@@ -263,10 +263,9 @@ class GeventDidPatchModuleEvent(GeventDidPatchEvent):
         self.module_name = module_name
 
 
-class _PatchAll:
-    source = target = None
-
+class _PatchAll(GeventPatchEvent):
     def __init__(self, arguments: Mapping[str, bool], keywords: Mapping[str, object]) -> None:
+        super().__init__(None, None)
         self._arguments = dict(arguments)
         self._keywords = dict(keywords)
 

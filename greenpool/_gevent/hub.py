@@ -1,10 +1,10 @@
 """``gevent.hub``: gevent's object for the hub of a thread, over a hub of greenpool.
 
-*Errors*.  Every exception that nobody has handled comes to ``Hub.handle_error``, which a program may replace on
-the hub or in a subclass.  It prints the report, and raises a system error in the main program.
+*Errors*.  Every exception that nobody has handled comes to ``Hub.handle_error``, which a program may replace
+on the hub or in a subclass.  It prints the report, and raises a system error in the main program.
 
-*Threads*: a Hub belongs to one thread, as the hub of greenpool that it stands for does.  The table of all of them
-has a lock.
+*Threads*: a Hub belongs to one thread, as the hub of greenpool that it stands for does.  The table of all of
+them has a lock.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Protocol, cast
 from weakref import WeakKeyDictionary, ref
 
 from greenlet import GreenletExit
-from greenlet import greenlet as RawGreenlet
 
 from greenpool._core.current import current_hub, thread_hub
-from greenpool._core.error_report import Reports, raise_in_main
+from greenpool._core.error_report import Reports, raise_in_program
 from greenpool._core.native import RLock, get_ident
 from greenpool._core.state import HubState
 from greenpool._core.waiter import Waiter as _Waiter
+from greenpool._signal_watch import signal_handler
 from greenpool.event import AsyncResult
-from greenpool.greenlet import Greenlet, LoopExit, getcurrent, iwait, wait
+from greenpool.greenlet import Greenlet, LoopExit, getcurrent, iwait, kill, spawn_raw, wait
 from greenpool.hub import idle, sleep
 
 from .loop import Callback, Loop, Watcher
@@ -45,6 +45,7 @@ __all__ = [
     "kill",
     "reinit",
     "signal",
+    "signal_handler",
     "sleep",
     "spawn_raw",
     "wait",
@@ -179,7 +180,7 @@ class Hub:
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Report an exception that nobody has handled; *context* is the greenlet or callback that it has ended."""
+        """Report an exception that nobody has handled; *context* is the greenlet or call that it ended."""
         type, value, tb = self._normalize_exception(type, value, tb)
         if not issubclass(type, self.NOT_ERROR):
             self.print_exception(context, type, value, tb)
@@ -192,7 +193,7 @@ class Hub:
         """Raise the exception in the main program."""
         state = self._state()
         if state is not None:
-            raise_in_main(state, type() if value is None else value)
+            raise_in_program(state, type() if value is None else value)
 
     @property
     def exception_stream(self) -> object:
@@ -240,7 +241,7 @@ class Hub:
     @property
     def format_context(self) -> Callable[[object], object]:
         """What makes the text of a context; ``config.format_context``."""
-        return cast("Callable[[object], object]", config.format_context)
+        return config.format_context
 
     def _normalize_exception(
         self, t: ExceptionType, v: BaseException | str | None, tb: TracebackType | None
@@ -289,8 +290,10 @@ class Hub:
         return None
 
     def destroy(self, destroy_loop: bool | None = None) -> None:
-        """Let go of the thread pool, the resolver and the monitor.  The hub of greenpool goes on, and ends with
-        its thread."""
+        """Let go of the thread pool, the resolver and the monitor.
+
+        The hub of greenpool goes on, and ends with its thread.
+        """
         monitor, self.periodic_monitoring_thread = self.periodic_monitoring_thread, None
         if monitor is not None:
             monitor.kill()
@@ -426,69 +429,12 @@ Reports.handle = _handle
 # Functions.
 
 
-def spawn_raw(function: Callable[..., object], *args: object, **kwargs: object) -> Greenlet[object]:
-    """Run *function* in a new greenlet (as in gevent; here it is a Greenlet like any other)."""
-    if not callable(function):
-        raise TypeError("function must be callable")
-    return Greenlet.spawn(function, *args, **kwargs)
-
-
-def kill(greenlet: Greenlet | RawGreenlet, exception: BaseException | ExceptionType = GreenletExit) -> None:
-    """Have *exception* raised in a greenlet, without waiting for its end."""
-    if greenlet.dead:
-        return
-    if isinstance(greenlet, Greenlet) or hasattr(greenlet, "kill"):
-        greenlet.kill(exception, block=False)
-    else:
-        get_hub().run_callback(greenlet.throw, exception)
-
-
 def reinit(hub: Hub | None = None) -> None:
-    """Nothing needs to be done in the child of a fork; the monitor of *hub* starts its thread anew."""
+    """Have the monitor of *hub* start its thread anew in the child of a fork; all else needs nothing."""
     hub = get_hub_if_exists() if hub is None else hub
     monitor = None if hub is None else hub.periodic_monitoring_thread
     if monitor is not None:
         monitor.after_fork()
 
 
-class signal:
-    """Run *handler* in a new greenlet when the process receives a signal; ``cancel`` ends that (as in gevent)."""
-
-    ref = False
-
-    def __init__(self, signalnum: int, handler: Callable[..., object], *args: object, **kwargs: object) -> None:
-        if not callable(handler):
-            raise TypeError("signal handler must be callable.")
-        import signal as standard
-
-        self._number = signalnum
-        self._call: tuple[Callable[..., object], tuple[object, ...], dict[str, object]] | None
-        self._call = handler, args, kwargs
-        self.hub: Hub | None = get_hub()
-        self._before = standard.signal(signalnum, self._receive)
-
-    def _receive(self, _number: int, _frame: object) -> None:
-        if self._call is not None:
-            Greenlet.spawn(self._run, *self._call)
-
-    def _run(
-        self, handler: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> None:
-        try:
-            handler(*args, **kwargs)
-        except BaseException as exception:
-            # Without a context, so the main program raises it.
-            get_hub().handle_error(None, type(exception), exception, exception.__traceback__)
-
-    def cancel(self) -> None:
-        """Call the handler no more, and put back the one that was there before."""
-        import signal as standard
-
-        self.hub = None
-        if self._call is not None:
-            self._call = None
-            if standard.getsignal(self._number) == self._receive:
-                standard.signal(self._number, self._before)
-
-
-signal_handler = signal
+signal = signal_handler

@@ -7,6 +7,13 @@ from __future__ import annotations
 
 from .hub import get_hub, get_hub_class, get_hub_if_exists, set_default_hub_class, set_hub
 
-__all__ = ["get_hub", "get_hub_class", "get_hub_if_exists", "get_hub_noargs", "set_default_hub_class", "set_hub"]
+__all__ = [
+    "get_hub",
+    "get_hub_class",
+    "get_hub_if_exists",
+    "get_hub_noargs",
+    "set_default_hub_class",
+    "set_hub",
+]
 
 get_hub_noargs = get_hub

@@ -16,6 +16,7 @@ from weakref import ref
 from greenpool._core.error_report import call_reported
 from greenpool._core.state import HubState
 from greenpool.greenlet import Greenlet
+from greenpool.hub import sleep
 from greenpool.socket import wait_read, wait_write
 
 __all__ = ["READ", "WRITE", "Async", "Callback", "Io", "Loop", "Timer", "Watcher"]
@@ -164,9 +165,13 @@ class Io(Watcher):
     def _wait(self, bit: int, pass_events: bool) -> None:
         while self.callback is not None:
             (wait_read if bit == READ else wait_write)(self.fd)
-            if self.callback is None:
-                return
-            first = (bit,) if pass_events else ()
+            self._ready((bit,) if pass_events else ())
+            # It may still be ready, and the greenlet that waits for it has to have its turn.
+            sleep(0)
+
+    def _ready(self, first: tuple[int, ...]) -> None:
+        # It may have been stopped meanwhile.
+        if self.callback is not None:
             call_reported(self._hub, self.callback, first + self.args)
 
 
@@ -226,7 +231,9 @@ class Loop:
         self._hub.post(callback.run)
         return callback
 
-    def timer(self, after: float, repeat: float = 0.0, ref: bool = True, priority: int | None = None) -> Timer:
+    def timer(
+        self, after: float, repeat: float = 0.0, ref: bool = True, priority: int | None = None
+    ) -> Timer:
         return Timer(self._hub, after, repeat, ref, priority)
 
     def io(self, fd: int, events: int, ref: bool = True, priority: int | None = None) -> Io:

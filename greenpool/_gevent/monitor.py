@@ -1,4 +1,4 @@
-"""The thread that watches a hub, as gevent's (``gevent._monitor``): who blocks it, and how much memory there is.
+"""The thread that watches a hub, as gevent's (``gevent._monitor``): a greenlet that blocks it, and memory.
 
 It costs nothing unless ``config.monitor_thread`` is set.  greenpool's own stall watch needs no such thread.
 
@@ -152,7 +152,8 @@ class PeriodicMonitoringThread:
         self.monitor_thread_ident = start_new_thread(self, ())
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} at {id(self):#x} in thread {self.monitor_thread_ident:#x} for {self.hub!r}>"
+        thread = f"{self.monitor_thread_ident:#x}"
+        return f"<{type(self).__name__} at {id(self):#x} in thread {thread} for {self.hub!r}>"
 
     @property
     def hub(self) -> Monitored | None:
@@ -180,10 +181,8 @@ class PeriodicMonitoringThread:
             self._calculated_sleep_time = min(entry.period for entry in self._monitoring_functions)
         return self._monitoring_functions
 
-    def add_monitoring_function(
-        self, function: Callable[[Monitored], object], period: float | None
-    ) -> None:
-        """Have *function* called with the hub about every *period* seconds, in this thread; None ends that."""
+    def add_monitoring_function(self, function: Callable[[Monitored], object], period: float | None) -> None:
+        """Have *function* called with the hub about every *period* seconds, in this thread; None ends it."""
         if not callable(function):
             raise ValueError("function must be callable")
         if period is not None and period <= 0:
@@ -289,7 +288,7 @@ class PeriodicMonitoringThread:
         self.add_monitoring_function(self.monitor_memory_usage, period)
 
     def monitor_memory_usage(self, _hub: object) -> object:
-        """Publish whether the memory has gone above ``config.max_memory_usage`` or back; -1: there is no limit."""
+        """Publish whether the memory has gone above ``config.max_memory_usage`` or back; -1: no limit."""
         allowed = config.max_memory_usage
         process = self._get_process()
         if not allowed or process is None:

@@ -14,6 +14,7 @@ import sys as _sys
 import warnings
 from collections.abc import Callable, Iterable
 from types import ModuleType
+from typing import Any
 
 from greenpool import monkey as _monkey
 from greenpool.monkey import (
@@ -114,9 +115,10 @@ def remove_item(module: ModuleType, attr: str) -> None:
 def patch_module(
     target_module: ModuleType, source_module: ModuleType, items: Iterable[str] | None = None
 ) -> bool:
-    """Replace names of *target_module* by those of *source_module*; by default those in its ``__implements__``.
+    """Replace names of *target_module* by those of *source_module*.
 
-    Publishes the events of it.  False if a subscriber was against it.
+    The default for *items* is its ``__implements__``.  Publishes the events of it.  False if a subscriber
+    was against it.
     """
     names = list(vars(source_module).get("__implements__", ()) if items is None else items)
     try:
@@ -191,12 +193,11 @@ def _patch(name: str, dns: bool) -> None:
     items = [item for item in vars(source).get("__all__", ()) if hasattr(target, item)]
     module = _TARGETS[name]
     try:
-        events.notify_and_call_entry_points(
-            events.GeventWillPatchModuleEvent(module, source, target, items)
-        )
+        events.notify_and_call_entry_points(events.GeventWillPatchModuleEvent(module, source, target, items))
     except events.DoNotPatch:
         return
-    _monkey.patch_all(**{other: other == name for other in _TARGETS}, dns=dns)
+    only: dict[str, Any] = {other: other == name for other in _TARGETS}
+    _monkey.patch_all(**only, dns=dns)
     events.notify_and_call_entry_points(events.GeventDidPatchModuleEvent(module, source, target))
 
 
@@ -205,8 +206,8 @@ _USAGE = f"""gevent.monkey - monkey patch the standard modules to use greenpool,
 
 USAGE: ``python -m gevent.monkey [MONKEY OPTIONS] [--module] (script|module) [SCRIPT OPTIONS]``
 
-If no MONKEY OPTIONS are present, all modules are patched, as by ``patch_all()``.  --no-<module> leaves one out.
-With --<module> only those are patched that are named.
+If no MONKEY OPTIONS are present, all modules are patched, as by ``patch_all()``.
+--no-<module> leaves one out.  With --<module> only those are patched that are named.
 
 MONKEY OPTIONS: ``--verbose {", ".join(f"--[no-]{name}" for name in _OPTIONS)}``"""
 

@@ -125,7 +125,7 @@ class Environ(dict[str, object]):
 
 
 class SecureEnviron(Environ):
-    """An environ whose text does not show its values, which may be secrets, in reports and logs (as in gevent)."""
+    """An environ whose text hides its values, which may be secrets, from reports and logs (as in gevent)."""
 
     default_secure_repr: ClassVar[bool] = True
     default_whitelist_keys: ClassVar[Iterable[str]] = ()
@@ -169,7 +169,7 @@ class WSGIHandler(_WSGIHandler):
         traceback.print_exc()
 
     def handle_error(self, error: Exception) -> None:
-        """Have the hub report an exception of the application, which then is answered with 500 (as in gevent)."""
+        """Have the hub report an exception of the application, which is answered with 500 (as in gevent)."""
         secure: type[Environ] = getattr(self.server, "secure_environ_class", WSGISecureEnviron)
         shown = self.environ if isinstance(self.environ, secure) else secure(self.environ)
         get_hub().handle_error(shown, type(error), error, error.__traceback__)
@@ -180,7 +180,7 @@ class WSGIHandler(_WSGIHandler):
         return kind(super().get_environ())
 
 
-def _no_application(environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
+def _no_application(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
     raise TypeError("the server was made without an application")
 
 
@@ -190,13 +190,12 @@ def _log_file(log: Any) -> Any:
 
 
 class WSGIServer(_WSGIServer):
-    """greenpool's server, with gevent's attributes for the class of environs, and of those in reports of errors."""
+    """greenpool's server, with gevent's attributes for the classes of environs."""
 
     handler_class = WSGIHandler
     environ_class: type[dict[str, Any]] = dict
     secure_environ_class: type[Environ] = WSGISecureEnviron
     base_env: ClassVar[dict[str, Any]] = {}
-    application: Application = staticmethod(_no_application)
 
     def __init__(
         self, listener: Listener, application: Application | None = None, *args: Any, **kwargs: Any
@@ -206,9 +205,12 @@ class WSGIServer(_WSGIServer):
                 args = (*args[:place], _log_file(args[place]), *args[place + 1 :])
             elif name in kwargs:
                 kwargs[name] = _log_file(kwargs[name])
-        super().__init__(listener, self.application if application is None else application, *args, **kwargs)
+        if application is None:
+            # That of a subclass, if it has one.
+            own: Application = getattr(self, "application", _no_application)
+            application = own
+        super().__init__(listener, application, *args, **kwargs)
 
     def get_environ(self) -> dict[str, Any]:
         """Make the part of the environ that all requests share."""
         return {**self.base_env, **super().get_environ()}
-

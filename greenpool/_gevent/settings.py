@@ -1,7 +1,7 @@
 """``gevent.config`` and ``gevent._config``: gevent's settings, read from its environment variables.
 
-Those that greenpool has a use for take effect: the resolver and the thread pool of ``get_hub()``, ``format_context``
-and what concerns the monitor.  All others can be read and set, and do nothing.
+Those that greenpool has a use for take effect: the resolver and the thread pool of ``get_hub()``,
+``format_context``, and what concerns the monitor.  All others can be read and set, and do nothing.
 """
 
 from __future__ import annotations

@@ -146,7 +146,9 @@ class Worker:
         tmp.mkdir()
         job = directory / "job"
         paths = {"report": self._report, "stacks": self._stacks, "log": self._log}
-        told = {"module": module, "tests": tests, "path": setting.path} | {k: str(v) for k, v in paths.items()}
+        told = {"module": module, "tests": tests, "path": setting.path} | {
+            k: str(v) for k, v in paths.items()
+        }
         job.write_text(json.dumps(told))
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(

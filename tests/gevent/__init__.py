@@ -4,8 +4,8 @@
 `greenpool.install_as_gevent()`. For each file it prints how many of the tests that pass with gevent are kept,
 lost or excepted. Then it prints every lost and excepted test, the latter with its reason.
 
-- gevent 26.9 must be installed for its test files (`pip install gevent==26.9`). Nothing else of it is used, except
-  two helpers of its tests, `gevent._compat` and `gevent._util`.
+- gevent 26.9 must be installed for its test files (`pip install gevent==26.9`). Of its other modules only
+  four helpers of the tests are used (see site/sitecustomize.py).
 - passing.txt lists the tests that pass with gevent itself, in two runs. `--record` measures it anew.
 - internals.txt lists those that do not count, because they ask for gevent's internals, with the reason.
 - exceptions.txt lists those that count and are lost for good, with the reason.

@@ -10,7 +10,18 @@ from pathlib import Path
 from tests.cpython.__main__ import watchers
 
 from . import __doc__ as description
-from .count import INTERNALS, PASSING, VERSION, Count, Reasons, count, files, installed_version, passing, record
+from .count import (
+    INTERNALS,
+    PASSING,
+    VERSION,
+    Count,
+    Reasons,
+    count,
+    files,
+    installed_version,
+    passing,
+    record,
+)
 
 ROW = "{:40} {:>6} {:>6} {:>5} {:>8} {:>8}"
 MATCH = "only tests whose name, module.Class.test, contains one of these (* and ? as in a shell)"

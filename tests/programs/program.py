@@ -59,12 +59,18 @@ def run_patched(code: str, *arguments: object, directory: Path, native: Sequence
     _run(patch + dedent(code), [], arguments, directory)
 
 
-def run_by_greenpool(code: str, *arguments: object, directory: Path, options: Sequence[str] = ()) -> None:
+def run_by_greenpool(
+    code: str,
+    *arguments: object,
+    directory: Path,
+    options: Sequence[str] = (),
+    pool: Sequence[str] = ("--pool-size", "2"),
+) -> None:
     """Run *code*, which says nothing of greenpool, by ``python -m greenpool`` with the options.
 
-    It has two hubs unless an option says otherwise.
+    *pool* are the ones that say how many hubs it has.
     """
-    _run(dedent(code), ["-m", "greenpool", "--pool-size", "2", *options], arguments, directory)
+    _run(dedent(code), ["-m", "greenpool", *pool, *options], arguments, directory)
 
 
 def _run(code: str, options: Sequence[str], arguments: Sequence[object], directory: Path) -> None:

@@ -35,9 +35,7 @@ def path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_as_gevent(code: str, *arguments: object, directory: Path) -> None:
-    run_by_greenpool(
-        CHECK + dedent(code), *arguments, directory=directory, options=("--pool-size", "1", "--as-gevent")
-    )
+    run_by_greenpool(CHECK + dedent(code), *arguments, directory=directory, pool=["--as-gevent"])
 
 
 def test_locust_loads_a_server(http_port: int, tmp_path: Path) -> None:
