@@ -123,3 +123,7 @@ def install_as_gevent() -> None:
             "call greenpool.install_as_gevent() before anything imports gevent"
         )
     sys.meta_path.insert(0, _Finder())
+
+
+# Programs import it from here.
+install_as_gevent.__module__ = "greenpool"
