@@ -5,9 +5,9 @@ The options are ``--pool-size N``, ``--native MODULES`` and ``--as-gevent``.
 Patches the standard library, then runs the program as the main function of a pool.  Exit status,
 ``sys.argv``, ``__main__``, tracebacks and Ctrl-C are as with plain ``python``.
 
-With ``--as-gevent``, ``import gevent`` gives greenpool.  There is no pool then unless ``--pool-size`` asks for
-one: the main program and all greenlets share the hub of the main thread, because programs for gevent rely on
-one greenlet at a time.
+With ``--as-gevent``, ``import gevent`` gives greenpool.  There is no pool then unless ``--pool-size`` asks
+for one: the main program and all greenlets share the hub of the main thread, because programs for gevent rely
+on one greenlet at a time.
 
 *The end* has the interpreter's own order: the traceback of the main program, if an exception ends it; waiting
 for all threads that are not daemons (and telling ThreadPoolExecutors to end theirs); ``atexit``.  Only then

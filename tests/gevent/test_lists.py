@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from .count import EXCEPTIONS, INTERNALS, Count, Reasons, passing
 from tests.cpython import watch
+
+from .count import EXCEPTIONS, INTERNALS, Count, Reasons, passing
 
 TESTS = [test for tests in passing().values() for test in tests]
 
