@@ -41,11 +41,12 @@ from .runtime import Runtime, hubs_of_a_program
 
 def main(arguments: list[str] | None = None) -> None:
     options, program = _parse(sys.argv[1:] if arguments is None else arguments)
+    if options.as_gevent:
+        # First, because the debugger, too, looks for gevent (GEVENT_SUPPORT).
+        install_as_gevent()
     if options.module == "debugpy":
         _run_in_debugger(options, program)
         return
-    if options.as_gevent:
-        install_as_gevent()
     monkey.patch_all()
     listen_as_wished(by_default=True)
     if sys.excepthook is sys.__excepthook__:

@@ -174,3 +174,45 @@ def test_breakpoint_in_a_green_thread(tmp_path: Path, before: list[str], after: 
         client.send("disconnect")
         output = process.communicate(timeout=LONGEST)[0]
         assert (output, process.returncode) == ("[0, 1, 4]\n", 0)
+
+
+GEVENT = """\
+import gevent
+
+assert gevent.__name__ == "greenpool._gevent"
+
+def work(number):
+    gevent.sleep(0.01)
+    square = number * number
+    gevent.sleep(0.01)
+    return square
+
+jobs = [gevent.spawn(work, number) for number in range(3)]
+gevent.joinall(jobs)
+print([job.value for job in jobs])
+"""
+
+
+def test_gevent_support_of_a_program_under_gevents_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEVENT_SUPPORT", "True")
+    path = tmp_path / "app.py"
+    path.write_text(GEVENT)
+    with debugged(path, ["greenpool", "--as-gevent", "-m"], []) as (client, process):
+        client.call(
+            "initialize", adapterID="test", pathFormat="path", linesStartAt1=True, columnsStartAt1=True
+        )
+        client.send("attach", name="test", type="python", request="attach", justMyCode=True)
+        client.wait_for("initialized")
+        client.break_at(path, 7)
+        client.call("configurationDone")
+        thread = client.wait_for("stopped")["threadId"]
+        assert client.stack(thread)[0] == ("work", 7)
+        client.break_at(path)
+        assert client.step(thread) == ("work", 8)
+        client.send("continue", threadId=thread)
+        client.wait_for("terminated")
+        client.send("disconnect")
+        output = process.communicate(timeout=LONGEST)[0]
+        assert (output, process.returncode) == ("[0, 1, 4]\n", 0)
