@@ -282,6 +282,35 @@ def test_a_handle_error_that_fails_loses_no_greenlet() -> None:
     )
 
 
+def test_what_fails_while_a_thread_ends_is_reported() -> None:
+    assert (
+        python("""
+        import io, sys, threading, gevent
+
+        sys.stderr, stderr = io.StringIO(), sys.stderr
+
+        def wait():
+            try:
+                gevent.sleep(60)
+            finally:
+                raise ValueError
+
+        def work():
+            gevent.get_hub()
+            gevent.spawn(wait)
+            gevent.sleep(0.001)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        gevent.sleep(0.1)
+        report, sys.stderr = sys.stderr.getvalue(), stderr
+        print(report.splitlines().count("ValueError"))
+        """)
+        == "1\n"
+    )
+
+
 def test_the_loop_has_timers_descriptors_and_wakes_from_threads() -> None:
     assert (
         python("""

@@ -9,9 +9,10 @@ from .state import HubState, HubTask
 
 
 class Reports:
-    """Takes every report in the place of stderr; set once, by the code that takes gevent's name."""
+    """Takes reports in the place of stderr; set once, by the code that takes gevent's name."""
 
-    handle: Callable[[HubState, object, BaseException], object] | None = None
+    # False: it does not take this one.
+    handle: Callable[[HubState, object, BaseException], bool] | None = None
 
 
 def report_error(hub: HubState, source: str | HubTask, exception: BaseException) -> None:
@@ -19,8 +20,7 @@ def report_error(hub: HubState, source: str | HubTask, exception: BaseException)
 
     On the thread of the hub.
     """
-    if Reports.handle is not None:
-        Reports.handle(hub, source, exception)
+    if Reports.handle is not None and Reports.handle(hub, source, exception):
         return
     if isinstance(exception, (KeyboardInterrupt, SystemExit)):
         hub.on_system_error(exception)

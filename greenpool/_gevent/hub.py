@@ -414,13 +414,19 @@ def set_default_hub_class(hub_class: type[Hub]) -> None:
     _hub_class = hub_class
 
 
-def _handle(state: HubState, source: object, exception: BaseException) -> None:
-    """Take a report of greenpool; on the thread of the hub *state*."""
+def _handle(state: HubState, source: object, exception: BaseException) -> bool:
+    """Take a report of greenpool; on the thread of the hub *state*.
+
+    False at the end of a thread, when that no longer has the hub, and must not get another one.
+    """
+    if thread_hub() is not state:
+        return False
     try:
         _hub_of(state).handle_error(source, type(exception), exception, exception.__traceback__)
     except Exception as failure:
         # The program's own handle_error has failed.
         _hub_of(state).print_exception(None, type(failure), failure, failure.__traceback__)
+    return True
 
 
 Reports.handle = _handle
