@@ -9,6 +9,7 @@ answer while a greenlet keeps that hub.
 
 from __future__ import annotations
 
+import builtins as _builtins
 from typing import Any as _Any
 from typing import Self as _Self
 
@@ -35,7 +36,9 @@ class BackdoorServer(_StreamServer):
         locals: dict[str, _Any] | None = None,
         banner: str | None = None,
     ) -> None:
-        self.locals = {"__doc__": None, "__name__": "__console__"} | (locals or {})
+        # The module, whose text is short, in the place of the dict that exec would put there.
+        names = {"__builtins__": _builtins, "__doc__": None, "__name__": "__console__"}
+        self.locals = names | (locals or {})
         self.banner = banner
         self._prompts = _Group()
         super().__init__(listener, self.handle, spawn=self._prompts)

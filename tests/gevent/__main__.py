@@ -7,8 +7,7 @@ from concurrent.futures import as_completed
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from tests.cpython.__main__ import watchers
-
+from ..cpython.__main__ import watchers
 from . import __doc__ as description
 from .count import (
     INTERNALS,

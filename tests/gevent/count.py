@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from tests.cpython import watch
+from ..cpython import watch
 
 HERE = Path(__file__).parent
 PASSING = HERE / "passing.txt"

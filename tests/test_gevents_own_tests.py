@@ -1,12 +1,19 @@
-"""The lists of tests.gevent are well formed, and say of each test one thing."""
+"""The lists of tests.gevent are well formed, and say of each test one thing.
 
+This file is not in tests/gevent, because pytest would import that under the name of gevent.
+"""
+
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cpython import watch
+from documents import ROOT
 
-from .count import EXCEPTIONS, INTERNALS, Count, Reasons, passing
+sys.path.append(str(ROOT))
+
+from tests.cpython import watch  # noqa: E402
+from tests.gevent.count import EXCEPTIONS, INTERNALS, Count, Reasons, passing  # noqa: E402
 
 TESTS = [test for tests in passing().values() for test in tests]
 
