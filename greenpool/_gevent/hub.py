@@ -166,11 +166,6 @@ class Hub:
 
         return self.thread_ident == threading.main_thread().ident
 
-    @property
-    def parent(self) -> object:
-        """The main greenlet of the thread, as a Greenlet."""
-        return getcurrent()
-
     # Errors.
 
     def handle_error(
