@@ -34,7 +34,8 @@ extern const char find_free_memory_doc[], give_back_doc[];
 /* origin.c */
 PyObject *connect_origin(PyObject *module, PyObject *args);
 PyObject *speedups_note_origin(PyObject *module, PyObject *args);
-extern const char connect_origin_doc[], note_origin_doc[];
+PyObject *speedups_use_exact_clock(PyObject *module, PyObject *exact);
+extern const char connect_origin_doc[], note_origin_doc[], use_exact_clock_doc[];
 
 /* files.c */
 PyObject *connect_files(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
