@@ -25,6 +25,8 @@ static PyMethodDef speedups_methods[] = {
     {"connect_origin", connect_origin, METH_VARARGS, connect_origin_doc},
     {"note_origin", speedups_note_origin, METH_VARARGS, note_origin_doc},
     {"use_exact_clock", speedups_use_exact_clock, METH_O, use_exact_clock_doc},
+    {"make_switch_recorder", speedups_make_switch_recorder, METH_NOARGS, make_switch_recorder_doc},
+    {"stack_key", speedups_stack_key, METH_O, stack_key_doc},
     {"connect_task", FASTCALL(connect_task), METH_FASTCALL, connect_task_doc},
     {"connect_spawn", FASTCALL(connect_spawn), METH_FASTCALL, connect_spawn_doc},
     {"connect_lock", FASTCALL(connect_lock), METH_FASTCALL, connect_lock_doc},

@@ -49,6 +49,11 @@ extern const char connect_local_doc[];
 PyObject *connect_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_queue_doc[];
 
+/* recorder.c */
+PyObject *speedups_make_switch_recorder(PyObject *module, PyObject *no_argument);
+PyObject *speedups_stack_key(PyObject *module, PyObject *greenlet);
+extern const char make_switch_recorder_doc[], stack_key_doc[];
+
 /* rlock.c */
 PyObject *connect_rlock(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_rlock_doc[];

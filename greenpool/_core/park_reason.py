@@ -11,16 +11,28 @@ from __future__ import annotations
 
 from .frames import stack_of
 from .holds import held_by
+from .speedups import speedups
 from .state import GreenThread, HubState, Wait
-from .survey import Shape, Stack, Template, stack_key, subject_of
+from .survey import Shape, Stack, Template, subject_of
 from .task import Task
-from .waiter import Sleep
+from .waiter import Sleep, Waiter
 from .waits import ParkedGreenlet
 
 # The number of a stack, the call that waits, such as "Event.wait", and what it waits for.
 Reason = tuple[int, str, str]
 
-NO_STACK = -1
+
+def stack_key(greenlet: GreenThread) -> object:
+    """What greenlets with equal stacks have in common; valid as long as somebody refers to their code."""
+    return tuple([(id(frame.f_code), frame.f_lasti) for frame in stack_of(greenlet)])
+
+
+if speedups is not None:
+    stack_key = speedups.stack_key
+
+
+# Waits that are kept to be found again.
+MOST_KNOWN = 10_000
 
 
 class ParkReasons:
@@ -29,22 +41,40 @@ class ParkReasons:
     def __init__(self, hub: HubState) -> None:
         self._hub = hub
         self._shapes: dict[object, tuple[int, Shape]] = {}
+        # By the number of the stack and the guard, which belongs to the object that is waited for.  It is
+        # referred to, so its identity stays; it does not refer to the object.
+        self._known: dict[tuple[int, object], Reason] = {}
         # Descriptors by the identity of the waiter that has last waited to read.
         self._readers: dict[int, int] = {}
         self.stacks: list[Stack] = []
 
     def reason_of(self, greenlet: GreenThread) -> Reason:
         """Why *greenlet*, which is switched out and has a waiter, is parked."""
-        frames = stack_of(greenlet)
-        if not frames:
-            return NO_STACK, "", ""
-        key = stack_key(frames)
+        key = stack_key(greenlet)
         known = self._shapes.get(key)
         if known is None:
+            frames = stack_of(greenlet)
             shape = Shape(frames)
             known = self._shapes[key] = (len(self.stacks), shape)
             self.stacks.append(shape.stack)
         number, shape = known
+        waiter = greenlet.waiter
+        guard = waiter.guard if isinstance(waiter, Waiter) else None
+        if guard is None:
+            return self._find_reason(greenlet, number, shape)
+        reason = self._known.get((number, guard))
+        if reason is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            reason = self._known[number, guard] = self._find_reason(greenlet, number, shape)
+        return reason
+
+    def _find_reason(self, greenlet: GreenThread, number: int, shape: Shape) -> Reason:
+        if not shape.subjects and () in shape.templates:
+            template = shape.templates[()]
+            if not template.parts:
+                return number, template.call, self._describe(greenlet.waiter)
+        frames = stack_of(greenlet)
         subjects = [subject_of(frames[position]) for position in shape.subjects]
         kinds = tuple(map(type, subjects))
         template = shape.templates.get(kinds)

@@ -135,8 +135,9 @@ class HubLog:
         self.main = None if hub.main is None else id(hub.main)
         self.entries: list[Any] = []
         self.reasons = ParkReasons(hub)
-        self.is_over = False
-        self.end: Callable[[], object] = _nothing
+        # What greenlet calls at each switch, and what it called before.
+        self.recorder: SwitchRecorder | None = None
+        self.following: Following = None
 
     # The hub's own thread.
 
@@ -152,7 +153,17 @@ class HubLog:
                 reason = self.reasons.reason_of(carrier)
                 self.entries += (now, (PARKED, id(carrier), *reason, carrier.parked_at))
         self.entries += (now, id(getcurrent()))
-        self.end = record_switches(self.entries.extend, self.note_park)
+        self.following = _at_switch.gettrace()
+        self.recorder = make_recorder(self.entries, self.note_park, self.following)
+        _at_switch.settrace(self.recorder)
+
+    def end(self) -> None:
+        """Record no more."""
+        recorder, self.recorder = self.recorder, None
+        if recorder is not None:
+            recorder.stop()
+            if _at_switch.gettrace() is recorder:
+                _at_switch.settrace(self.following)
 
     def note_park(self, greenlet: GreenThread) -> None:
         """*greenlet* has switched away and is parked."""
@@ -202,42 +213,46 @@ def describe_task(task: Task[object]) -> TaskInfo:
     )
 
 
-def _nothing(*args: object) -> None:
-    pass
+NotePark = Callable[[GreenThread], object]
+Following = Callable[[str, Any], object] | None
 
 
-Extend = Callable[[tuple[object, ...]], None]
-NotePark = Callable[[GreenThread], None]
+class SwitchRecorder:
+    """Called by greenlet at each switch of one thread.
 
-
-def record_switches(extend: Extend, note_park: NotePark) -> Callable[[], object]:
-    """Have *extend* called at each switch of the calling thread, and *note_park* with each one that parks.
-
-    Returns a function that ends this, for the same thread.
+    *entries* gets the time and the identity of the greenlet that goes on, and *note_park* is called with one
+    that has parked.  *following* is called behind that.
     """
-    following = _at_switch.gettrace()
 
-    def on_switch(event: str, switch: tuple[GreenThread, GreenThread]) -> None:
-        origin, target = switch
-        extend((monotonic(), id(target)))
-        try:
-            waiter = origin.waiter
-        except AttributeError:
-            waiter = None  # a main or raw greenlet that has not been adopted
-        if waiter is not None:
-            note_park(origin)
-        if following is not None:
-            following(event, switch)
+    __slots__ = ("entries", "note_park", "following")
 
-    def end() -> None:
-        nonlocal extend, note_park
-        if _at_switch.gettrace() is on_switch:
-            _at_switch.settrace(following)
-        # A function that was set over this one goes on calling it.
-        extend = note_park = _nothing
+    def __init__(self, entries: list[Any], note_park: NotePark, following: Following) -> None:
+        self.entries: list[Any] | None = entries
+        self.note_park = note_park
+        self.following = following
 
-    _at_switch.settrace(on_switch)
-    return end
+    def __call__(self, event: str, switch: tuple[GreenThread, GreenThread]) -> None:
+        entries = self.entries
+        if entries is not None:
+            origin, target = switch
+            entries.extend((monotonic(), id(target)))
+            try:
+                waiter = origin.waiter
+            except AttributeError:
+                waiter = None  # a main or raw greenlet that has not been adopted
+            if waiter is not None:
+                self.note_park(origin)
+        if self.following is not None:
+            self.following(event, switch)
+
+    def stop(self) -> None:
+        """Record no more.  A function that was set over this one goes on calling it."""
+        self.entries = None
+
+
+make_recorder: Callable[[list[Any], NotePark, Following], SwitchRecorder] = SwitchRecorder
+if speedups is not None:
+    make_recorder = speedups.make_switch_recorder()
 
 
 class _State:
@@ -360,11 +375,9 @@ class Recording:
 
     def _end_log(self, log: HubLog, answers: SimpleQueue[HubLog] | None) -> None:
         """End the recording of one hub; on its thread."""
-        if not log.is_over:
-            log.is_over = True
+        if log.recorder is not None and self.process == os.getpid():
+            log.describe_the_living()
             log.end()
-            if self.process == os.getpid():
-                log.describe_the_living()
         if answers is not None:
             answers.put(log)
 

@@ -216,11 +216,6 @@ def stack_of_thread(frame: FrameType) -> Stack:
     return _program_part(stack_from(frame) if HAS_GIL else [frame])
 
 
-def stack_key(frames: Sequence[FrameType]) -> object:
-    """What equal stacks have in common; valid as long as somebody refers to the code of their frames."""
-    return (*map(id, map(_get_code, frames)), *map(_get_offset, frames))
-
-
 def _copy_of(queue: deque[T]) -> deque[T]:
     """A copy of *queue*, which its hub may change meanwhile: without a GIL a copy is no single step."""
     for _ in range(COPIES):
@@ -347,7 +342,7 @@ class _Look:
         if not self._sees_stacks:
             return GreenletInfo(*origin, stack=None)
         frames = stack_of(greenlet)
-        key = stack_key(frames)
+        key = (*map(id, map(_get_code, frames)), *map(_get_offset, frames))
         shape = self._shapes.get(key)
         if shape is None:
             shape = self._shapes[key] = Shape(frames)
