@@ -70,10 +70,9 @@ class ParkReasons:
         return reason
 
     def _find_reason(self, greenlet: GreenThread, number: int, shape: Shape) -> Reason:
-        if not shape.subjects and () in shape.templates:
-            template = shape.templates[()]
-            if not template.parts:
-                return number, template.call, self._describe(greenlet.waiter)
+        plain = None if shape.subjects else shape.templates.get(())
+        if plain is not None and not plain.parts:
+            return number, plain.call, self._describe(greenlet.waiter)
         frames = stack_of(greenlet)
         subjects = [subject_of(frames[position]) for position in shape.subjects]
         kinds = tuple(map(type, subjects))

@@ -73,6 +73,7 @@ TIMER = 4  # what it calls
 STALLED = 5  # stack, call of the standard library that blocks
 ALIVE = 6  # identity, TaskInfo
 UNSTARTED = 7  # TaskInfo
+FREE = 8  # identity of a carrier that has no task
 
 # The stubs of greenlet have greenlets without the attributes of a GreenThread.
 _at_switch: Any = greenlet_module
@@ -147,6 +148,8 @@ class HubLog:
         # Asked for at each switch, like that of a carrier.
         hub.loop.waiter = None
         now = monotonic()
+        for carrier in hub.free_carriers:
+            self.entries += (now, (FREE, id(carrier)))
         for carrier in list(hub.carriers)[:MOST_PARKED]:
             waiter = carrier.waiter
             if waiter is not None and not waiter.state and carrier is not getcurrent():
