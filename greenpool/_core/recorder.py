@@ -96,8 +96,10 @@ class HubRecord(NamedTuple):
     """What one hub has done."""
 
     name: str
+    number: int | None
+    """Its number in its pool; None for a plain thread's."""
     thread: int
-    """The identifier of the OS thread, as the system's tools show it."""
+    """The identifier of the OS thread, as the system's tools show it; 0 if it is not known."""
     entries: list[Any]
     """A time, the greenlet that goes on or a tuple that says what has happened, a time, and so on."""
     stacks: list[Stack]
@@ -200,7 +202,9 @@ class HubLog:
     def record(self, answered: bool) -> HubRecord:
         entries = self.entries[:]
         stacks = self.reasons.stacks[:]
-        return HubRecord(self.name, self.thread, entries, stacks, self.loop, self.main, answered)
+        return HubRecord(
+            self.name, self.hub.index, self.thread, entries, stacks, self.loop, self.main, answered
+        )
 
 
 def describe_task(task: Task[object]) -> TaskInfo:
@@ -283,7 +287,9 @@ class Recording:
         self.wall_time = 0.0
         self.began = self.ended = 0.0
         self.is_full = False
-        # The stop of the sampler.
+        # Whether origins were noted before.
+        self._noted = False
+        # Released to end the sampler.
         self._stopped: Any = Lock()
         self.logs: list[HubLog] = []
         self.wakes: list[tuple[float, int, str]] = []
@@ -297,7 +303,7 @@ class Recording:
             _State.recording = self
             self.wall_time = time()
             self.began = monotonic()
-            Origins.are_noted = True
+            self._noted, Origins.are_noted = Origins.are_noted, True
             if speedups is not None:
                 speedups.use_exact_clock(True)
             _Hooks.put_in()
@@ -362,7 +368,7 @@ class Recording:
             yield record
         for hub, entries in self.stalls.items():
             # A greenlet has kept it from the request to begin.
-            yield HubRecord(hub.name, 0, entries, [], id(hub.loop), None, False)
+            yield HubRecord(hub.name, hub.index, 0, entries, [], id(hub.loop), None, False)
 
     def _end(self) -> None:
         """Record no more; any thread."""
@@ -373,6 +379,7 @@ class Recording:
 
     def _stop_listening(self) -> None:
         at_new_hub.remove(self._begin)
+        Origins.are_noted = self._noted
         if speedups is not None:
             speedups.use_exact_clock(False)
 
@@ -446,7 +453,8 @@ class _Look:
         mark = (hub.passes, None if log is None else len(log.entries))
         if mark != self.mark:
             self.mark, self.since, self.is_noted = mark, now, False
-        elif not self.is_noted and now - self.since >= recording.stall_limit:
+        elif not self.is_noted and now - self.since >= recording.stall_limit / 2:
+            # Early, because the sampler may have to wait for the GIL.  What is no stall is left out later.
             self.is_noted = True
             frame = current_frames().get(hub.thread_id)
             if frame is not None:

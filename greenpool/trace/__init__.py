@@ -8,8 +8,8 @@
         ...
 
 ``trace.html`` is a page with a picture, which a browser shows from the file.  ``trace.json`` is in the Trace
-Event format, which https://ui.perfetto.dev and chrome://tracing open.  ``greenpool trace PID -o FILE`` records
-another process.
+Event format, which https://ui.perfetto.dev and chrome://tracing open.  ``greenpool trace PID -o FILE``
+records another process.
 
 *Off, it costs nothing.*  While it records, a switch takes at most twice its time.
 

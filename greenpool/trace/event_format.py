@@ -1,9 +1,9 @@
 """The Trace Event format, which Perfetto and chrome://tracing open.
 
 Each hub is a thread of the process.  What ran there are complete events ("X"); the loop's polls lie in the
-loop's runs.  Spawns, timers and stalls are instants ("i").  Each wait is an asynchronous slice ("b", "e") with
-its reason and its stack, on a track of its greenlet.  Flow arrows ("s", "f") lead from the run that wakes or
-spawns a greenlet to the run in which that goes on.
+loop's runs.  Spawns, timers and stalls are instants ("i").  Each wait is an asynchronous slice ("b", "e")
+with its reason and its stack, on a track of its greenlet.  Flow arrows ("s", "f") lead from the run that
+wakes or spawns a greenlet to the run in which that goes on.
 
 The format: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
 """
@@ -71,9 +71,7 @@ def _event(story: Story, kind: str, lane: int, when: float, name: str, category:
     return event | {"cat": category} | more
 
 
-def _slice(
-    story: Story, lane: int, start: float, end: float, name: str, category: str, args: Event
-) -> Event:
+def _slice(story: Story, lane: int, start: float, end: float, name: str, category: str, args: Event) -> Event:
     duration = max(0.0, round(_micros(end) - _micros(start), 3))
     return _event(story, "X", lane, start, name, category, dur=duration, args=args)
 
@@ -128,25 +126,25 @@ def _waits(story: Story) -> Iterator[Event]:
 
 def _spawns(story: Story) -> Iterator[Event]:
     # The first run of each greenlet.
-    first: dict[int, tuple[int, float]] = {}
-    for number, lane in enumerate(story.lanes):
+    first: dict[int, float] = {}
+    for lane in story.lanes:
         for run in lane.runs:
-            first.setdefault(run.greenlet, (number, run.start))
+            first.setdefault(run.greenlet, run.start)
     for number, greenlet in enumerate(story.greenlets):
         if greenlet.spawned is None or greenlet.kind != "task":
             continue
         by = NOBODY if greenlet.spawner == NOBODY else story.greenlets[greenlet.spawner].hub
-        lane = greenlet.hub if by == NOBODY else by
+        hub = greenlet.hub if by == NOBODY else by
         args: Event = {"by": greenlet.spawner_name} if greenlet.spawner_name else {}
         if greenlet.spawned_at is not None:
             args["at"] = _line(greenlet.spawned_at)
         name = f"spawn {_title(greenlet)}"
-        yield _event(story, "i", lane, greenlet.spawned, name, "spawn", s="t", args=args)
+        yield _event(story, "i", hub, greenlet.spawned, name, "spawn", s="t", args=args)
         if number in first:
             flow = f"s{number}"
-            hub, start = first[number]
-            yield _event(story, "s", lane, min(greenlet.spawned, start), "spawn", "spawn", id=flow)
-            yield _event(story, "f", hub, start, "spawn", "spawn", id=flow, bp="e")
+            start = first[number]
+            yield _event(story, "s", hub, min(greenlet.spawned, start), "spawn", "spawn", id=flow)
+            yield _event(story, "f", greenlet.hub, start, "spawn", "spawn", id=flow, bp="e")
 
 
 def _title(greenlet: Greenlet) -> str:

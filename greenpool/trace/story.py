@@ -155,14 +155,14 @@ class _Teller:
     def __init__(self, recorded: Recorded) -> None:
         self.began = recorded.began
         seconds = recorded.ended - recorded.began
-        self.story = Story(
-            recorded.pid, recorded.wall_time, seconds, recorded.stall_limit, recorded.limit
-        )
+        self.story = Story(recorded.pid, recorded.wall_time, seconds, recorded.stall_limit, recorded.limit)
         self._stack_numbers: dict[Stack, int] = {}
         # The numbers of waits by the identity of the greenlet, and wakes in the order of time.
         self._waits: dict[int, list[int]] = {}
         self._wakes: list[tuple[float, int, int, int, str]] = []
-        for number, hub in enumerate(recorded.hubs):
+        # Plain threads first, then the hubs of pools, in the order of their numbers.
+        hubs = sorted(recorded.hubs, key=lambda hub: (hub.number is not None, hub.number or 0, hub.name))
+        for number, hub in enumerate(hubs):
             _LaneTeller(self, number, hub).tell()
         self._wakes += [
             (when - self.began, ident, NOBODY, NOBODY, f"thread {name}")
@@ -316,7 +316,7 @@ class _LaneTeller:
         self, when: float, ident: int, stack: int, call: str, phrase: str, since: float | None
     ) -> None:
         life = self._life(ident)
-        number = self._stacks[stack] if 0 <= stack < len(self._stacks) else NOBODY
+        number = self._stacks[stack]
         start = when if since is None else since - self._began
         life.pending = self._teller.add_wait(ident, Waiting(life.greenlet, start, None, call, phrase, number))
         if since is None and len(self._lane.runs) > 1:
@@ -356,7 +356,7 @@ class _LaneTeller:
             greenlet.spawned_at = info.spawned_at
 
     def _clean_up(self) -> None:
-        """Give the runs of carriers without a task to the loop: there they look for their next task, or end."""
+        """Give the runs of carriers without a task to the loop: they look for their next task, or end."""
         for run in self._lane.runs:
             greenlet = self._greenlets[run.greenlet]
             spawned = greenlet.spawned
@@ -378,9 +378,9 @@ class _LaneTeller:
                 # It is asleep for most of its time.
                 if when is None:
                     continue
-                start = max(start, when - limit)
-                end = min((poll.start for poll in lane.polls if poll.start >= when), default=end)
-            elif end - start < limit or (when is None and self._greenlets[run.greenlet].kind == "main"):
+                start = max((poll.end for poll in lane.polls if start <= poll.end <= when), default=start)
+                end = min((poll.start for poll in lane.polls if when <= poll.start <= end), default=end)
+            if end - start < limit or (when is None and self._greenlets[run.greenlet].kind == "main"):
                 continue
             run.is_stall = run.greenlet != lane.loop
             place = self._teller.number_of(stack) if stack else NOBODY

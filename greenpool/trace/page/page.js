@@ -202,7 +202,7 @@
       pen.stroke();
       pen.fillStyle = colors.soft;
       pen.textAlign = x > width - 40 ? "right" : "center";
-      pen.fillText(at === 0 ? "0" : duration(at), x, 11);
+      pen.fillText(at === 0 ? "0" : duration(at).replace(/\.?0+ /, " "), x, 11);
     }
     pen.textAlign = "left";
     pen.strokeStyle = colors.line;
