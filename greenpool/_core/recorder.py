@@ -194,7 +194,8 @@ class HubLog:
             task = getattr(greenlet, "task", None)
             if id(greenlet) in seen and isinstance(task, Task) and not task.done:
                 found += (now, (ALIVE, id(greenlet), describe_task(task)))
-        for turn in list(hub.ready.copy()):
+        # Without the GIL another thread cannot copy a queue safely.
+        for turn in hub.ready.copy() if hub.is_own_thread() else ():
             if isinstance(turn, Task) and not turn.done:
                 found += (now, (UNSTARTED, describe_task(turn)))
         self.entries.extend(found)
@@ -314,7 +315,11 @@ class Recording:
             else:
                 hub.post(self._begin, hub)
         self._stopped.acquire()
-        start_new_thread(self._sample, ())
+        try:
+            start_new_thread(self._sample, ())
+        except RuntimeError:
+            self.stop()
+            raise
 
     def _begin(self, hub: HubState) -> None:
         """Record *hub*; on its thread."""
@@ -332,6 +337,26 @@ class Recording:
         """End it, and return what was recorded.  Any thread, once; blocks it while the hubs answer."""
         self._end()
         self._stopped.release()
+        try:
+            unanswered = self._end_logs()
+        finally:
+            with _State.lock:
+                _Hooks.take_out()
+                _logs.clear()
+                _State.recording = None
+        return Recorded(
+            self.process,
+            self.wall_time,
+            self.began,
+            self.ended,
+            list(self._records(unanswered)),
+            self.wakes,
+            self.stall_limit,
+            self.limit if self.is_full else None,
+        )
+
+    def _end_logs(self) -> set[HubLog]:
+        """Have the hubs end their logs; returns those that have not answered."""
         answers: SimpleQueue[HubLog] = SimpleQueue()
         waiting = set()
         for log in self.logs:
@@ -346,20 +371,7 @@ class Recording:
         except Empty:
             for log in waiting:
                 log.describe_the_living()
-        with _State.lock:
-            _Hooks.take_out()
-            _logs.clear()
-            _State.recording = None
-        return Recorded(
-            self.process,
-            self.wall_time,
-            self.began,
-            self.ended,
-            list(self._records(waiting)),
-            self.wakes,
-            self.stall_limit,
-            self.limit if self.is_full else None,
-        )
+        return waiting
 
     def _records(self, unanswered: set[HubLog]) -> Iterator[HubRecord]:
         for log in self.logs:
@@ -386,6 +398,7 @@ class Recording:
     def _end_log(self, log: HubLog, answers: SimpleQueue[HubLog] | None) -> None:
         """End the recording of one hub; on its thread."""
         if log.recorder is not None and self.process == os.getpid():
+            _logs.pop(get_ident(), None)
             log.describe_the_living()
             log.end()
         if answers is not None:
@@ -519,11 +532,12 @@ def _note_end(original: Callable[[Task[object]], None]) -> object:
 def _note_wake(original: Callable[[Waiter], None]) -> object:
     def resume(self: Waiter) -> None:
         log = _logs.get(get_ident())
-        if log is not None:
+        # The number of a thread that has ended may be another one's now.
+        if log is not None and not log.hub.inbox.closed:
             log.note((WOKEN, id(self.greenlet), ""))
         else:
             recording = _State.recording
-            if recording is not None:
+            if recording is not None and not recording.ended:
                 name = original_threading().current_thread().name
                 recording.wakes.append((monotonic(), id(self.greenlet), name))
         original(self)

@@ -1,0 +1,57 @@
+"""A program with two hubs, of which something of each kind can be recorded."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import greenpool
+import greenpool.trace
+from greenpool import Runtime, sleep, spawn
+from greenpool.lock import Semaphore
+from greenpool.queue import Queue
+
+
+def produce(queue: Queue[int | None]) -> None:
+    for number in range(5):
+        sleep(0.005)
+        queue.put(number)
+    queue.put(None)
+
+
+def consume(queue: Queue[int | None], permits: Semaphore) -> None:
+    while queue.get() is not None:
+        with permits:
+            sleep(0.001)
+
+
+def compute_too_long() -> None:
+    sleep(0.1)
+    # Native, in a program that is not patched.
+    time.sleep(0.25)
+
+
+def talk() -> None:
+    from greenpool import socket
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        answer = spawn(ours.recv, 10)
+        sleep(0.01)
+        theirs.send(b"</script><b>")
+        answer.join()
+
+
+def record_everything(path: Path) -> None:
+    """Record such a program, with a stall limit of a tenth of a second."""
+    with greenpool.trace.record(path, stall_limit=0.1), Runtime(pool_size=2) as runtime:
+        handle = runtime.handle()
+        queue: Queue[int | None] = Queue()
+        tasks = [
+            handle.spawn_on(0, produce, queue),
+            handle.spawn_on(1, consume, queue, Semaphore(1)),
+            handle.spawn_on(1, compute_too_long),
+            handle.spawn_on(0, talk),
+        ]
+        for task in tasks:
+            task.join()
