@@ -188,19 +188,21 @@ class _Teller:
         self._wakes.append((when, ident, hub, greenlet, by))
 
     def _tell_wakes(self) -> None:
-        """Give each wait the first wake that came while it lasted."""
+        """Give each wait the first wake that came while it lasted, or just before."""
         waits = self.story.waits
         for numbers in self._waits.values():
             numbers.sort(key=lambda number: waits[number].start)
         starts = {ident: [waits[each].start for each in found] for ident, found in self._waits.items()}
         for when, ident, hub, greenlet, by in sorted(self._wakes):
-            # A wake just before the park is possible: with another thread, or with a timeout of 0.
+            numbers = self._waits.get(ident, [])
             place = bisect_right(starts.get(ident, ()), when) - 1
-            if place < 0:
-                continue
-            wait = waits[self._waits[ident][place]]
-            if wait.woken is None and (wait.end is None or when <= wait.end):
-                wait.woken, wait.waker_hub, wait.waker = when, hub, greenlet
+            end = waits[numbers[place]].end if place >= 0 else 0.0
+            if end is not None and end < when:
+                # It was about to park, and the wake came from another thread.
+                place += 1
+            if place < len(numbers) and waits[numbers[place]].woken is None:
+                wait = waits[numbers[place]]
+                wait.woken, wait.waker_hub, wait.waker = max(when, wait.start), hub, greenlet
                 wait.waker_name = by or self.story.greenlets[greenlet].name
 
     def _tell_spawners(self) -> None:

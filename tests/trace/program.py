@@ -7,33 +7,33 @@ from pathlib import Path
 
 import greenpool
 import greenpool.trace
-from greenpool import Runtime, sleep, spawn
+from greenpool import Runtime, sleep, socket, spawn
 from greenpool.lock import Semaphore
 from greenpool.queue import Queue
 
 
-def produce(queue: Queue[int | None]) -> None:
+def produce(queue: Queue[int | None], answers: Queue[int]) -> None:
     for number in range(5):
         sleep(0.005)
         queue.put(number)
+        answers.get()
     queue.put(None)
 
 
-def consume(queue: Queue[int | None], permits: Semaphore) -> None:
-    while queue.get() is not None:
+def consume(queue: Queue[int | None], answers: Queue[int], permits: Semaphore) -> None:
+    while (number := queue.get()) is not None:
         with permits:
             sleep(0.001)
+        answers.put(number)
 
 
 def compute_too_long() -> None:
-    sleep(0.1)
+    sleep(0.01)
     # Native, in a program that is not patched.
     time.sleep(0.25)
 
 
 def talk() -> None:
-    from greenpool import socket
-
     ours, theirs = socket.socketpair()
     with ours, theirs:
         answer = spawn(ours.recv, 10)
@@ -47,11 +47,9 @@ def record_everything(path: Path) -> None:
     with greenpool.trace.record(path, stall_limit=0.1), Runtime(pool_size=2) as runtime:
         handle = runtime.handle()
         queue: Queue[int | None] = Queue()
-        tasks = [
-            handle.spawn_on(0, produce, queue),
-            handle.spawn_on(1, consume, queue, Semaphore(1)),
-            handle.spawn_on(1, compute_too_long),
-            handle.spawn_on(0, talk),
-        ]
-        for task in tasks:
-            task.join()
+        answers: Queue[int] = Queue()
+        consumer = handle.spawn_on(1, consume, queue, answers, Semaphore(1))
+        handle.spawn_on(0, produce, queue, answers).join()
+        consumer.join()
+        handle.spawn_on(0, talk).join()
+        handle.spawn_on(1, compute_too_long).join()

@@ -23,6 +23,7 @@ import greenpool.trace
 from documents import ROOT
 from greenpool import Runtime, sleep, spawn
 from greenpool._core import current, recorder
+from greenpool._core.native import HAS_GIL
 from greenpool._core.recorder import Recording, SwitchRecorder, make_recorder
 from greenpool._core.speedups import speedups
 from greenpool._core.task import Task
@@ -392,7 +393,8 @@ def test_a_stall_has_its_stack(record: Record) -> None:
     assert stall.greenlet == number
     assert stall.end - stall.start >= 0.3
     assert story.stacks[stall.stack][0].function.endswith("blocker")
-    assert stall.call.startswith("time.sleep")
+    if HAS_GIL:  # without one, the frame of another thread is out of reach
+        assert stall.call.startswith("time.sleep")
     assert [run.is_stall for run in runs_of(story, number)] == [False, True]
 
 
