@@ -30,7 +30,7 @@ def consume(queue: Queue[int | None], answers: Queue[int], permits: Semaphore) -
 def compute_too_long() -> None:
     sleep(0.01)
     # Native, in a program that is not patched.
-    time.sleep(0.25)
+    time.sleep(0.5)
 
 
 def talk() -> None:
@@ -43,8 +43,8 @@ def talk() -> None:
 
 
 def record_everything(path: Path) -> None:
-    """Record such a program, with a stall limit of a tenth of a second."""
-    with greenpool.trace.record(path, stall_limit=0.1), Runtime(pool_size=2) as runtime:
+    """Record such a program, with a stall limit of 0.3 seconds."""
+    with greenpool.trace.record(path, stall_limit=0.3), Runtime(pool_size=2) as runtime:
         handle = runtime.handle()
         queue: Queue[int | None] = Queue()
         answers: Queue[int] = Queue()

@@ -138,9 +138,9 @@ def test_there_are(events: list[Event], what: str) -> None:
 
 
 def test_the_stall_has_its_length_and_its_stack(events: list[Event]) -> None:
-    (stall,) = named(events, "stall: ", "i")
-    assert "compute_too_long" in stall["name"]
-    assert stall["args"]["seconds"] >= 0.25
+    # A busy machine may add others.
+    (stall,) = (each for each in named(events, "stall: ", "i") if "compute_too_long" in each["name"])
+    assert stall["args"]["seconds"] >= 0.5
     assert "compute_too_long" in stall["args"]["stack"]
     assert any(event.get("cname") == "terrible" for event in named(events, "compute_too_long"))
 

@@ -54,12 +54,13 @@ def click(page: Chrome, lane: int, ticks: float) -> None:
 
 
 FIND_RUN = """
-const [text, waits] = arguments, { lanes, greenlets, names } = trace.data;
+const [text, call] = arguments, { lanes, greenlets, waits, names } = trace.data;
 for (let lane = 0; lane < lanes.length; lane += 1) {
   const { runs } = lanes[lane];
   for (let at = 0; at < runs.length; at += 6) {
     const [, , , name] = greenlets[runs[at + 2]];
-    if (names[name].endsWith(text) && (!waits || runs[at + 4] >= 0)) {
+    const wait = waits[runs[at + 4]];
+    if (names[name].endsWith(text) && wait && names[wait[3]] === call && runs[at + 5] >= 0) {
       return [lane, at / 6, runs[at], runs[at + 1]];
     }
   }
@@ -98,7 +99,7 @@ def test_something_is_drawn_in_each_lane(page: Chrome) -> None:
 
 
 def test_a_click_shows_why_it_ran_and_why_it_parked_with_the_stack(page: Chrome) -> None:
-    lane, _, start, end = page.execute_script(FIND_RUN, "consume", True)
+    lane, _, start, end = page.execute_script(FIND_RUN, "consume", "Queue.get")
     width = max(end - start, 1)
     page.execute_script("trace.setView(arguments[0], arguments[1])", start - 2 * width, end + 2 * width)
     wait_for(page, "return trace.isDrawn()")
@@ -115,7 +116,7 @@ def test_a_click_shows_why_it_ran_and_why_it_parked_with_the_stack(page: Chrome)
 
 
 def test_the_waker_is_a_link(page: Chrome) -> None:
-    lane, run, _, _ = page.execute_script(FIND_RUN, "consume", True)
+    lane, run, _, _ = page.execute_script(FIND_RUN, "consume", "Queue.get")
     page.execute_script("trace.select({lane: arguments[0], run: arguments[1]}, true)", lane, run)
     link = page.find_element("xpath", "//section//button[contains(., 'produce')]")
     link.click()
@@ -123,9 +124,13 @@ def test_the_waker_is_a_link(page: Chrome) -> None:
 
 
 def test_the_stall_is_marked_and_found(page: Chrome) -> None:
-    assert page.execute_script("return trace.data.lanes.flatMap((lane) => lane.stalls).length") == 1
-    page.find_element("id", "next-stall").click()
-    text = details(page)
+    count = page.execute_script("return trace.data.lanes.flatMap((lane) => lane.stalls).length")
+    text = ""
+    for _ in range(count):
+        # A busy machine may add others.
+        if "compute_too_long" not in text:
+            page.find_element("id", "next-stall").click()
+            text = details(page)
     assert "compute_too_long" in text
     assert "keeps its hub for" in text
     assert "compute_too_long" in page.find_element("css selector", "#details ol.stack").text
@@ -133,8 +138,8 @@ def test_the_stall_is_marked_and_found(page: Chrome) -> None:
     # Something of its color, which nothing else has, is above the bar.
     color = page.execute_script(
         """
-        const [start, end] = trace.data.lanes.flatMap((lane) => lane.stalls)[0];
-        const lane = trace.data.lanes.findIndex((lane) => lane.stalls.length);
+        const { lane, run } = trace.selected();
+        const [start, end] = trace.data.lanes[lane].runs.slice(run * 6);
         const pen = document.getElementById("timeline").getContext("2d");
         const x = trace.xOf((start + end) / 2);
         return [...pen.getImageData(x, trace.yOf(lane) + 4, 1, 1).data.slice(0, 3)];

@@ -388,9 +388,9 @@ def test_a_stall_has_its_stack(record: Record) -> None:
         sleep(0.01)
 
     story = record(lambda: greenpool.joinall([spawn(blocker), spawn(bystander)]), stall_limit=0.1)
-    (stall,) = (stall for lane in story.lanes for stall in lane.stalls)
     number, _ = one(story, "blocker")
-    assert stall.greenlet == number
+    # A busy machine may add others.
+    (stall,) = (stall for lane in story.lanes for stall in lane.stalls if stall.greenlet == number)
     assert stall.end - stall.start >= 0.3
     assert story.stacks[stall.stack][0].function.endswith("blocker")
     if HAS_GIL:  # without one, the frame of another thread is out of reach

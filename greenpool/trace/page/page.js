@@ -839,6 +839,6 @@
   }
 
   // For tests and for the console of the browser.
-  window.trace = { data, view, setView, select, xOf, yOf, isDrawn: () => !isDue && width > 0 };
+  window.trace = { data, view, setView, select, selected: () => selected, xOf, yOf, isDrawn: () => !isDue && width > 0 };
   begin();
 })();
