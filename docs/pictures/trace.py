@@ -80,9 +80,7 @@ def take_picture(page: Path, picture: Path) -> None:
         chrome.get(page.as_uri())
         # The stall, in the middle of what was before and after it.
         chrome.execute_script("document.getElementById('next-stall').click()")
-        chrome.execute_script(
-            "const {from, to} = trace.view; trace.setView(from, to - (to - from) / 3)"
-        )
+        chrome.execute_script("const {from, to} = trace.view; trace.setView(from, to - (to - from) / 3)")
         time.sleep(1)
         chrome.save_screenshot(str(picture))
     finally:
