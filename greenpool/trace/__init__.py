@@ -30,7 +30,7 @@ from .event_format import write_events
 from .html_page import write_page
 from .story import tell
 
-__all__ = ["LIMIT", "STALL_LIMIT", "ending_of", "record", "write"]
+__all__ = ["LIMIT", "STALL_LIMIT", "record"]
 
 LIMIT = 1_000_000
 """The entries after which a recording is over: it takes about 80 MB."""

@@ -133,7 +133,7 @@ def test_a_wait_says_for_what_and_who_has_ended_it(record: Record) -> None:
     story = record(lambda: greenpool.joinall([spawn(waiter), spawn(setter)]))
     (wait,) = waits_of(story, one(story, "waiter")[0])
     assert wait.call == "Event.wait"
-    assert "waits for it to be set" in wait.phrase
+    assert "to be set" in wait.phrase
     assert wait.waker == one(story, "setter")[0]
     assert wait.waker_name == story.greenlets[wait.waker].name
 
@@ -168,7 +168,7 @@ def test_a_wake_from_another_hub(record: Record) -> None:
 
     story = record(both)
     waits = waits_of(story, one(story, "waiter")[0])
-    (wait,) = (wait for wait in waits if "waits for it to be set" in wait.phrase)
+    (wait,) = (wait for wait in waits if "to be set" in wait.phrase)
     setter_number, setter_told = one(story, "setter")
     assert (wait.waker, wait.waker_hub) == (setter_number, setter_told.hub)
     assert setter_told.hub != one(story, "waiter")[1].hub
@@ -298,7 +298,7 @@ def test_waits_from_before_the_recording(record: Record) -> None:
     number, told = one(story, "waiter")
     (wait,) = waits_of(story, number)
     assert wait.start < 0
-    assert "waits for it to be set" in wait.phrase
+    assert "to be set" in wait.phrase
     assert told.spawned is None
 
 
