@@ -34,7 +34,8 @@ extern const char find_free_memory_doc[], give_back_doc[];
 /* origin.c */
 PyObject *connect_origin(PyObject *module, PyObject *args);
 PyObject *speedups_note_origin(PyObject *module, PyObject *args);
-extern const char connect_origin_doc[], note_origin_doc[];
+PyObject *speedups_use_exact_clock(PyObject *module, PyObject *exact);
+extern const char connect_origin_doc[], note_origin_doc[], use_exact_clock_doc[];
 
 /* files.c */
 PyObject *connect_files(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
@@ -47,6 +48,11 @@ extern const char connect_local_doc[];
 /* queue.c */
 PyObject *connect_queue(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 extern const char connect_queue_doc[];
+
+/* recorder.c */
+PyObject *speedups_make_switch_recorder(PyObject *module, PyObject *no_argument);
+PyObject *speedups_stack_key(PyObject *module, PyObject *greenlet);
+extern const char make_switch_recorder_doc[], stack_key_doc[];
 
 /* rlock.c */
 PyObject *connect_rlock(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

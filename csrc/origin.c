@@ -23,6 +23,9 @@ The twins in _core/origin.py define what these do. Change both.
 #define PARKING_CLOCK CLOCK_MONOTONIC
 #endif
 
+/* The one that is read: the exact one while the hubs are recorded. */
+static clockid_t clock_in_use = PARKING_CLOCK;
+
 static struct {
     Slot born, origin, spawner;
 } task = {{"born", 0}, {"origin", 0}, {"spawner", 0}};
@@ -43,7 +46,7 @@ static PyObject *
 read_clock(void)
 {
     struct timespec now;
-    if (clock_gettime(PARKING_CLOCK, &now) < 0) {
+    if (clock_gettime(clock_in_use, &now) < 0) {
         return PyErr_SetFromErrno(PyExc_OSError);
     }
     return PyFloat_FromDouble((double)now.tv_sec + 1e-9 * (double)now.tv_nsec);
@@ -180,6 +183,24 @@ speedups_note_origin(PyObject *Py_UNUSED(module), PyObject *args)
     if (status < 0) {
         return NULL;
     }
+    Py_RETURN_NONE;
+}
+
+const char use_exact_clock_doc[] = PyDoc_STR(
+"use_exact_clock($module, exact, /)\n--\n\n"
+"Whether the moments of parks and of new tasks are exact, which takes longer.");
+
+PyObject *
+speedups_use_exact_clock(PyObject *Py_UNUSED(module), PyObject *exact)
+{
+    int is_exact = PyObject_IsTrue(exact);
+    if (is_exact < 0) {
+        return NULL;
+    }
+#if defined(CLOCK_MONOTONIC_COARSE)
+    /* Other threads may be reading it. Both values are right. */
+    clock_in_use = is_exact ? CLOCK_MONOTONIC : PARKING_CLOCK;
+#endif
     Py_RETURN_NONE;
 }
 

@@ -183,10 +183,16 @@ def set_thread_placement(placement: Placement | None) -> None:
         _placements[get_ident()] = placement
 
 
+# Called with each new hub, on its thread, while the hubs are recorded.
+at_new_hub: list[Callable[[HubState], object]] = []
+
+
 def remember(hub: HubState) -> None:
-    """Enter a new hub into the list of all hubs; any thread."""
+    """Enter a new hub, that of the calling thread, into the list of all hubs."""
     with _every_hub_lock:
         _every_hub.add(hub)
+    for look in at_new_hub:
+        look(hub)
 
 
 def remembered() -> list[HubState]:

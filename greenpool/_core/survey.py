@@ -188,7 +188,8 @@ _get_offset = attrgetter("f_lasti")
 _places: dict[tuple[int, int], tuple[CodeType, Frame]] = {}
 
 
-def _place(code: CodeType, offset: int) -> Frame:
+def place_of(code: CodeType, offset: int) -> Frame:
+    """The place in the source of an *offset* in *code*."""
     key = (id(code), offset)
     known = _places.get(key)
     if known is None or known[0] is not code:
@@ -208,6 +209,11 @@ def _program_part(frames: Sequence[FrameType]) -> Stack:
     while first < end and calls[first].file.startswith(PACKAGE):
         first += 1
     return tuple(calls[first:end])
+
+
+def stack_of_thread(frame: FrameType) -> Stack:
+    """The calls of the program in a thread that runs *frame*: without a GIL the innermost only."""
+    return _program_part(stack_from(frame) if HAS_GIL else [frame])
 
 
 def _copy_of(queue: deque[T]) -> deque[T]:
@@ -289,7 +295,7 @@ class _Look:
                     spawner, spawner_ident = found._label(), id(found)
                 self._spawners[key] = spawner, spawner_ident
         age = None if type(task) is MainTask else max(0.0, self._now - task.born)
-        place = None if task.origin is None else _place(*task.origin)
+        place = None if task.origin is None else place_of(*task.origin)
         return id(task), task._label(), self.hub.name, state, age, parked, spawner, spawner_ident, place
 
     def _describe(self, greenlet: GreenThread, task: Task[object], is_ready: bool) -> GreenletInfo:
@@ -340,7 +346,7 @@ class _Look:
         shape = self._shapes.get(key)
         if shape is None:
             shape = self._shapes[key] = Shape(frames)
-        subjects = [_subject(frames[position]) for position in shape.subjects]
+        subjects = [subject_of(frames[position]) for position in shape.subjects]
         kinds = tuple(map(type, subjects))
         template = shape.templates.get(kinds)
         if template is None or template.parts is None:
@@ -393,7 +399,8 @@ class _Look:
         return info
 
 
-def _subject(frame: FrameType) -> object:
+def subject_of(frame: FrameType) -> object:
+    """The ``self`` of a call that waits, or None."""
     names = frame.f_locals
     found = names.get("self")
     if _LOCALS_STAY and frame.f_code.co_filename.startswith(PACKAGE):

@@ -41,42 +41,42 @@ class TimingPoller:
     """The poller of a hub that is measured; as ``Poller``."""
 
     def __init__(self, poller: Poller) -> None:
-        self._poller = poller
+        self.poller = poller
         self.polls = Durations()
         self.turns = Durations()
         self._turn_began = monotonic()
 
     @property
     def arm(self) -> Callable[[int, int], None] | None:
-        return self._poller.arm
+        return self.poller.arm
 
     @property
     def keeps_gil(self) -> bool:
-        return self._poller.keeps_gil
+        return self.poller.keeps_gil
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         began = monotonic()
         self.turns.add(began - self._turn_began)
         try:
-            return self._poller.poll(timeout)
+            return self.poller.poll(timeout)
         finally:
             self._turn_began = ended = monotonic()
             self.polls.add(ended - began)
 
     def register(self, fd: int) -> None:
-        self._poller.register(fd)
+        self.poller.register(fd)
 
     def unregister(self, fd: int) -> None:
-        self._poller.unregister(fd)
+        self.poller.unregister(fd)
 
     def register_waker(self, waker: Waker) -> None:
-        self._poller.register_waker(waker)
+        self.poller.register_waker(waker)
 
     def reopen(self) -> None:
-        self._poller.reopen()
+        self.poller.reopen()
 
     def close(self) -> None:
-        self._poller.close()
+        self.poller.close()
 
 
 def measure_all() -> None:

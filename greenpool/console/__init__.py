@@ -1,7 +1,7 @@
 """The console: look into this process from another one, also while its hubs are blocked.
 
 ``listen()`` opens a Unix socket in a directory of the user's own, and the commands ``greenpool ps PID``,
-``stacks``, ``top`` and ``repl`` connect to it.  ``python -m greenpool app.py`` opens it, unless
+``stacks``, ``top``, ``trace`` and ``repl`` connect to it.  ``python -m greenpool app.py`` opens it, unless
 ``GREENPOOL_CONSOLE=0`` is in the environment.  In any other program ``GREENPOOL_CONSOLE=1`` opens it when
 greenpool is imported.
 

@@ -1,10 +1,12 @@
-"""The command ``greenpool``: ps, stacks, top, repl and run."""
+"""The command ``greenpool``: ps, stacks, top, trace, repl and run."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import json
+import os
+import select
 import sys
 import threading
 import time
@@ -48,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         ("ps", _ps, "list hubs and greenlets"),
         ("stacks", _stacks, "show the stacks of all greenlets, equal ones counted together"),
         ("top", _top, "show loads, passes, longest turns and longest waits, again and again"),
+        ("trace", _trace, "record what the hubs do, and write it as a page or for Perfetto"),
         ("repl", _repl, "open a Python prompt in the process"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -58,6 +61,20 @@ def _parser() -> argparse.ArgumentParser:
         if name == "top":
             command.add_argument("--interval", type=float, default=1.0, metavar="SECONDS")
             command.add_argument("--count", type=int, metavar="N", help="end after N pages")
+        if name == "trace":
+            command.add_argument("--seconds", type=float, default=5.0, help="of the recording (default: 5)")
+            command.add_argument(
+                "-o",
+                dest="file",
+                metavar="FILE",
+                help="NAME.html, a page, or NAME.json, the Trace Event format (default: trace-PID.html)",
+            )
+            command.add_argument(
+                "--stall-limit", type=float, default=0.1, metavar="SECONDS", help="of a stall (default: 0.1)"
+            )
+            command.add_argument(
+                "--limit", type=int, default=1_000_000, metavar="N", help="end after N entries"
+            )
     commands.add_parser("run", help="run a program with green threads, as `python -m greenpool`")
     return parser
 
@@ -170,6 +187,45 @@ def _show_plainly(*tables: Table) -> None:
     for rows in tables:
         print("\n".join(_columns(rows)), end="\n\n")
     sys.stdout.flush()
+
+
+# trace
+
+
+def _trace(options: argparse.Namespace) -> None:
+    # Imported here, because the other commands do not need it.
+    from .. import trace
+    from .recording import read_lines
+
+    path = options.file or f"trace-{os.path.basename(options.target).removesuffix('.sock')}.html"
+    try:
+        trace.ending_of(path)
+    except ValueError as error:
+        raise ConsoleError(str(error)) from None
+    request = {"command": "trace", "seconds": options.seconds}
+    request |= {"stall_limit": options.stall_limit, "limit": options.limit}
+    with connect(options.target) as connection, connection.makefile("rb") as file:
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        text = f"recording for {options.seconds:g} s; Ctrl-C ends it and writes {path}"
+        print(text, file=sys.stderr, flush=True)
+        lines = _lines_until_told(connection, file)
+        try:
+            recorded = read_lines(lines)
+        except (EOFError, ValueError, OSError) as error:
+            raise ConsoleError(f"nothing is written: {error}") from None
+    trace.write(recorded, path)
+    hubs = [hub.name for hub in recorded.hubs]
+    early = "" if recorded.limit is None else f", ended early at {recorded.limit:,} entries"
+    print(f"{path}: {recorded.ended - recorded.began:.2f} s of {len(hubs)} hubs{early}")
+
+
+def _lines_until_told(connection: Any, file: Any) -> Iterator[bytes]:
+    """The lines of the answer; the first Ctrl-C asks for them at once."""
+    try:
+        select.select([connection], [], [])
+    except KeyboardInterrupt:
+        connection.sendall(b"\n")
+    yield from file
 
 
 # repl

@@ -2,7 +2,8 @@
 
 A request is one line of JSON: ``{"command": "snapshot", "stacks": true}``, ``{"command": "top", "seconds":
 1}`` or ``{"command": "repl"}``.  The answer to the first two is one line of JSON.  A repl is text in both
-directions.
+directions.  ``{"command": "trace", "seconds": 5, "stall_limit": 0.1, "limit": 1000000}`` records the process;
+a further line ends that early.  The answer is the lines of recording.py, or one with an error.
 
 Everything that an answer needs is imported when the console is opened: later the program may be hung in an
 import, or keep the GIL at every file that is read.
@@ -24,14 +25,19 @@ from .._core.deadlock import idle_threads
 from .._core.fork import at_fork
 from .._core.native import RLock, get_ident, start_new_thread
 from .._core.origin import Origins
+from .._core.recorder import Recording
 from .._core.survey import watch_turns
 from ..inspect import snapshot
 from .place import may_enter, own_directory, peer_user, remove_stale, socket_path
+from .recording import lines_of
 from .repl import interact
 
 # Seconds for the request to arrive, and its most bytes.
 PATIENCE = 10.0
 LONGEST_REQUEST = 65_536
+
+# Seconds.
+LONGEST_RECORDING = 86_400.0
 
 
 class Listener:
@@ -199,6 +205,9 @@ def _answer(connection: Any) -> None:
         answer = snapshot(bool(request.get("stacks", True))).as_dict()
     elif command == "top":
         answer = _top(float(request.get("seconds", 1.0)))
+    elif command == "trace":
+        _trace(connection, request)
+        return
     elif command == "repl":
         _repl(connection, reader)
         return
@@ -210,6 +219,28 @@ def _answer(connection: Any) -> None:
 def _top(seconds: float) -> dict[str, Any]:
     turns = watch_turns(min(max(seconds, 0.0), 60.0))
     return {"snapshot": snapshot(stacks=False).as_dict(), "turns": turns}
+
+
+def _trace(connection: Any, request: dict[str, Any]) -> None:
+    recording = Recording(int(request["limit"]), float(request["stall_limit"]))
+    seconds = min(max(float(request["seconds"]), 0.0), LONGEST_RECORDING)
+    try:
+        recording.start()
+    except RuntimeError as error:
+        connection.sendall(json.dumps({"error": str(error)}).encode() + b"\n")
+        return
+    try:
+        # 0 would be a socket that does not block.
+        connection.settimeout(max(seconds, 0.001))
+        is_gone = not connection.recv(1)
+    except TimeoutError:
+        is_gone = False
+    finally:
+        recorded = recording.stop()
+    connection.settimeout(PATIENCE)
+    if not is_gone:
+        for line in lines_of(recorded):
+            connection.sendall(line)
 
 
 def _repl(connection: Any, reader: _Lines) -> None:
