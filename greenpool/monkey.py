@@ -446,6 +446,22 @@ def patch_multiprocessing() -> None:
     if util is not None:
         # A spawned child has imported it before the program can patch.
         _replace(util, {"ForkAwareLocal": _green_local_class(util.ForkAwareLocal)})
+    queues = sys.modules.get("multiprocessing.queues")
+    if queues is not None:
+        _patch_queues_of_child(queues.Queue)
+
+
+def _patch_queues_of_child(kind: type[Any]) -> None:
+    """Make the conditions of the queues that a spawned child was given green.
+
+    ``put`` starts the queue's thread while it holds the lock.  Nothing but the collector has all of them.
+    """
+    import gc
+    import threading
+
+    for made in gc.get_objects():
+        if issubclass(type(made), kind) and made._thread is None:
+            made._notempty = threading.Condition(threading.Lock())
 
 
 def _green_local_class(standard: type[object]) -> type[object]:
@@ -528,15 +544,23 @@ def _replace_existing(lock_type: type, rlock_type: type, local_type: type) -> No
     from .local import local
     from .thread import RLock, allocate_lock
 
+    # Several modules may have one lock or local, which stays one.  Each old one is kept, so that its id is
+    # not that of another object meanwhile.
+    replaced: dict[int, tuple[object, object]] = {}
     for owner, name, value in _variables():
         kind: Any = type(value)
-        if kind is local_type:
+        if id(value) in replaced:
+            setattr(owner, name, replaced[id(value)][1])
+        elif kind is local_type:
             replacement = local()
             vars(replacement).update(vars(value))
+            replaced[id(value)] = value, replacement
             setattr(owner, name, replacement)
         elif kind is lock_type or kind is rlock_type:
             if not _is_held(value):
-                setattr(owner, name, allocate_lock() if kind is lock_type else RLock())
+                green = allocate_lock() if kind is lock_type else RLock()
+                replaced[id(value)] = value, green
+                setattr(owner, name, green)
                 continue
             where = f"{owner.__module__}.{owner.__qualname__}" if isinstance(owner, type) else owner.__name__
             _warn(f"the lock {where}.{name} is held while patching and stays as it is")
