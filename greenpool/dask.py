@@ -151,16 +151,20 @@ class GreenThreadPoolExecutor(ThreadPoolExecutor):
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> None:
         """Wait for the tasks that run, for at most *timeout* seconds, and end what is left after that."""
+        with self._lock:
+            futures = list(self._futures)
         if wait:
             deadline = None if timeout is None else monotonic() + timeout
-            with self._lock:
-                futures = list(self._futures)
             for future in futures:
                 wait_future(future, None if deadline is None else max(deadline - monotonic(), 0))
-        if self._runtime is not None:
+        runtime, self._runtime = self._runtime, None
+        if runtime is None:
+            return
+        if all(future.done() for future in futures):
+            runtime.shutdown()
+        else:
             # Inside the pool it does not wait for a task that computes.
-            self._runtime.spawn(self._runtime.shutdown)
-            self._runtime = None
+            runtime.spawn(runtime.shutdown)
 
 
 class _ActiveTasks(dict[int, object]):

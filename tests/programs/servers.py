@@ -55,9 +55,12 @@ def directory_of(user: str) -> Iterator[Path]:
 
 @contextmanager
 def running(
-    command: Sequence[object], ready: str, end: signal.Signals = signal.SIGTERM
+    command: Sequence[object], ready: str, end: signal.Signals = signal.SIGTERM, *, alone: bool = False
 ) -> Iterator[list[str]]:
-    """Start a server, wait until it prints a line with *ready*, and yield its output up to there."""
+    """Start a server, wait until it prints a line with *ready*, and yield its output up to there.
+
+    At the end its process group gets the signal *end*, or the server *alone* if it ends its children itself.
+    """
     server = subprocess.Popen(
         [str(word) for word in command],
         stdin=subprocess.DEVNULL,
@@ -84,7 +87,7 @@ def running(
             yield lines
         finally:
             try:
-                os.killpg(server.pid, end)
+                (os.kill if alone else os.killpg)(server.pid, end)
                 server.wait(SECONDS_TO_END)
             except subprocess.TimeoutExpired:
                 os.killpg(server.pid, signal.SIGKILL)
