@@ -114,6 +114,32 @@ def redis() -> Iterator[int]:
 
 
 @contextmanager
+def rabbitmq() -> Iterator[int]:
+    # The command in /usr/sbin, which calls this one, wants to be root or rabbitmq.
+    server = executable("rabbitmq-server", Path("/usr/lib/rabbitmq/bin"))
+    port = free_port()
+    with directory_of("rabbitmq") as directory:
+        daemon = {"ERL_EPMD_PORT": str(free_port()), "HOME": str(directory)}
+        settings = daemon | {
+            "RABBITMQ_NODENAME": f"greenpool{port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_MNESIA_BASE": f"{directory}/data",
+            "RABBITMQ_PID_FILE": f"{directory}/pid",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{directory}/plugins",
+            "RABBITMQ_LOGS": "-",
+        }
+        command = ["env", *(f"{name}={value}" for name, value in settings.items()), server]
+        try:
+            with running(as_user("rabbitmq", command), ready="Server startup complete"):
+                yield port
+        finally:
+            # Erlang's daemon has left the process group.
+            subprocess.run(["epmd", "-kill"], env=os.environ | daemon, capture_output=True, check=False)
+
+
+@contextmanager
 def memcached() -> Iterator[int]:
     server = executable("memcached")
     port = free_port()

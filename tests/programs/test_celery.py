@@ -1,4 +1,4 @@
-"""Celery's worker with greenpool.celery:TaskPool, against a redis-server: the worker is the program."""
+"""Celery's worker with greenpool.celery:TaskPool, against redis and RabbitMQ: the worker is the program."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from celery import Celery, chord
 from celery.exceptions import SoftTimeLimitExceeded
 
 address = os.environ["REDIS"]
-app = Celery("app", broker=address + "/0", backend=address + "/1")
+app = Celery("app", broker=os.environ.get("BROKER", address + "/0"), backend=address + "/1")
 app.conf.worker_prefetch_multiplier = 1
 app.conf.broker_connection_retry_on_startup = True
 
@@ -234,3 +234,52 @@ def test_a_cold_shutdown_does_not(directory: Path, ask: Ask) -> None:
             wait_for_active(1)
             True
         """)
+
+
+# The rest has RabbitMQ for its broker.
+
+
+@pytest.fixture(scope="module")
+def rabbitmq_port() -> Iterator[int]:
+    with servers.rabbitmq() as port:
+        yield port
+
+
+@pytest.fixture
+def rabbitmq(rabbitmq_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROKER", f"amqp://guest:guest@127.0.0.1:{rabbitmq_port}//")
+
+
+@pytest.mark.usefixtures("rabbitmq")
+def test_tasks_from_rabbitmq(directory: Path, ask: Ask) -> None:
+    with worker(directory, "-c", "20"):
+        threads = ask("""
+            results = [stay.delay(0.2) for _ in range(60)]
+            [result.get(timeout=30) for result in results]
+        """)
+        assert isinstance(threads, list) and len(set(threads)) == 20
+        assert ask("nested.delay().get(timeout=20)") == 3
+        assert ask("chord([add.s(n, n) for n in range(10)])(total.s()).get(timeout=20)") == 90
+        assert ask("add.apply_async((1, 2), countdown=0.2).get(timeout=20)") == 3
+        outcome = ask("""
+            result = stay.delay(600)
+            wait_for_active(1)
+            result.revoke(terminate=True)
+            type(result.get(timeout=20, propagate=False)).__name__
+        """)
+        assert outcome == "TaskRevokedError"
+
+
+@pytest.mark.usefixtures("rabbitmq")
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGQUIT])
+def test_what_has_not_begun_stays_with_rabbitmq(directory: Path, ask: Ask, end: signal.Signals) -> None:
+    with worker(directory, "-c", "1", end=end):
+        identifiers = ask("""
+            stay.delay(1.5)
+            wait_for_active(1)
+            [add.delay(number, 1).id for number in range(3)]
+        """)
+    assert isinstance(identifiers, list)
+    with worker(directory, "-c", "1"):
+        ended = f"[app.AsyncResult(each).get(timeout=20) for each in {identifiers!r}]"
+        assert ask(ended) == [1, 2, 3]
