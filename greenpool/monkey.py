@@ -531,6 +531,7 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
         _replace_existing(lock_type, rlock_type, get_original("_thread", "_local"))
         _replace_import_locks()
         _hold_executors_lock_in_fork()
+    when_imported("concurrent.futures.thread", _let_executors_end_quietly)
     if logging and "logging" in sys.modules:
         _replace_logging_locks(rlock_type)
 
@@ -604,6 +605,19 @@ def _hold_executors_lock_in_fork() -> None:
     lock = getattr(sys.modules.get("concurrent.futures.thread"), "_global_shutdown_lock", None)
     if isinstance(lock, LockType):
         at_fork("executors", before=lock.acquire, in_child=lock._at_fork_reinit, in_parent=lock.release)
+
+
+def _let_executors_end_quietly() -> None:
+    """The threads of executors log each exception that ends them.  A hub that is shut down is no error."""
+    import logging
+
+    from greenlet import GreenletExit
+
+    def is_no_end(record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0] if isinstance(record.exc_info, tuple) else None
+        return kind is None or not issubclass(kind, GreenletExit)
+
+    logging.getLogger("concurrent.futures").addFilter(is_no_end)
 
 
 def _variables() -> Iterator[tuple[ModuleType | type, str, object]]:

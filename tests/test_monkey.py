@@ -428,6 +428,19 @@ def test_a_thread_that_polls_lets_the_others_run() -> None:
         """)
 
 
+def test_the_threads_of_an_executor_end_quietly_with_their_hub() -> None:
+    printed = run_patched("""
+        from concurrent.futures import ThreadPoolExecutor
+        from greenpool import Runtime
+        runtime = Runtime(2)
+        executor = ThreadPoolExecutor(2)
+        assert runtime.spawn(lambda: executor.submit(pow, 2, 3).result()).get() == 8
+        assert runtime.spawn(lambda: executor.submit(pow, 2, 4).result()).get() == 16
+        runtime.shutdown()
+        """)
+    assert printed == ""
+
+
 def test_asyncio_in_a_greenlet() -> None:
     assert (
         run_patched("""
