@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from textwrap import dedent
 import pytest
 
 import greenpool
+from documents import ROOT
 
 from . import servers
 from .servers import running
@@ -141,6 +143,20 @@ def worker(
     command = [sys.executable, *launcher, "-m", "celery", f"--workdir={directory}", "-A", "app", "worker"]
     with running([*command, "-P", "custom", "-l", "INFO", *options], "ready.", end):
         yield
+
+
+PAGE = (ROOT / "docs" / "deploy-celery.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=["one hub", "several hubs"])
+def test_the_commands_of_the_page(
+    command: str, directory: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(directory)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    with running(["bash", "-c", f"exec env {command}"], "ready."):
+        assert ask("add.delay(1, 2).get(timeout=20)") == 3
 
 
 def test_many_tasks_at_once_in_greenlets_that_stay(directory: Path, ask: Ask) -> None:
