@@ -3,7 +3,8 @@
     python examples/crawler.py URL [DEPTH]
 
 The Pool limits how many pages are fetched at a time, and ``spread=True`` places the fetches on all hubs in
-turn. ``urllib`` is the standard library's own: patching makes it park the greenlet instead of the thread.
+turn. ``fetch`` is in ``pages.py``, and fetches by ``urllib``, which is the standard library's own: patching
+makes it park the greenlet instead of the thread.
 """
 
 from __future__ import annotations
@@ -14,47 +15,14 @@ monkey.patch_all()
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from html.parser import HTMLParser
-from urllib.error import HTTPError
-from urllib.parse import urldefrag, urljoin, urlsplit
-from urllib.request import urlopen
+from urllib.parse import urlsplit
+
+from pages import Page, fetch
 
 import greenpool
 from greenpool.pool import Pool
 
 CONNECTIONS = 20
-SECONDS = 10
-
-
-@dataclass
-class Page:
-    url: str
-    status: str
-    links: list[str]
-
-
-class Links(HTMLParser):
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [value for name, value in attrs if tag == "a" and name == "href" and value]
-
-
-def fetch(url: str) -> Page:
-    try:
-        with urlopen(url, timeout=SECONDS) as response:
-            html = response.read().decode("utf-8", "replace")
-            links = [urldefrag(urljoin(response.url, link)).url for link in Links(html).found]
-            return Page(url, str(response.status), links)
-    except HTTPError as error:
-        error.close()
-        return Page(url, str(error.code), [])
-    except (OSError, ValueError) as error:
-        return Page(url, str(error), [])
 
 
 def crawl(start: str, depth: int) -> Iterator[Page]:

@@ -6,7 +6,8 @@ The import of this module patches the standard library, unless the program has d
 are on the worker's own hub.  Under ``python -m greenpool -m celery`` they are spread over all hubs.
 
 *Greenlets stay.*  Each takes one task after the other.  Celery keeps a connection to the result backend for
-each thread, so a greenlet for each task would open one connection each.
+each thread, so a greenlet for each task would open one connection each.  For the same reason a greenlet is
+added only when all others have tasks.
 
 *Limits.*  A soft limit raises SoftTimeLimitExceeded once, where the task waits.  A hard limit and
 ``revoke(..., terminate=True)`` cancel the task at every wait until it ends.  A task that never waits is not
@@ -16,7 +17,7 @@ interrupted.
 one cancels those that run.
 
 *Threads*: Celery calls the pool from the thread of its event loop.  A job is run by one greenlet, on any hub.
-Any thread may end it, by its cancel scope.
+Any thread may end it, by its cancel scope.  A lock guards what the pool counts.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from celery.utils.log import get_logger  # noqa: E402
 from .cancel import Cancelled, CancelScope  # noqa: E402
 from .greenlet import Greenlet, joinall, spawn  # noqa: E402
 from .hub import sleep  # noqa: E402
+from .lock import RLock  # noqa: E402
 from .queue import Empty, SimpleQueue  # noqa: E402
 from .timeout import Timeout  # noqa: E402
 
@@ -124,7 +126,10 @@ class TaskPool(BasePool):
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._running: set[_Job] = set()
         self._greenlets: set[Greenlet[None]] = set()
-        self._spawn(self.limit)
+        self._lock = RLock()
+        # The jobs that have not ended, and the greenlets that are not told to end.
+        self._unfinished = 0
+        self._staying = 0
 
     def on_apply(
         self,
@@ -150,22 +155,27 @@ class TaskPool(BasePool):
             timeout=timeout or self.options.get("timeout"),
         )
         self._jobs.put(job)
+        with self._lock:
+            self._unfinished += 1
+            self._spawn_for_all()
         return job
 
     def terminate_job(self, pid: int, signal: int | None = None) -> None:
         """Do nothing: Celery calls ``terminate`` of the job as well, and only the job knows its greenlet."""
 
     def grow(self, n: int = 1) -> None:
-        """Add *n* greenlets."""
-        self.limit += n
-        self._spawn(n)
+        """Let *n* more tasks run at a time."""
+        with self._lock:
+            self.limit += n
+            self._spawn_for_all()
 
     def shrink(self, n: int = 1) -> None:
         """Take *n* greenlets away, as soon as they have no task; ValueError if fewer than one would stay."""
         if self.limit - n < 1:
             raise ValueError(f"n must be less than {self.limit}, not {n!r}")
-        self.limit -= n
-        self._end(n)
+        with self._lock:
+            self.limit -= n
+            self._end(max(self._staying - self.limit, 0))
 
     def on_stop(self) -> None:
         self._drop_waiting()
@@ -192,13 +202,17 @@ class TaskPool(BasePool):
         info.update({"running-greenlets": running, "free-greenlets": max(self.limit - running, 0)})
         return info
 
-    def _spawn(self, count: int) -> None:
-        for _ in range(count):
+    def _spawn_for_all(self) -> None:
+        """Have a greenlet for each job, as far as the limit allows; the caller holds the lock."""
+        while self._staying < min(self._unfinished, self.limit):
+            self._staying += 1
             greenlet = spawn(self._work)
             self._greenlets.add(greenlet)
             greenlet.rawlink(self._greenlets.discard)
 
     def _end(self, count: int) -> None:
+        with self._lock:
+            self._staying -= count
         for _ in range(count):
             self._jobs.put(None)
 
@@ -220,3 +234,5 @@ class TaskPool(BasePool):
                 _logger.exception("Celery could not be told how a task has ended")
             finally:
                 self._running.discard(job)
+                with self._lock:
+                    self._unfinished -= 1

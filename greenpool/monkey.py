@@ -446,6 +446,22 @@ def patch_multiprocessing() -> None:
     if util is not None:
         # A spawned child has imported it before the program can patch.
         _replace(util, {"ForkAwareLocal": _green_local_class(util.ForkAwareLocal)})
+    queues = sys.modules.get("multiprocessing.queues")
+    if queues is not None:
+        _patch_queues_of_child(queues.Queue)
+
+
+def _patch_queues_of_child(kind: type[Any]) -> None:
+    """Make the conditions of the queues that a spawned child was given green.
+
+    ``put`` starts the queue's thread while it holds the lock.  Nothing but the collector has all of them.
+    """
+    import gc
+    import threading
+
+    for made in gc.get_objects():
+        if issubclass(type(made), kind) and made._thread is None:
+            made._notempty = threading.Condition(threading.Lock())
 
 
 def _green_local_class(standard: type[object]) -> type[object]:
@@ -515,6 +531,7 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
         _replace_existing(lock_type, rlock_type, get_original("_thread", "_local"))
         _replace_import_locks()
         _hold_executors_lock_in_fork()
+    when_imported("concurrent.futures.thread", _let_executors_end_quietly)
     if logging and "logging" in sys.modules:
         _replace_logging_locks(rlock_type)
 
@@ -528,15 +545,23 @@ def _replace_existing(lock_type: type, rlock_type: type, local_type: type) -> No
     from .local import local
     from .thread import RLock, allocate_lock
 
+    # Several modules may have one lock or local, which stays one.  Each old one is kept, so that its id is
+    # not that of another object meanwhile.
+    replaced: dict[int, tuple[object, object]] = {}
     for owner, name, value in _variables():
         kind: Any = type(value)
-        if kind is local_type:
+        if id(value) in replaced:
+            setattr(owner, name, replaced[id(value)][1])
+        elif kind is local_type:
             replacement = local()
             vars(replacement).update(vars(value))
+            replaced[id(value)] = value, replacement
             setattr(owner, name, replacement)
         elif kind is lock_type or kind is rlock_type:
             if not _is_held(value):
-                setattr(owner, name, allocate_lock() if kind is lock_type else RLock())
+                green = allocate_lock() if kind is lock_type else RLock()
+                replaced[id(value)] = value, green
+                setattr(owner, name, green)
                 continue
             where = f"{owner.__module__}.{owner.__qualname__}" if isinstance(owner, type) else owner.__name__
             _warn(f"the lock {where}.{name} is held while patching and stays as it is")
@@ -580,6 +605,19 @@ def _hold_executors_lock_in_fork() -> None:
     lock = getattr(sys.modules.get("concurrent.futures.thread"), "_global_shutdown_lock", None)
     if isinstance(lock, LockType):
         at_fork("executors", before=lock.acquire, in_child=lock._at_fork_reinit, in_parent=lock.release)
+
+
+def _let_executors_end_quietly() -> None:
+    """The threads of executors log each exception that ends them.  A hub that is shut down is no error."""
+    import logging
+
+    from greenlet import GreenletExit
+
+    def is_no_end(record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0] if isinstance(record.exc_info, tuple) else None
+        return kind is None or not issubclass(kind, GreenletExit)
+
+    logging.getLogger("concurrent.futures").addFilter(is_no_end)
 
 
 def _variables() -> Iterator[tuple[ModuleType | type, str, object]]:

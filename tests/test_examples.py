@@ -1,6 +1,6 @@
 """Each example does what its head says, for a user who talks to it from outside.
 
-``examples/echo.py`` is tested with the README, which runs it.
+``examples/echo.py`` is tested with the README, which runs it, and ``fleet.py`` in programs/test_fleet.py.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from documents import ROOT, run_program
 SECONDS = 20
 EXAMPLES = ROOT / "examples"
 SERVERS = ["chat.py", "proxy.py", "threads.py", "nameserver.py", "bridge.py"]
-PROGRAMS = ["echo.py", "crawler.py", "workers.py"]
+PROGRAMS = ["echo.py", "crawler.py", "fleet.py", "fleet_tasks.py", "pages.py", "workers.py"]
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 

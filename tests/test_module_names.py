@@ -109,7 +109,7 @@ CORE_CLASSES = {
 STANDARD_MODULES = {*MODULES, "thread", "threading"}
 
 # They need another library. Those for a program also patch.
-MODULES_OF_EXTRAS = {"celery", "gunicorn", "pywsgi"}
+MODULES_OF_EXTRAS = {"celery", "dask", "gunicorn", "joblib", "pywsgi"}
 
 
 def own_names() -> Iterator[tuple[str, str, Any]]:

@@ -202,6 +202,20 @@ def test_locks_and_locals_made_before() -> None:
         """)
 
 
+def test_what_several_modules_have_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "first.py").write_text("import threading\nlock = threading.Lock()\nstate = threading.local()")
+    (tmp_path / "second.py").write_text("from first import lock, state")
+    run(f"""
+        import sys; sys.path.insert(0, {str(tmp_path)!r})
+        import first, second
+        native = first.lock, first.state
+        from greenpool import monkey
+        monkey.patch_all()
+        assert first.lock is second.lock is not native[0]
+        assert first.state is second.state is not native[1]
+        """)
+
+
 def test_what_cannot_be_helped_is_named() -> None:
     warnings = run("""
         import socket, threading
@@ -414,6 +428,19 @@ def test_a_thread_that_polls_lets_the_others_run() -> None:
         """)
 
 
+def test_the_threads_of_an_executor_end_quietly_with_their_hub() -> None:
+    printed = run_patched("""
+        from concurrent.futures import ThreadPoolExecutor
+        from greenpool import Runtime
+        runtime = Runtime(2)
+        executor = ThreadPoolExecutor(2)
+        assert runtime.spawn(lambda: executor.submit(pow, 2, 3).result()).get() == 8
+        assert runtime.spawn(lambda: executor.submit(pow, 2, 4).result()).get() == 16
+        runtime.shutdown()
+        """)
+    assert printed == ""
+
+
 def test_asyncio_in_a_greenlet() -> None:
     assert (
         run_patched("""
@@ -499,6 +526,29 @@ def test_a_spawned_process_passes_its_sockets_on(tmp_path: Path) -> None:
         [sys.executable, file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=50
     )
     assert (run.stdout, run.returncode) == ("b'HELLO'\n", 0)
+
+
+def test_a_spawned_process_that_patches_late_uses_the_queue_that_it_was_given(tmp_path: Path) -> None:
+    program = tmp_path / "app.py"
+    program.write_text(
+        textwrap.dedent("""
+        import multiprocessing
+
+        def work(queue):
+            from greenpool import monkey
+            monkey.patch_all()
+            queue.put("sent")
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("spawn")
+            queue = context.Queue()
+            process = context.Process(target=work, args=(queue,))
+            process.start()
+            assert queue.get(timeout=30) == "sent"
+            process.join()
+        """)
+    )
+    subprocess.run([sys.executable, program], check=True, timeout=50)
 
 
 def test_fork_goes_on_in_the_child() -> None:

@@ -19,7 +19,7 @@ from greenpool import monkey
 
 PAGES = ROOT / "docs" / "api"
 # They need a program that may not be installed, and to import them may patch.
-MODULES_OF_EXTRAS = {"celery", "gunicorn", "pywsgi"}
+MODULES_OF_EXTRAS = {"celery", "dask", "gunicorn", "joblib", "pywsgi"}
 MODULES = sorted(
     each.name for each in pkgutil.iter_modules(greenpool.__path__) if not each.name.startswith("_")
 )

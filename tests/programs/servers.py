@@ -55,9 +55,12 @@ def directory_of(user: str) -> Iterator[Path]:
 
 @contextmanager
 def running(
-    command: Sequence[object], ready: str, end: signal.Signals = signal.SIGTERM
+    command: Sequence[object], ready: str, end: signal.Signals = signal.SIGTERM, *, alone: bool = False
 ) -> Iterator[list[str]]:
-    """Start a server, wait until it prints a line with *ready*, and yield its output up to there."""
+    """Start a server, wait until it prints a line with *ready*, and yield its output up to there.
+
+    At the end its process group gets the signal *end*, or the server *alone* if it ends its children itself.
+    """
     server = subprocess.Popen(
         [str(word) for word in command],
         stdin=subprocess.DEVNULL,
@@ -84,7 +87,7 @@ def running(
             yield lines
         finally:
             try:
-                os.killpg(server.pid, end)
+                (os.kill if alone else os.killpg)(server.pid, end)
                 server.wait(SECONDS_TO_END)
             except subprocess.TimeoutExpired:
                 os.killpg(server.pid, signal.SIGKILL)
@@ -108,6 +111,32 @@ def redis() -> Iterator[int]:
         command = [server, "--port", port, "--bind", "127.0.0.1", "--dir", directory, "--save", ""]
         with running(as_user("nobody", command), ready="Ready to accept connections"):
             yield port
+
+
+@contextmanager
+def rabbitmq() -> Iterator[int]:
+    # The command in /usr/sbin, which calls this one, wants to be root or rabbitmq.
+    server = executable("rabbitmq-server", Path("/usr/lib/rabbitmq/bin"))
+    port = free_port()
+    with directory_of("rabbitmq") as directory:
+        daemon = {"ERL_EPMD_PORT": str(free_port()), "HOME": str(directory)}
+        settings = daemon | {
+            "RABBITMQ_NODENAME": f"greenpool{port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_MNESIA_BASE": f"{directory}/data",
+            "RABBITMQ_PID_FILE": f"{directory}/pid",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{directory}/plugins",
+            "RABBITMQ_LOGS": "-",
+        }
+        command = ["env", *(f"{name}={value}" for name, value in settings.items()), server]
+        try:
+            with running(as_user("rabbitmq", command), ready="Server startup complete"):
+                yield port
+        finally:
+            # Erlang's daemon has left the process group.
+            subprocess.run(["epmd", "-kill"], env=os.environ | daemon, capture_output=True, check=False)
 
 
 @contextmanager

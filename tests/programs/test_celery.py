@@ -1,9 +1,10 @@
-"""Celery's worker with greenpool.celery:TaskPool, against a redis-server: the worker is the program."""
+"""Celery's worker with greenpool.celery:TaskPool, against redis and RabbitMQ: the worker is the program."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from textwrap import dedent
 import pytest
 
 import greenpool
+from documents import ROOT
 
 from . import servers
 from .servers import running
@@ -33,7 +35,7 @@ from celery import Celery, chord
 from celery.exceptions import SoftTimeLimitExceeded
 
 address = os.environ["REDIS"]
-app = Celery("app", broker=address + "/0", backend=address + "/1")
+app = Celery("app", broker=os.environ.get("BROKER", address + "/0"), backend=address + "/1")
 app.conf.worker_prefetch_multiplier = 1
 app.conf.broker_connection_retry_on_startup = True
 
@@ -143,6 +145,20 @@ def worker(
         yield
 
 
+PAGE = (ROOT / "docs" / "deploy-celery.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=["one hub", "several hubs"])
+def test_the_commands_of_the_page(
+    command: str, directory: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(directory)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    with running(["bash", "-c", f"exec env {command}"], "ready."):
+        assert ask("add.delay(1, 2).get(timeout=20)") == 3
+
+
 def test_many_tasks_at_once_in_greenlets_that_stay(directory: Path, ask: Ask) -> None:
     with worker(directory, "-c", "20"):
         threads = ask("""
@@ -150,7 +166,13 @@ def test_many_tasks_at_once_in_greenlets_that_stay(directory: Path, ask: Ask) ->
             [result.get(timeout=30) for result in results]
         """)
         assert isinstance(threads, list) and len(threads) == 60
-        assert len(set(threads)) == 20
+        assert 1 < len(set(threads)) <= 20
+
+
+def test_a_greenlet_is_added_only_if_all_others_have_tasks(directory: Path, ask: Ask) -> None:
+    with worker(directory, "-c", "20"):
+        threads = ask("[stay.delay(0).get(timeout=20) for _ in range(10)]")
+        assert isinstance(threads, list) and len(set(threads)) < 10
 
 
 def test_under_the_launcher(directory: Path, ask: Ask) -> None:
@@ -234,3 +256,52 @@ def test_a_cold_shutdown_does_not(directory: Path, ask: Ask) -> None:
             wait_for_active(1)
             True
         """)
+
+
+# The rest has RabbitMQ for its broker.
+
+
+@pytest.fixture(scope="module")
+def rabbitmq_port() -> Iterator[int]:
+    with servers.rabbitmq() as port:
+        yield port
+
+
+@pytest.fixture
+def rabbitmq(rabbitmq_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROKER", f"amqp://guest:guest@127.0.0.1:{rabbitmq_port}//")
+
+
+@pytest.mark.usefixtures("rabbitmq")
+def test_tasks_from_rabbitmq(directory: Path, ask: Ask) -> None:
+    with worker(directory, "-c", "20"):
+        threads = ask("""
+            results = [stay.delay(0.2) for _ in range(60)]
+            [result.get(timeout=30) for result in results]
+        """)
+        assert isinstance(threads, list) and 1 < len(set(threads)) <= 20
+        assert ask("nested.delay().get(timeout=20)") == 3
+        assert ask("chord([add.s(n, n) for n in range(10)])(total.s()).get(timeout=20)") == 90
+        assert ask("add.apply_async((1, 2), countdown=0.2).get(timeout=20)") == 3
+        outcome = ask("""
+            result = stay.delay(600)
+            wait_for_active(1)
+            result.revoke(terminate=True)
+            type(result.get(timeout=20, propagate=False)).__name__
+        """)
+        assert outcome == "TaskRevokedError"
+
+
+@pytest.mark.usefixtures("rabbitmq")
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGQUIT])
+def test_what_has_not_begun_stays_with_rabbitmq(directory: Path, ask: Ask, end: signal.Signals) -> None:
+    with worker(directory, "-c", "1", end=end):
+        identifiers = ask("""
+            stay.delay(1.5)
+            wait_for_active(1)
+            [add.delay(number, 1).id for number in range(3)]
+        """)
+    assert isinstance(identifiers, list)
+    with worker(directory, "-c", "1"):
+        ended = f"[app.AsyncResult(each).get(timeout=20) for each in {identifiers!r}]"
+        assert ask(ended) == [1, 2, 3]

@@ -340,6 +340,26 @@ def test_int_and_quit_end_at_once(number: signal.Signals, tmp_path: Path) -> Non
         assert "Traceback" not in server.log()
 
 
+EXECUTOR = """
+from concurrent.futures import ThreadPoolExecutor
+
+executor = ThreadPoolExecutor(2)
+
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Length", "1")])
+    return [b"%d" % executor.submit(pow, 2, 3).result()]
+"""
+
+
+def test_the_threads_of_an_executor_end_quietly(tmp_path: Path) -> None:
+    with gunicorn(tmp_path, code=EXECUTOR) as server:
+        assert [get(server.port, "/") for _ in range(2)] == ["8", "8"]
+        server.signal(signal.SIGTERM)
+        assert ended(server) == 0
+        assert "Traceback" not in server.log()
+
+
 def test_a_request_that_takes_too_long_is_killed(tmp_path: Path) -> None:
     with gunicorn(tmp_path, "--graceful-timeout", 1) as server, ThreadPoolExecutor(1) as threads:
         endless = ask_in_background(threads, server, "/forever")
