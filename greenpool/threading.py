@@ -24,6 +24,7 @@ from ._core.current import thread_hub as _thread_hub
 from ._core.speedups import replace_twins as _replace_twins
 from ._core.speedups import speedups as _speedups
 from ._core.waiter import sleep as _sleep
+from ._core.waits import awaited_lock as _awaited_lock
 from .event import Event as _Event
 from .local import local as _local
 
@@ -71,6 +72,7 @@ def replacements(module: _ModuleType) -> dict[str, object]:
 
 
 def _replace_methods(module: _ModuleType) -> None:
+    _awaited_lock(module.Semaphore, most=None)
     module.Condition.wait = _wait
     _replace_wait(module.Event)
     thread: _Any = module.Thread

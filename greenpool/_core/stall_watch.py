@@ -9,7 +9,8 @@ more when it is over.  Both go to ``logging``, as warnings of the logger "greenp
 callback.
 
 *Without the GIL* a running thread changes its stack while another one reads it.  So there the report has the
-innermost line only, and a pass of many short turns can be taken for a stall.
+innermost line only, and a pass of many short turns can be taken for a stall.  For that line all threads have
+to stop for a moment, and they wait for code in C that does not return.  So only a report asks for it.
 
 *Threads*: the watch runs on a thread of its own, which only reads.  Each field that it reads is one
 reference, and a hint: the next look corrects it.
@@ -118,7 +119,7 @@ def _look_at(hub: HubState, seen: dict[HubState, _Stall], now: float, limit: flo
             _end(hub, stall, now)
         seen[hub] = _Stall(hub.passes, None, now)
         return
-    frame = current_frames().get(hub.thread_id)
+    frame = current_frames().get(hub.thread_id) if HAS_GIL else None
     call = _outermost(frame) if HAS_GIL else None
     if stall.call is not None and stall.call != call:
         _end(hub, stall, now)
@@ -127,6 +128,8 @@ def _look_at(hub: HubState, seen: dict[HubState, _Stall], now: float, limit: flo
     if not stall.reported and now - stall.since >= limit:
         stall.reported = True
         seconds = now - stall.since
+        if not HAS_GIL:
+            frame = current_frames().get(hub.thread_id)
         text = f"{hub!r} has been kept from its other greenlets by {_running(hub)} for {seconds:.2f} s"
         text += _describe_call(frame)
         _report(f"{text}\n{''.join(_stack(frame))}".rstrip(), seconds, False)
