@@ -43,6 +43,7 @@ from ._core.spawning import call_spawn_callbacks, spawn_callbacks
 from ._core.state import GreenThread, HubState, HubTask, Placement
 from ._core.task import Task
 from ._core.thread_end import ask_to_stop, close
+from ._core.thread_names import forget_thread, name_thread
 from ._core.waiter import Waiter, interrupt
 from ._core.waits import awaited_as
 from .greenlet import Greenlet
@@ -162,9 +163,9 @@ class _Hubs:
             reports: SimpleQueue[BaseException | None] = SimpleQueue()
             for index in range(pool_size):
                 name = f"{name_prefix}{index + 1}"
-                thread = original_threading().Thread(
-                    target=self._run_hub, args=(name, index, before_stop, poller, reports), name=name
-                )
+                threads = original_threading()
+                args = (name, index, before_stop, poller, reports, threads.current_thread)
+                thread = threads.Thread(target=self._run_hub, args=args, name=name)
                 # A runtime that is still open at exit is ended by atexit, which comes after the
                 # interpreter has waited for all threads that are not daemons.
                 thread.daemon = True
@@ -200,6 +201,7 @@ class _Hubs:
         before_stop: Hook | None,
         poller: Callable[[], Poller],
         reports: SimpleQueue[BaseException | None],
+        find_thread: Callable[[], threading.Thread],
     ) -> None:
         try:
             if self.pins is not None:
@@ -209,6 +211,8 @@ class _Hubs:
             reports.put(exception)
             return
         set_thread_hub(hub)
+        thread = find_thread()
+        name_thread(thread)
         hub.belong_to(self, self._settle, self.system_error)
         with self.lock:
             accepting = self._accepting
@@ -225,6 +229,7 @@ class _Hubs:
         finally:
             # Done after an exception has ended the loop, too: this thread's identifier will be another's.
             set_thread_hub(None)
+            forget_thread(thread)
             with self.lock:
                 self._running -= 1
                 was_last = not self._running

@@ -156,7 +156,7 @@ def _running(hub: HubState) -> str:
         for carrier in list(hub.carriers):
             task = carrier.task
             if task is not None and carrier.gr_frame is None:
-                return task.name
+                return task._label()
     return "its main program" if hub.main is not None else "a greenlet"
 
 

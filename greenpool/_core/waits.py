@@ -25,6 +25,7 @@ from . import PACKAGE
 from .current import remembered
 from .error_report import report_error
 from .frames import stack_of
+from .mark import Mark
 from .native import SimpleQueue, current_frames
 from .registration import Registration
 from .state import GreenThread, HubState, HubTask
@@ -132,7 +133,7 @@ class ParkedGreenlet:
         for frame in calls:
             found = frame.f_locals.get("self")
             name = frame.f_code.co_name
-            if isinstance(found, Waiter | Registration):
+            if isinstance(found, Waiter | Registration | Mark):
                 continue
             if _is_public(frame, found):
                 subject = found

@@ -164,14 +164,15 @@ def _why_no_answer(target: str) -> str:
 
 
 def _states_of_threads(pid: str) -> dict[str, str]:
-    """The states of the threads of a process, as one letter each; empty where there is no /proc."""
+    """The states of the threads of a process, as one letter each, by their numbers and names; Linux only."""
     found = {}
     directory = f"/proc/{pid}/task"
     for name in os.listdir(directory) if os.path.isdir(directory) else ():
         try:
             with open(f"{directory}/{name}/stat", encoding="utf-8", errors="replace") as file:
-                # Behind the name of the program, which may have any characters.
-                found[name] = file.read().rpartition(")")[2].split()[0]
+                # Behind the name in parentheses, which may have any characters.
+                head, _, tail = file.read().rpartition(")")
+            found[f"{name} {head.partition('(')[2]}"] = tail.split()[0]
         except OSError:
             continue  # it has ended
     return found

@@ -81,6 +81,26 @@ print("ready", flush=True)
 time.sleep(1000)
 """
 
+# With the C extension the second wait shows no frame of the socket's class.
+LOST_PEER_OF_OLD = """
+import socket, threading, time
+
+listener = socket.create_server(("127.0.0.1", 0))
+connection = socket.create_connection(listener.getsockname())
+peer, _ = listener.accept()
+
+def read():
+    while True:
+        connection.recv(100)
+
+threading.Thread(target=read, name="reader").start()
+time.sleep(0.1)
+peer.send(b"the first answer")
+time.sleep(0.1)
+print("ready", flush=True)
+time.sleep(1000)
+"""
+
 # libpq and other libraries in C wait for a bare descriptor.
 LOST_PEER_OF_DESCRIPTOR = """
 import select, socket, threading, time
@@ -155,6 +175,9 @@ HUNG_PROGRAMS = {
     "a loop in Python": HungProgram(SPIN, ('"spinner"', r"program0\.py:[45] in compute"), is_busy=True),
     "a function in C": HungProgram(SPIN_IN_C, ('"cruncher"',), is_busy=True, keeps_gil=True),
     "a lost peer": HungProgram(LOST_PEER, (r"""reader".*raddr=\('127\.0\.0\.1', \d+\)""",)),
+    "a lost peer that has answered before": HungProgram(
+        LOST_PEER_OF_OLD, (r"""reader".*(raddr=\('127\.0\.0\.1', \d+\)|whose peer is 127\.0\.0\.1:\d+)""",)
+    ),
     "a lost peer of a descriptor": HungProgram(
         LOST_PEER_OF_DESCRIPTOR, (r'reader".*whose peer is 127\.0\.0\.1:\d+',)
     ),

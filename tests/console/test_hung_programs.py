@@ -63,7 +63,7 @@ def test_threads_that_compute_are_named_where_nothing_answers(target: Target) ->
     process = target(SPIN_IN_C)
     with pytest.raises(client.NoAnswer) as raised:
         client.ask(str(process.pid), {"command": "snapshot"})
-    (thread,) = re.findall(r"\(thread (\d+) computes\)", str(raised.value))
+    (thread,) = re.findall(r"\(thread (\d+) greenpool-\d computes\)", str(raised.value))
     assert thread in os.listdir(f"/proc/{process.pid}/task")
 
 
