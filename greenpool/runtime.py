@@ -36,6 +36,7 @@ from ._core.current import current_greenlet, current_owner, getcurrent, set_thre
 from ._core.errors import LoopExit, SpawnError
 from ._core.fork import at_fork
 from ._core.hub import Hub
+from ._core.late_end import QUIET_END, LateEnd
 from ._core.native import HAS_GIL, RLock, SimpleQueue, get_ident, original_threading
 from ._core.pollers import Poller, make_poller
 from ._core.seconds import check_stall_limit
@@ -71,9 +72,6 @@ Hook = Callable[[], object]
 Spawnable = Callable[[], object] | tuple[Callable[..., object], *tuple[object, ...]]
 
 MAX_POOL_SIZE = 32_768
-
-# Seconds for which an end waits before it says for which greenlets.
-QUIET_END = 1.0
 
 
 class StreamSpawnError(RuntimeError):
@@ -327,6 +325,7 @@ class _Hubs:
         self.stop()
         if thread_hub() in self.hubs:
             return
+        late = LateEnd(repr(self), lambda: self.hubs)
         patience: float | None = QUIET_END
         while True:
             waiter = Waiter(self.lock)
@@ -334,11 +333,8 @@ class _Hubs:
                 if not self._running:
                     break
                 self._end_waiters.append(waiter)
-            if not self._park(waiter, self._end_waiters, patience):
-                # Imported here, because few programs need it.
-                from ._core.stall_watch import report_late_end
-
-                report_late_end(repr(self), self.hubs, QUIET_END)
+            if not self._park(waiter, self._end_waiters, patience) and not late.look():
+                # Without a timer, so that a deadlock of ``finally`` blocks is found.
                 patience = None
         for thread in self.threads:
             thread.join()

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Literal, Self, cast
 from ._core.current import current_hub
 from ._core.error_report import report_error
 from ._core.errors import SpawnError
+from ._core.late_end import QUIET_END, late_end_watched
 from ._core.native import RLock
 from ._core.waiter import sleep
 from .event import Event
@@ -297,12 +298,13 @@ class BaseServer:
         If the handlers run in a pool: wait *timeout* seconds for their end (``stop_timeout`` if it is None),
         then kill those that are left.  Without a pool nobody knows them, and they go on (as in gevent).
         """
-        self.close()
-        self.join_acceptors()
-        pool = self.pool
-        if pool is not None:
-            pool.join(timeout=self.stop_timeout if timeout is None else timeout)
-            pool.kill(timeout=1)
+        with late_end_watched(repr(self)):
+            self.close()
+            self.join_acceptors()
+            pool = self.pool
+            if pool is not None:
+                pool.join(timeout=self.stop_timeout if timeout is None else timeout)
+                pool.kill(timeout=QUIET_END)
 
     def serve_forever(self, stop_timeout: float | None = None) -> None:
         """Start the server if it is not started, wait until it is stopped, and stop it."""

@@ -59,6 +59,7 @@ ORDER = (
     "executors",  # the lock of concurrent.futures, in a patched program
     "exit",  # the interpreter's end
     "stall watch",
+    "late ends",
     "console",
 )
 

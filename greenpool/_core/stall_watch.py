@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -176,15 +176,11 @@ def _stack(frame: FrameType | None) -> list[str]:
     return traceback.format_list([entry for entry in entries if not entry.filename.startswith(PACKAGE)])
 
 
-def report_late_end(pool: str, hubs: Iterable[HubState], seconds: float) -> None:
-    """Say for which greenlets that do not park the end of *pool* waits after *seconds*; any thread."""
-    frames = current_frames()
-    for hub in hubs:
-        if hub.inbox.closed or hub.inbox.asleep:
-            continue  # a greenlet waits in a ``finally`` block
-        frame = frames.get(hub.thread_id)
-        text = f"the end of {pool} has waited {seconds:.2f} s for {_running(hub)} on {hub!r} to park"
-        _log(f"{text}{_describe_call(frame)}\n{''.join(_stack(frame))}".rstrip())
+def report_late_end(what: str, hub: HubState, seconds: float) -> None:
+    """Say that the end of *what* has waited so long for the greenlet that runs on *hub*; any thread."""
+    frame = current_frames().get(hub.thread_id)
+    text = f"the end of {what} has waited {seconds:.2f} s for {_running(hub)} on {hub!r} to park"
+    _log(f"{text}{_describe_call(frame)}\n{''.join(_stack(frame))}".rstrip())
 
 
 def _log(text: str) -> None:
