@@ -254,6 +254,7 @@ SPINNING = """
 import signal, threading, time
 import greenpool
 from greenpool import socket
+from greenpool.event import Event
 
 def spin(*args):
     print("ready", flush=True)
@@ -267,10 +268,12 @@ def main():
 
 def serve(server):
     server.start()
-    signal.signal(signal.SIGTERM, lambda *args: server.close())
+    asked_to_end = Event()
+    signal.signal(signal.SIGTERM, lambda *args: asked_to_end.set())
     with socket.create_connection(server.address) as connection:
         connection.sendall(b"GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
-        server.serve_forever()
+        asked_to_end.wait()
+        server.stop()
 """
 
 SERVER = """
