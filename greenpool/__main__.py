@@ -34,6 +34,7 @@ from typing import Any
 from . import monkey, thread
 from ._as_gevent import install_as_gevent
 from ._core import PACKAGE
+from ._core.late_end import late_end_watched
 from ._same_program import SameProgram
 from .console.server import listen_as_wished
 from .runtime import Runtime, hubs_of_a_program
@@ -235,7 +236,12 @@ def _run(code: CodeType, module: ModuleType) -> BaseException | None:
         ending = exception
         _flush()
         sys.excepthook(type(exception), exception, exception.__traceback__)
-    _wait_for_threads()
+    if isinstance(ending, KeyboardInterrupt):
+        # Nobody waits for a program that was interrupted, unless it says for what it waits itself.
+        with late_end_watched("the program"):
+            _wait_for_threads()
+    else:
+        _wait_for_threads()
     return ending
 
 

@@ -23,6 +23,7 @@ from typing import NamedTuple as _NamedTuple
 from ._core.origin import Origins as _Origins
 from ._core.survey import Frame, GreenletInfo, HubInfo, Stack
 from ._core.survey import survey as _survey
+from ._core.waits import join_names as _join_names
 
 __all__ = [
     "Frame",
@@ -174,7 +175,7 @@ def _group_lines(group: Group, stacks: bool) -> _Iterator[str]:
     reasons: dict[str, int] = {}
     for each in greenlets:
         if each.waits_for:
-            holders = f" held by {' and '.join(each.held_by)}" if each.held_by else ""
+            holders = f" held by {_join_names(each.held_by)}" if each.held_by else ""
             reason = each.waits_for + holders
             reasons[reason] = reasons.get(reason, 0) + 1
     yield from _counted(reasons, "  ")

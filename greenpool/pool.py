@@ -26,7 +26,7 @@ from ._core.native import RLock
 from ._core.seconds import check_seconds
 from ._core.task import Task
 from ._core.timeout import Timeout, ends_in_time
-from ._core.waits import awaited_as
+from ._core.waits import awaited_as, awaited_lock
 from ._sync.outcomes import OutcomeIterator, Outcomes
 from .event import Event
 from .greenlet import Greenlet, GreenletExit
@@ -603,3 +603,11 @@ def _check_size(name: str, size: int, least: int) -> None:
 awaited_as(Group, "to be done")
 _ROOM = "to have room"
 awaited_as(Pool, "to be done", add=_ROOM, spawn=_ROOM, start=_ROOM, wait_available=_ROOM)
+
+
+def _members_of(pool: Pool) -> list[Task[object]]:
+    # Without the lock, which a greenlet that hangs may hold: a copy of a dict is one step.
+    return list(pool._members)
+
+
+awaited_lock(Pool, _members_of, None, ("add", "spawn", "start", "wait_available"))

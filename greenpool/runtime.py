@@ -36,6 +36,7 @@ from ._core.current import current_greenlet, current_owner, getcurrent, set_thre
 from ._core.errors import LoopExit, SpawnError
 from ._core.fork import at_fork
 from ._core.hub import Hub
+from ._core.late_end import QUIET_END, LateEnd
 from ._core.native import HAS_GIL, RLock, SimpleQueue, get_ident, original_threading
 from ._core.pollers import Poller, make_poller
 from ._core.seconds import check_stall_limit
@@ -43,6 +44,7 @@ from ._core.spawning import call_spawn_callbacks, spawn_callbacks
 from ._core.state import GreenThread, HubState, HubTask, Placement
 from ._core.task import Task
 from ._core.thread_end import ask_to_stop, close
+from ._core.thread_names import forget_thread, name_thread
 from ._core.waiter import Waiter, interrupt
 from ._core.waits import awaited_as
 from .greenlet import Greenlet
@@ -70,9 +72,6 @@ Hook = Callable[[], object]
 Spawnable = Callable[[], object] | tuple[Callable[..., object], *tuple[object, ...]]
 
 MAX_POOL_SIZE = 32_768
-
-# Seconds for which an end waits before it says for which greenlets.
-QUIET_END = 1.0
 
 
 class StreamSpawnError(RuntimeError):
@@ -162,9 +161,9 @@ class _Hubs:
             reports: SimpleQueue[BaseException | None] = SimpleQueue()
             for index in range(pool_size):
                 name = f"{name_prefix}{index + 1}"
-                thread = original_threading().Thread(
-                    target=self._run_hub, args=(name, index, before_stop, poller, reports), name=name
-                )
+                threads = original_threading()
+                args = (name, index, before_stop, poller, reports, threads.current_thread)
+                thread = threads.Thread(target=self._run_hub, args=args, name=name)
                 # A runtime that is still open at exit is ended by atexit, which comes after the
                 # interpreter has waited for all threads that are not daemons.
                 thread.daemon = True
@@ -200,6 +199,7 @@ class _Hubs:
         before_stop: Hook | None,
         poller: Callable[[], Poller],
         reports: SimpleQueue[BaseException | None],
+        find_thread: Callable[[], threading.Thread],
     ) -> None:
         try:
             if self.pins is not None:
@@ -209,6 +209,8 @@ class _Hubs:
             reports.put(exception)
             return
         set_thread_hub(hub)
+        thread = find_thread()
+        name_thread(thread)
         hub.belong_to(self, self._settle, self.system_error)
         with self.lock:
             accepting = self._accepting
@@ -225,6 +227,7 @@ class _Hubs:
         finally:
             # Done after an exception has ended the loop, too: this thread's identifier will be another's.
             set_thread_hub(None)
+            forget_thread(thread)
             with self.lock:
                 self._running -= 1
                 was_last = not self._running
@@ -322,6 +325,7 @@ class _Hubs:
         self.stop()
         if thread_hub() in self.hubs:
             return
+        late = LateEnd(repr(self), lambda: self.hubs)
         patience: float | None = QUIET_END
         while True:
             waiter = Waiter(self.lock)
@@ -329,11 +333,8 @@ class _Hubs:
                 if not self._running:
                     break
                 self._end_waiters.append(waiter)
-            if not self._park(waiter, self._end_waiters, patience):
-                # Imported here, because few programs need it.
-                from ._core.stall_watch import report_late_end
-
-                report_late_end(repr(self), self.hubs, QUIET_END)
+            if not self._park(waiter, self._end_waiters, patience) and not late.look():
+                # Without a timer, so that a deadlock of ``finally`` blocks is found.
                 patience = None
         for thread in self.threads:
             thread.join()

@@ -27,13 +27,14 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, cast
 
-from ._core.current import current_hub
+from ._core.current import current_hub, getcurrent
 from ._core.error_report import report_error
 from ._core.errors import SpawnError
+from ._core.late_end import QUIET_END, late_end_watched
 from ._core.native import RLock
 from ._core.waiter import sleep
 from .event import Event
-from .greenlet import Greenlet, getcurrent
+from .greenlet import Greenlet
 from .pool import Group, Pool
 from .socket import AF_INET, AF_INET6, AF_UNIX, SO_REUSEADDR, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET
 from .socket import socket as GreenSocket
@@ -262,7 +263,7 @@ class BaseServer:
             self._round = None
             acceptors, self._acceptors = self._acceptors, []
             self._ending += acceptors
-        current = getcurrent()
+        current = _current_task()
         for acceptor in acceptors:
             # An acceptor that calls this ends by itself, because its round is over.
             if acceptor is not current:
@@ -272,7 +273,7 @@ class BaseServer:
         """Wait, after ``stop_accepting`` or ``close``, until everything that was accepted has its handler."""
         with self._lock:
             ending, self._ending = self._ending, []
-        current = getcurrent()
+        current = _current_task()
         for acceptor in ending:
             if acceptor is not current:
                 acceptor.join()
@@ -297,12 +298,13 @@ class BaseServer:
         If the handlers run in a pool: wait *timeout* seconds for their end (``stop_timeout`` if it is None),
         then kill those that are left.  Without a pool nobody knows them, and they go on (as in gevent).
         """
-        self.close()
-        self.join_acceptors()
-        pool = self.pool
-        if pool is not None:
-            pool.join(timeout=self.stop_timeout if timeout is None else timeout)
-            pool.kill(timeout=1)
+        with late_end_watched(repr(self)):
+            self.close()
+            self.join_acceptors()
+            pool = self.pool
+            if pool is not None:
+                pool.join(timeout=self.stop_timeout if timeout is None else timeout)
+                pool.kill(timeout=QUIET_END)
 
     def serve_forever(self, stop_timeout: float | None = None) -> None:
         """Start the server if it is not started, wait until it is stopped, and stop it."""
@@ -554,6 +556,11 @@ def parse_address(listener: Address | int | os.PathLike[str]) -> tuple[int, Addr
     if not host and ":" not in listener:
         return AF_INET6, ("", number)
     return AF_INET, ("" if host == "*" else host, number)
+
+
+def _current_task() -> object:
+    """The calling greenlet; None in the loop of a hub, where a signal handler may be."""
+    return getattr(getcurrent(), "task", None)
 
 
 def _bound(kind: int, address: Address, family: int, reuse_addr: int | None) -> GreenSocket:

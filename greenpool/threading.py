@@ -24,6 +24,7 @@ from ._core.current import thread_hub as _thread_hub
 from ._core.speedups import replace_twins as _replace_twins
 from ._core.speedups import speedups as _speedups
 from ._core.waiter import sleep as _sleep
+from ._core.waits import awaited_lock as _awaited_lock
 from .event import Event as _Event
 from .local import local as _local
 
@@ -66,11 +67,33 @@ def replacements(module: _ModuleType) -> dict[str, object]:
     else:
         candidates["_DummyThread"] = _dummy_thread(module)
     if module is _standard:
+        candidates["enumerate"] = _enumerate_green(module)
+        candidates["active_count"] = _active_count(module)
         candidates["_shutdown"] = _end_of_main(module)
     return {name: value for name, value in candidates.items() if hasattr(module, name)}
 
 
+def _enumerate_green(module: _ModuleType) -> _Callable[[], list[_Any]]:
+    standard: _Any = module.enumerate
+
+    @_wraps(standard)
+    def enumerate() -> list[_Any]:
+        # The others are the threads of hubs, which tools find by their names (see _core/thread_names.py).
+        return [thread for thread in standard() if isinstance(thread, module.Thread)]
+
+    return enumerate
+
+
+def _active_count(module: _ModuleType) -> _Callable[[], int]:
+    @_wraps(module.active_count)
+    def active_count() -> int:
+        return len(module.enumerate())
+
+    return active_count
+
+
 def _replace_methods(module: _ModuleType) -> None:
+    _awaited_lock(module.Semaphore, most=None)
     module.Condition.wait = _wait
     _replace_wait(module.Event)
     thread: _Any = module.Thread

@@ -597,3 +597,21 @@ def test_a_datagram_of_the_longest_size_comes_whole() -> None:
 def test_the_base_does_not_know_how_to_listen() -> None:
     with pytest.raises(NotImplementedError):
         BaseServer(LOCAL, echo).start()
+
+
+def test_signal_handler_may_close_the_server_also_while_its_hub_sleeps(
+    run_script: Callable[[str], str],
+) -> None:
+    script = """
+import os, signal, threading
+import greenpool
+from greenpool.server import StreamServer
+
+server = StreamServer(("127.0.0.1", 0), lambda *args: None)
+signal.signal(signal.SIGTERM, lambda *args: server.close())
+server.start()
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+server.serve_forever()
+print("closed")
+"""
+    assert run_script(script) == "closed\n"

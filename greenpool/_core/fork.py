@@ -60,6 +60,7 @@ ORDER = (
     "exit",  # the interpreter's end
     "stall watch",
     "recorder",
+    "late ends",
     "console",
 )
 

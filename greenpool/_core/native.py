@@ -32,9 +32,12 @@ __all__ = [
     "SimpleQueue",
     "close",
     "current_frames",
+    "eventfd_read",
+    "eventfd_write",
     "fresh_copy",
     "get_ident",
     "local",
+    "open_descriptor",
     "original_threading",
     "pipe",
     "read",
@@ -55,6 +58,9 @@ signal: Any = importlib.import_module("_signal")
 current_frames = sys._current_frames
 
 close = os.close
+eventfd_read: Any = getattr(os, "eventfd_read", None)
+eventfd_write: Any = getattr(os, "eventfd_write", None)
+open_descriptor = os.open
 pipe = os.pipe
 read = os.read
 write = os.write

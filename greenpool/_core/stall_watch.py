@@ -9,7 +9,8 @@ more when it is over.  Both go to ``logging``, as warnings of the logger "greenp
 callback.
 
 *Without the GIL* a running thread changes its stack while another one reads it.  So there the report has the
-innermost line only, and a pass of many short turns can be taken for a stall.
+innermost line only, and a pass of many short turns can be taken for a stall.  For that line all threads have
+to stop for a moment, and they wait for code in C that does not return.  So only a report asks for it.
 
 *Threads*: the watch runs on a thread of its own, which only reads.  Each field that it reads is one
 reference, and a hint: the next look corrects it.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -118,7 +119,7 @@ def _look_at(hub: HubState, seen: dict[HubState, _Stall], now: float, limit: flo
             _end(hub, stall, now)
         seen[hub] = _Stall(hub.passes, None, now)
         return
-    frame = current_frames().get(hub.thread_id)
+    frame = current_frames().get(hub.thread_id) if HAS_GIL else None
     call = _outermost(frame) if HAS_GIL else None
     if stall.call is not None and stall.call != call:
         _end(hub, stall, now)
@@ -127,6 +128,8 @@ def _look_at(hub: HubState, seen: dict[HubState, _Stall], now: float, limit: flo
     if not stall.reported and now - stall.since >= limit:
         stall.reported = True
         seconds = now - stall.since
+        if not HAS_GIL:
+            frame = current_frames().get(hub.thread_id)
         text = f"{hub!r} has been kept from its other greenlets by {_running(hub)} for {seconds:.2f} s"
         text += _describe_call(frame)
         _report(f"{text}\n{''.join(_stack(frame))}".rstrip(), seconds, False)
@@ -153,7 +156,7 @@ def _running(hub: HubState) -> str:
         for carrier in list(hub.carriers):
             task = carrier.task
             if task is not None and carrier.gr_frame is None:
-                return task.name
+                return task._label()
     return "its main program" if hub.main is not None else "a greenlet"
 
 
@@ -173,15 +176,11 @@ def _stack(frame: FrameType | None) -> list[str]:
     return traceback.format_list([entry for entry in entries if not entry.filename.startswith(PACKAGE)])
 
 
-def report_late_end(pool: str, hubs: Iterable[HubState], seconds: float) -> None:
-    """Say for which greenlets that do not park the end of *pool* waits after *seconds*; any thread."""
-    frames = current_frames()
-    for hub in hubs:
-        if hub.inbox.closed or hub.inbox.asleep:
-            continue  # a greenlet waits in a ``finally`` block
-        frame = frames.get(hub.thread_id)
-        text = f"the end of {pool} has waited {seconds:.2f} s for {_running(hub)} on {hub!r} to park"
-        _log(f"{text}{_describe_call(frame)}\n{''.join(_stack(frame))}".rstrip())
+def report_late_end(what: str, hub: HubState, seconds: float) -> None:
+    """Say that the end of *what* has waited so long for the greenlet that runs on *hub*; any thread."""
+    frame = current_frames().get(hub.thread_id)
+    text = f"the end of {what} has waited {seconds:.2f} s for {_running(hub)} on {hub!r} to park"
+    _log(f"{text}{_describe_call(frame)}\n{''.join(_stack(frame))}".rstrip())
 
 
 def _log(text: str) -> None:

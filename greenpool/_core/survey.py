@@ -32,7 +32,7 @@ from .native import HAS_GIL, Lock, SimpleQueue, current_frames
 from .spawning import line_of
 from .state import GreenThread, HubState, HubTask, Wait
 from .task import MainTask, Task
-from .waits import ParkedGreenlet, calls_of_package, holders_of, safe_repr
+from .waits import ParkedGreenlet, calls_of_package, describe_descriptor, holders_of, safe_repr
 
 T = TypeVar("T")
 
@@ -238,7 +238,8 @@ class _Look:
         self._sees_stacks = sees_stacks
         self._now = monotonic()
         self._passes = hub.passes
-        self._readable: dict[int, str] | None = None
+        # The descriptor that each waiter waits for, and whether it waits to read.
+        self._awaited: dict[int, tuple[int, bool]] | None = None
         self._latest = hub.woken_at
         # The names of spawners, by the identity of the reference.
         self._spawners: dict[int, tuple[str | None, int | None]] = {}
@@ -366,14 +367,14 @@ class _Look:
         return found
 
     def _find_descriptor(self, greenlet: GreenThread) -> str:
-        if self._readable is None:
-            self._readable = {}
-            for registration in list(self.hub.registrations.values()):
-                for waiter in registration.waiters():
-                    ready = "readable" if waiter is registration.reader else "ready"
-                    text = f"waits for descriptor {registration.fd} to be {ready}"
-                    self._readable[id(waiter)] = text
-        return self._readable.get(id(greenlet.waiter), "")
+        if self._awaited is None:
+            self._awaited = {
+                id(waiter): (registration.fd, waiter is registration.reader)
+                for registration in list(self.hub.registrations.values())
+                for waiter in registration.waiters()
+            }
+        found = self._awaited.get(id(greenlet.waiter))
+        return "" if found is None else describe_descriptor(*found)
 
     def end(self, frames: dict[int, FrameType], found: list[GreenletInfo]) -> HubInfo:
         """What is known of the hub when its greenlets have been looked at; completes the one that runs."""
@@ -437,10 +438,14 @@ _Seen = tuple[HubInfo, list[GreenletInfo], dict[int, Locks]]
 _Answer = tuple[HubState, list[GreenletInfo], HubInfo | None, dict[int, Locks]]
 
 
-def survey(stacks: bool = True) -> tuple[list[HubInfo], list[GreenletInfo]]:
-    """Look at all hubs and their greenlets, and at their *stacks* if these are wanted; any thread."""
-    frames = current_frames()
-    hubs = [hub for hub in open_hubs() if hub.thread_id in frames]
+def survey(stacks: bool = True, may_stop_threads: bool = True) -> tuple[list[HubInfo], list[GreenletInfo]]:
+    """Look at all hubs and their greenlets, and at their *stacks* if these are wanted; any thread.
+
+    Without the GIL, *may_stop_threads* is needed to see the innermost line of a hub that does not answer.
+    Without it that is left out (see ``running_lines``).
+    """
+    frames = current_frames() if HAS_GIL or may_stop_threads else None
+    hubs = [hub for hub in open_hubs() if frames is None or hub.thread_id in frames]
     hubs.sort(key=lambda hub: (hub.index is not None, hub.index or 0, hub.name))
     shapes: dict[object, Shape] = {}
     known: dict[HubState, _Seen] = {}
@@ -459,6 +464,21 @@ def survey(stacks: bool = True) -> tuple[list[HubInfo], list[GreenletInfo]]:
     seen = [known[hub] for hub in hubs if hub in known]
     _name_holders(seen)
     return [info for info, _, _ in seen], [each for _, found, _ in seen for each in found]
+
+
+def running_lines() -> dict[str, Frame]:
+    """The innermost line of the program on each hub that is awake, by the hub's name; any thread.
+
+    Without the GIL this stops all threads for a moment.  It waits for a function in C that runs on any of
+    them, and so does then the whole process.
+    """
+    frames = current_frames()
+    found = {}
+    for hub in open_hubs():
+        frame = frames.get(hub.thread_id)
+        if frame is not None and not hub.inbox.asleep:
+            found[hub.name] = Frame(frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_qualname)
+    return found
 
 
 def watch_turns(seconds: float, interval: float = 0.01) -> dict[str, tuple[int, float, float]]:
@@ -495,11 +515,11 @@ def watch_turns(seconds: float, interval: float = 0.01) -> dict[str, tuple[int, 
 
 
 def _look_at(
-    hub: HubState, shapes: dict[object, Shape], frames: dict[int, FrameType], sees_stacks: bool
+    hub: HubState, shapes: dict[object, Shape], frames: dict[int, FrameType] | None, sees_stacks: bool
 ) -> _Seen:
     look = _Look(hub, shapes, sees_stacks)
     found = list(look.greenlets())
-    return look.end(frames, found), found, look.locks
+    return look.end(frames or {}, found), found, look.locks
 
 
 def _collect(answers: SimpleQueue[_Answer], asked: set[HubState]) -> dict[HubState, _Seen]:

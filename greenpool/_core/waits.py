@@ -11,18 +11,21 @@ hub do so, and waits for the answers; it is called on the thread of a hub, in it
 
 from __future__ import annotations
 
+import _socket
 import os
 import threading
 from _queue import Empty
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from time import monotonic
 from types import FrameType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from . import PACKAGE
 from .current import remembered
 from .error_report import report_error
 from .frames import stack_of
+from .mark import Mark
 from .native import SimpleQueue, current_frames
 from .registration import Registration
 from .state import GreenThread, HubState, HubTask
@@ -42,16 +45,30 @@ _GREEN_FILES = (
 _THREAD_STARTS = ("run", "_bootstrap", "_bootstrap_inner")
 
 V = TypeVar("V")
+
+
+class _Lock(NamedTuple):
+    """What is known of a class of locks."""
+
+    # Those that are recorded.
+    holders: Callable[..., Iterable[HubTask]]
+    # How many tasks hold one at most; None without a limit.
+    most: int | None
+    # The methods that wait for a holder; all if there are none.
+    methods: tuple[str, ...]
+
+
 HeldBy = Callable[[FrameType], list[object]]
 
 # Seconds for which a hub waits for what the others say of their greenlets.
 LONGEST_ANSWER = 5.0
 MOST_LINES = 20
 MOST_NAMES = 3
+MOST_HOLDERS = 5
 LONGEST_REPR = 200
 
 _endings: dict[type, tuple[str, dict[str, str]]] = {}
-_locks: dict[type, tuple[Callable[..., HubTask | None], int]] = {}
+_locks: dict[type, _Lock] = {}
 
 
 def awaited_as(kind: type, ending: str, **methods: str) -> None:
@@ -62,16 +79,23 @@ def awaited_as(kind: type, ending: str, **methods: str) -> None:
     _endings[kind] = (ending, methods)
 
 
-def _no_owner(lock: object) -> None:
-    """The owner of a lock that does not record it."""
+def _not_recorded(lock: object) -> tuple[()]:
+    """The holders of a lock that does not record them."""
+    return ()
 
 
-def awaited_lock(kind: type, owner: Callable[..., HubTask | None] = _no_owner, most: int = 1) -> None:
-    """Say that objects of *kind* are locks, which at most *most* tasks hold.
+def awaited_lock(
+    kind: type,
+    holders: Callable[..., Iterable[HubTask]] = _not_recorded,
+    most: int | None = 1,
+    methods: tuple[str, ...] = (),
+) -> None:
+    """Say that objects of *kind* are locks, which at most *most* tasks hold; None is no limit.
 
-    *owner(lock)* returns the task that holds the lock, if that is recorded.
+    *holders(lock)* returns the tasks that hold the lock, if they are recorded; any thread may call it.
+    *methods*: those that wait for a holder, if not all do.
     """
-    _locks[kind] = (owner, most)
+    _locks[kind] = _Lock(holders, most, methods)
 
 
 class ParkedGreenlet:
@@ -109,7 +133,7 @@ class ParkedGreenlet:
         for frame in calls:
             found = frame.f_locals.get("self")
             name = frame.f_code.co_name
-            if isinstance(found, Waiter | Registration):
+            if isinstance(found, Waiter | Registration | Mark):
                 continue
             if _is_public(frame, found):
                 subject = found
@@ -124,13 +148,13 @@ class ParkedGreenlet:
                     self.lock = None  # one that ``wait`` has made, at which only this greenlet waits
             elif ending is not None and getattr(found, "_lock", None) is not self.lock:
                 self.lock = None  # part of what is waited for
-            if self.lock is None and _of_kind(found, _locks) is not None:
+            if self.lock is None and _is_lock(found, name):
                 self.lock = found
             if ending is not None:
                 awaited = f"{safe_repr(found)} {ending[1].get(name, ending[0])}"
             elif not frame.f_code.co_filename.startswith(PACKAGE):
                 awaited = safe_repr(found)
-        if self.lock is not None:
+        if self.lock is not None and _of_kind(self.lock, _endings) is None:
             self.phrase = f"waits for {safe_repr(self.lock)}"
         elif awaited:
             whole = "" if subject is None else safe_repr(subject) + " "
@@ -152,7 +176,7 @@ class ParkedGreenlet:
 
     def line(self, holders: Iterable[HubTask]) -> str:
         """What it waits for, who holds it, and where, in one line."""
-        names = " and ".join(holder_name(holder) for holder in holders)
+        names = join_names([holder_name(holder) for holder in holders])
         phrase = f"{self.phrase} held by {names}" if names else self.phrase
         if self.call:
             phrase = f"in {self.call}{' ' if phrase.startswith('of ') else ', ' if phrase else ''}{phrase}"
@@ -161,6 +185,17 @@ class ParkedGreenlet:
 
 def _of_kind(found: object, table: Mapping[type, V]) -> V | None:
     return next((table[kind] for kind in type(found).__mro__ if kind in table), None)
+
+
+def _is_lock(found: object, method: str) -> bool:
+    kind = _of_kind(found, _locks)
+    return kind is not None and (not kind.methods or method in kind.methods)
+
+
+def join_names(names: Sequence[str], most: int = MOST_HOLDERS) -> str:
+    """The first of the *names*, and how many more there are."""
+    left = len(names) - most
+    return " and ".join([*names[:most], f"{left:,} more"] if left > 0 else names)
 
 
 def _is_public(frame: FrameType, owner: object) -> bool:
@@ -197,9 +232,25 @@ def _descriptor_of(greenlet: GreenThread) -> str:
     waiter = greenlet.waiter
     for registration in list(greenlet.hub.registrations.values()):
         if any(waiting is waiter for waiting in registration.waiters()):
-            ready = "readable" if waiter is registration.reader else "ready"
-            return f"waits for descriptor {registration.fd} to be {ready}"
+            return describe_descriptor(registration.fd, waiter is registration.reader)
     return ""
+
+
+def describe_descriptor(fd: int, to_read: bool) -> str:
+    """The wait for the descriptor *fd*, and which peer is at the other end of it; any thread."""
+    peer = _peer_of(fd)
+    text = f"waits for descriptor {fd} to be {'readable' if to_read else 'ready'}"
+    return f"{text}, whose peer is {peer}" if peer else text
+
+
+def _peer_of(fd: int) -> str:
+    try:
+        # Of a duplicate, because the program may close *fd* meanwhile.
+        with closing(_socket.socket(fileno=os.dup(fd))) as duplicate:
+            address = duplicate.getpeername()
+    except OSError:
+        return ""  # not a socket, not connected, or closed
+    return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
 
 
 def safe_repr(found: object) -> str:
@@ -310,11 +361,13 @@ def holders_of(waits: Iterable[LockWait]) -> dict[int, list[HubTask]]:
                 candidates[key].append(wait.task)
     holders = {}
     for key, lock in locks.items():
-        owner, most = _of_kind(lock, _locks) or (_no_owner, 0)
-        known = owner(lock)
-        if known is not None:
-            holders[key] = [known]
-        elif len(candidates[key]) <= most:
+        kind = _of_kind(lock, _locks)
+        if kind is None:
+            continue
+        known = list(kind.holders(lock))
+        if known:
+            holders[key] = known
+        elif kind.most is None or len(candidates[key]) <= kind.most:
             holders[key] = candidates[key]
     return holders
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from .native import close, pipe, read, write
+from .native import close, eventfd_read, eventfd_write, pipe, read, write
 from .speedups import speedups
 
 # More than a program has open when its first hub begins, and less than 64, where Linux needs a larger table.
@@ -45,11 +45,11 @@ class EventWaker:
         self.fd = renumbered(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
 
     def wake(self) -> None:
-        os.eventfd_write(self.fd, 1)
+        eventfd_write(self.fd, 1)
 
     def drain(self) -> None:
         try:
-            os.eventfd_read(self.fd)
+            eventfd_read(self.fd)
         except BlockingIOError:
             pass  # nobody has written since the last drain
 

@@ -140,12 +140,13 @@ class RLock(Line):
         self._again = 0
 
 
-def _owner_of(lock: RLock) -> HubTask | None:
+def _owners_of(lock: RLock) -> list[HubTask]:
     owner = lock._owner.get(None)
-    return owner if isinstance(owner, Task) else getattr(owner, "task", None)
+    task = owner if isinstance(owner, Task) else getattr(owner, "task", None)
+    return [] if task is None else [task]
 
 
-awaited_lock(RLock, _owner_of)
+awaited_lock(RLock, _owners_of)
 
 if speedups is not None:
     replace_twins(RLock, speedups.connect_rlock(RLock))

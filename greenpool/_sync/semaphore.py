@@ -274,7 +274,7 @@ class DummySemaphore:
         pass
 
 
-awaited_lock(Semaphore, most=3)
+awaited_lock(Semaphore, most=None)
 
 if speedups is not None:
     _methods, _bounded_methods = speedups.connect_semaphore(Semaphore, BoundedSemaphore)

@@ -19,8 +19,9 @@ from .place import ROOT, paths_of, peer_user
 # Executed in the process that is looked into.
 REMOTE_SCRIPT = "import greenpool.console\ngreenpool.console.listen()\n"
 
-# Seconds for the process to open its console.
+# Seconds for the process to open its console, and to run any Python code at all.
 PATIENCE = 10.0
+SIGN_OF_LIFE = 5.0
 
 RemoteExec = Callable[[int, str], object]
 
@@ -29,14 +30,35 @@ class ConsoleError(Exception):
     """The process cannot be looked into; the text says why."""
 
 
+class NoAnswer(ConsoleError):
+    """The process runs no Python code."""
+
+
 def connect(target: str, remote_exec: RemoteExec | None = None) -> socket.socket:
     """Connect to the console of *target*: the number of a process, or the path of a socket.
 
-    Raises ConsoleError.
+    It has the process answer once, because the kernel connects to a process that hangs, too.  Raises
+    ConsoleError, and NoAnswer if there is no answer in time.
     """
-    if not target.isdigit():
-        return _connect_to(target)
-    pid = int(target)
+    path = _path_of(int(target), remote_exec) if target.isdigit() else target
+    _await_sign_of_life(target, path)
+    return _connect_to(path)
+
+
+def _await_sign_of_life(target: str, path: str) -> None:
+    """Have the process answer something short, and raise NoAnswer if it does not."""
+    with _connect_to(path) as connection:
+        connection.settimeout(SIGN_OF_LIFE)
+        try:
+            connection.sendall(b'{"command": "ping"}\n')
+            connection.recv(1)
+        except TimeoutError:
+            raise NoAnswer(_why_no_answer(target)) from None
+        except ConnectionError:
+            pass  # it lives, and the request will find out why it is refused
+
+
+def _path_of(pid: int, remote_exec: RemoteExec | None) -> str:
     if remote_exec is None:
         remote_exec = getattr(sys, "remote_exec", None)
     paths = list(paths_of(pid))
@@ -48,7 +70,7 @@ def connect(target: str, remote_exec: RemoteExec | None = None) -> socket.socket
             f"process {pid} has no console: start it with `python -m greenpool` or GREENPOOL_CONSOLE=1, "
             "or have it call greenpool.console.listen()"
         )
-    return _connect_to(found)
+    return found
 
 
 def _connect_to(path: str) -> socket.socket:
@@ -92,14 +114,65 @@ def open_remotely(pid: int, paths: list[str], remote_exec: RemoteExec) -> str | 
 
 
 def ask(target: str, request: dict[str, Any], remote_exec: RemoteExec | None = None) -> dict[str, Any]:
-    """Send *request* to the console of *target* and return the answer.  Raises ConsoleError."""
+    """Send *request* to the console of *target* and return the answer.
+
+    An answer may take its time.  While it does, the process has to give signs of life.  Raises ConsoleError,
+    and NoAnswer if there is none.
+    """
     with connect(target, remote_exec) as connection:
-        connection.sendall(json.dumps(request).encode() + b"\n")
-        with connection.makefile("rb") as file:
-            line = file.readline()
-    if not line:
+        path = connection.getpeername()
+        connection.settimeout(SIGN_OF_LIFE)
+        parts: list[bytes] = []
+        try:
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            while not (parts and parts[-1].endswith(b"\n")):
+                try:
+                    part = connection.recv(1 << 20)
+                except TimeoutError:
+                    _await_sign_of_life(target, path)
+                    continue
+                if not part:
+                    break
+                parts.append(part)
+        except ConnectionError:
+            pass  # as if it had ended
+    if not (parts and parts[-1].endswith(b"\n")):
         raise ConsoleError("the process has closed the connection: it is another user's, or it has ended")
-    answer: dict[str, Any] = json.loads(line)
+    answer: dict[str, Any] = json.loads(b"".join(parts))
     if "error" in answer:
         raise ConsoleError(answer["error"])
     return answer
+
+
+def _why_no_answer(target: str) -> str:
+    """What can be told from outside of a process that runs no Python code."""
+    process = f"process {target}" if target.isdigit() else "the process"
+    threads = _states_of_threads(target) if target.isdigit() else {}
+    if any(state in "Tt" for state in threads.values()):
+        return f"{process} does not answer: it is stopped, by a signal or by a debugger"
+    computing = [thread for thread, state in threads.items() if state == "R"]
+    text = f"{process} has run no Python code for {SIGN_OF_LIFE:.0f} s, so it cannot answer.\n"
+    text += "Most likely a function in C does not return"
+    text += f" (thread {' and '.join(computing)} computes)" if computing else ""
+    pid = target if target.isdigit() else "PID"
+    return (
+        f"{text}.  With a GIL it keeps that.\n"
+        "Without one, the others have stopped for the garbage collection, which waits for this thread.\n"
+        f"`py-spy dump --pid {pid}` shows from outside which line has called it (not without a GIL), and\n"
+        f"`kill -USR1 {pid}` does, if the program has called faulthandler.register(signal.SIGUSR1)."
+    )
+
+
+def _states_of_threads(pid: str) -> dict[str, str]:
+    """The states of the threads of a process, as one letter each, by their numbers and names; Linux only."""
+    found = {}
+    directory = f"/proc/{pid}/task"
+    for name in os.listdir(directory) if os.path.isdir(directory) else ():
+        try:
+            with open(f"{directory}/{name}/stat", encoding="utf-8", errors="replace") as file:
+                # Behind the name in parentheses, which may have any characters.
+                head, _, tail = file.read().rpartition(")")
+            found[f"{name} {head.partition('(')[2]}"] = tail.split()[0]
+        except OSError:
+            continue  # it has ended
+    return found

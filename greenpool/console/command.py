@@ -13,8 +13,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ..inspect import GreenletInfo, HubInfo, Snapshot
-from .client import ConsoleError, ask, connect
+from .._core.waits import join_names
+from ..inspect import Frame, GreenletInfo, HubInfo, Snapshot
+from .client import ConsoleError, NoAnswer, ask, connect
 
 Table = list[tuple[str, ...]]
 
@@ -80,12 +81,37 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _take(target: str) -> Snapshot:
-    return Snapshot.from_dict(ask(target, {"command": "snapshot"}))
+    return _complete(target, Snapshot.from_dict(ask(target, {"command": "snapshot"})))
+
+
+def _complete(target: str, taken: Snapshot) -> Snapshot:
+    """Add the lines of the hubs that compute, where these do not answer: without the GIL.
+
+    That stops the threads of the process for a moment, and a function in C keeps it from doing so.  So it
+    comes last.
+    """
+    unknown = [hub.name for hub in taken.hubs if hub.runs is not None and not hub.answered and not hub.stack]
+    if not unknown:
+        return taken
+    try:
+        lines = ask(target, {"command": "lines"})
+    except NoAnswer:
+        print(
+            "greenpool: a function in C runs on a hub that does not answer, so its line is not known.  The\n"
+            "threads of the process have to stop for that, and do so when the function has returned.",
+            file=sys.stderr,
+        )
+        return taken
+    hubs = [
+        hub._replace(stack=(Frame(**lines[hub.name]),)) if hub.name in unknown and hub.name in lines else hub
+        for hub in taken.hubs
+    ]
+    return taken._replace(hubs=hubs)
 
 
 def _ps(options: argparse.Namespace) -> None:
     if options.json:
-        print(json.dumps(ask(options.target, {"command": "snapshot"})))
+        print(_take(options.target).json())
         return
     taken = _take(options.target)
     rows: Table = [("HUB", "STATE", "LIVE", "READY", "RUNS")]
@@ -100,21 +126,25 @@ def _hub_row(hub: HubInfo) -> tuple[str, ...]:
     runs = "" if hub.state == "asleep" or hub.runs is None else hub.runs
     if runs and hub.since is not None:
         runs += f" for {hub.since:.2f} s"
+    if runs and hub.stack:
+        runs += f" at {hub.stack[0].file}:{hub.stack[0].line} in {hub.stack[0].function}"
     return (hub.name, hub.state, str(hub.counts["live"]), str(hub.counts["ready"]), runs)
 
 
 def _greenlet_row(greenlet: GreenletInfo) -> tuple[str, ...]:
-    waits = " ".join(filter(None, (greenlet.call, greenlet.waits_for)))
-    if greenlet.held_by:
-        waits += f" held by {' and '.join(greenlet.held_by)}"
     return (
         greenlet.name,
         greenlet.hub,
         greenlet.state,
         "" if greenlet.age is None else f"{greenlet.age:.1f}",
         "" if greenlet.parked is None else f"{greenlet.parked:.1f}",
-        waits,
+        _waits_of(greenlet),
     )
+
+
+def _waits_of(greenlet: GreenletInfo) -> str:
+    waits = " ".join(filter(None, (greenlet.call, greenlet.waits_for)))
+    return f"{waits} held by {join_names(greenlet.held_by)}" if greenlet.held_by else waits
 
 
 def _columns(rows: list[tuple[str, ...]]) -> Iterator[str]:
@@ -137,26 +167,27 @@ def _top(options: argparse.Namespace) -> None:
     while options.count is None or pages < options.count:
         began = time.monotonic()
         answer = ask(options.target, {"command": "top", "seconds": options.interval})
-        show(*_top_tables(answer, max(time.monotonic() - began, 0.001)))
+        seconds = max(time.monotonic() - began, 0.001)
+        taken = _complete(options.target, Snapshot.from_dict(answer["snapshot"]))
+        show(*_top_tables(taken, answer["turns"], seconds))
         pages += 1
 
 
-def _top_tables(answer: dict[str, Any], seconds: float) -> tuple[Table, Table]:
+def _top_tables(taken: Snapshot, turns: dict[str, Any], seconds: float) -> tuple[Table, Table]:
     """The rows of the hubs and of the longest waits, each with a head."""
-    taken = Snapshot.from_dict(answer["snapshot"])
     hubs: Table = [("HUB", "LIVE", "READY", "BUSY", "PASSES/S", "LONGEST TURN", "RUNS")]
     for hub in taken.hubs:
-        passes, busy, longest = answer["turns"].get(hub.name, (0, 0.0, 0.0))
+        passes, busy, longest = turns.get(hub.name, (0, 0.0, 0.0))
         longest = max(longest, hub.since or 0.0)
         _, _, live, ready, runs = _hub_row(hub)
         hubs.append(
             (hub.name, live, ready, f"{busy:.0%}", f"{passes / seconds:.0f}", f"{longest:.2f} s", runs)
         )
-    waits: Table = [("LONGEST WAIT", "GREENLET", "HUB", "SPAWNED AT")]
+    waits: Table = [("LONGEST WAIT", "GREENLET", "HUB", "WAITS", "SPAWNED AT")]
     parked = [each for each in taken.greenlets if each.parked is not None]
     for each in sorted(parked, key=lambda each: -(each.parked or 0.0))[:MOST_WAITS]:
         place = "" if each.spawned_at is None else f"{each.spawned_at.file}:{each.spawned_at.line}"
-        waits.append((f"{each.parked:.1f} s", each.name, each.hub, place))
+        waits.append((f"{each.parked:.1f} s", each.name, each.hub, _waits_of(each), place))
     return hubs, waits
 
 
@@ -168,12 +199,15 @@ def _make_display() -> Any:
     except ImportError:
         return _show_plainly
     console = rich.Console()
+    if not console.is_terminal:
+        return _show_plainly  # whole lines, for a file or another program
 
     def show(*tables: Table) -> None:
-        if console.is_terminal:
-            console.clear()
+        console.clear()
         for rows in tables:
-            table = tables_of_rich.Table(*rows[0])
+            table = tables_of_rich.Table()
+            for name in rows[0]:
+                table.add_column(name, overflow="fold")
             for row in rows[1:]:
                 table.add_row(*row)
             console.print(table)

@@ -1,9 +1,13 @@
 """The side of the console that is looked into.
 
 A request is one line of JSON: ``{"command": "snapshot", "stacks": true}``, ``{"command": "top", "seconds":
-1}`` or ``{"command": "repl"}``.  The answer to the first two is one line of JSON.  A repl is text in both
-directions.  ``{"command": "trace", "seconds": 5, "stall_limit": 0.1, "limit": 1000000}`` records the process;
-a further line ends that early.  The answer is the lines of recording.py, or one with an error.
+1}``, ``{"command": "lines"}`` (where the hubs are that are awake), ``{"command": "ping"}`` or ``{"command":
+"repl"}``.  A repl is text in both directions.  All others are answered by one line of JSON.
+``{"command": "trace", "seconds": 5, "stall_limit": 0.1, "limit": 1000000}`` records the process; a further
+line ends that early.  The answer is the lines of recording.py, or one with an error.
+
+Without the GIL only "lines" stops the other threads for a moment, and so waits for code in C that runs on
+one of them.  All other commands are answered meanwhile.
 
 Everything that an answer needs is imported when the console is opened: later the program may be hung in an
 import, or keep the GIL at every file that is read.
@@ -19,15 +23,17 @@ import atexit
 import json
 import os
 import sys
+from time import time
 from typing import Any
 
+from .._core.current import open_hubs
 from .._core.deadlock import idle_threads
 from .._core.fork import at_fork
 from .._core.native import RLock, get_ident, start_new_thread
 from .._core.origin import Origins
 from .._core.recorder import Recording
-from .._core.survey import watch_turns
-from ..inspect import snapshot
+from .._core.survey import running_lines, survey, watch_turns
+from ..inspect import Snapshot, snapshot
 from .place import may_enter, own_directory, peer_user, remove_stale, socket_path
 from .recording import lines_of
 from .repl import interact
@@ -38,6 +44,9 @@ LONGEST_REQUEST = 65_536
 
 # Seconds.
 LONGEST_RECORDING = 86_400.0
+
+# With more greenlets, a "top" tells nothing of the waits, because that would take a noticeable time.
+MOST_WAITS = 20_000
 
 
 class Listener:
@@ -202,12 +211,16 @@ def _answer(connection: Any) -> None:
     request = json.loads(reader.read_line())
     command = request["command"] if isinstance(request, dict) and "command" in request else None
     if command == "snapshot":
-        answer = snapshot(bool(request.get("stacks", True))).as_dict()
+        answer = _take(bool(request.get("stacks", True))).as_dict()
     elif command == "top":
         answer = _top(float(request.get("seconds", 1.0)))
     elif command == "trace":
         _trace(connection, request)
         return
+    elif command == "lines":
+        answer = {name: frame._asdict() for name, frame in running_lines().items()}
+    elif command == "ping":
+        answer = {}
     elif command == "repl":
         _repl(connection, reader)
         return
@@ -216,9 +229,14 @@ def _answer(connection: Any) -> None:
     connection.sendall(json.dumps(answer).encode() + b"\n")
 
 
+def _take(stacks: bool) -> Snapshot:
+    return Snapshot(os.getpid(), time(), *survey(stacks, may_stop_threads=False))
+
+
 def _top(seconds: float) -> dict[str, Any]:
     turns = watch_turns(min(max(seconds, 0.0), 60.0))
-    return {"snapshot": snapshot(stacks=False).as_dict(), "turns": turns}
+    stacks = sum(hub.statistics()["live"] for hub in open_hubs()) <= MOST_WAITS
+    return {"snapshot": _take(stacks).as_dict(), "turns": turns}
 
 
 def _trace(connection: Any, request: dict[str, Any]) -> None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from console.conftest import Target
+from console.hung_programs import SPIN
 
 import greenpool
 from documents import ROOT
@@ -25,16 +24,6 @@ from greenpool.console.command import main
 from greenpool.event import Event
 
 NOBODY = 65534
-
-
-@pytest.fixture(autouse=True)
-def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A short path of its own, because that of a Unix socket has at most 107 bytes."""
-    path = Path(tempfile.mkdtemp(prefix="gp-"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(path))
-    yield path
-    console.close()
-    shutil.rmtree(path)
 
 
 def mode_of(path: str | Path) -> int:
@@ -192,135 +181,7 @@ def test_a_process_that_cannot_be_prepared() -> None:
         client.ask(str(os.getpid()), {"command": "snapshot"}, remote_exec)
 
 
-# Programs that hang.
-
-Target = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def target(directory: Path) -> Iterator[Target]:
-    """Start a program under ``python -m greenpool``, and wait until it says that it is ready."""
-    processes = []
-
-    def start(script: str, *options: str, **environment: str) -> subprocess.Popen[str]:
-        path = directory / f"program{len(processes)}.py"
-        path.write_text(script, encoding="utf-8")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "greenpool", "--pool-size=2", str(path)]
-            if not options
-            else [*options, path],
-            cwd=ROOT,
-            env=os.environ | environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-
-
-ABBA = """
-import threading, time
-
-first, second = threading.Lock(), threading.Lock()
-both = threading.Barrier(3)
-
-def forward():
-    with first:
-        both.wait()
-        with second:
-            pass
-
-def backward():
-    with second:
-        both.wait()
-        with first:
-            pass
-
-threading.Thread(target=forward, name="forward").start()
-threading.Thread(target=backward, name="backward").start()
-both.wait()
-time.sleep(0.1)
-print("ready", flush=True)
-time.sleep(1000)
-"""
-
-
-def test_two_locks_taken_in_opposite_order(target: Target, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ps", str(target(ABBA).pid)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    (forward,) = (line for line in lines if '"forward"' in line.partition(" held by ")[0])
-    (backward,) = (line for line in lines if '"backward"' in line.partition(" held by ")[0])
-    assert '"backward"' in forward.partition(" held by ")[2]
-    assert '"forward"' in backward.partition(" held by ")[2]
-
-
-SPIN = """
-import threading, time
-
-def compute():
-    print("ready", flush=True)
-    while True:
-        pass
-
-threading.Thread(target=compute, name="spinner").start()
-time.sleep(1000)
-"""
-
-
-def test_a_greenlet_that_computes(target: Target, capsys: pytest.CaptureFixture[str]) -> None:
-    pid = str(target(SPIN).pid)
-    assert main(["ps", pid]) == 0
-    assert '"spinner"' in capsys.readouterr().out
-    assert main(["stacks", pid]) == 0
-    assert "in compute" in capsys.readouterr().out
-    assert main(["top", pid, "--interval=0.2", "--count=1"]) == 0
-    assert "100%" in capsys.readouterr().out
-
-
-LOST_PEER = """
-import socket, threading, time
-
-ours, theirs = socket.socketpair()
-threading.Thread(target=ours.recv, args=(1,), name="reader").start()
-time.sleep(0.1)
-print("ready", flush=True)
-time.sleep(1000)
-"""
-
-
-def test_a_peer_that_does_not_answer(target: Target, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ps", "--json", str(target(LOST_PEER).pid)]) == 0
-    taken = json.loads(capsys.readouterr().out)
-    (reader,) = (each for each in taken["greenlets"] if '"reader"' in each["name"])
-    assert reader["state"] == "parked"
-    assert "socket" in reader["waits_for"] or "descriptor" in reader["waits_for"]
-
-
-MANY = """
-import greenpool, time
-from greenpool.event import Event
-
-event = Event()
-greenlets = [greenpool.spawn(event.wait) for _ in range(2000)]
-greenpool.sleep(0.2)
-print("ready", flush=True)
-time.sleep(1000)
-"""
-
-
-def test_many_parked_greenlets_are_one_group(target: Target, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["stacks", str(target(MANY).pid)]) == 0
-    assert "2,000 greenlets parked" in capsys.readouterr().out
-
+# Which programs have one.
 
 PLAIN = """
 import greenpool, time

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -243,3 +246,149 @@ def test_callback_must_be_callable() -> None:
     not_callable: Any = 3
     with pytest.raises(TypeError, match="on_stall"):
         greenpool.Builder().stall_limit(1, not_callable)
+
+
+# Every orderly end that has to wait for a greenlet which never parks.
+
+SPINNING = """
+import signal, threading, time
+import greenpool
+from greenpool import socket
+from greenpool.event import Event
+
+def spin(*args):
+    print("ready", flush=True)
+    end = time.monotonic() + 2.5
+    while time.monotonic() < end:
+        pass
+
+def main():
+    greenpool.spawn(spin)
+    greenpool.sleep(1000)
+
+def serve(server):
+    server.start()
+    asked_to_end = Event()
+    signal.signal(signal.SIGTERM, lambda *args: asked_to_end.set())
+    with socket.create_connection(server.address) as connection:
+        connection.sendall(b"GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+        asked_to_end.wait()
+        server.stop()
+"""
+
+SERVER = """
+from greenpool.server import StreamServer
+
+def server():
+    return StreamServer(("127.0.0.1", 0), spin, spawn=10, hubs={hubs!r})
+
+greenpool.run(lambda: serve(server()))
+"""
+
+WSGI_SERVER = """
+from greenpool.pywsgi import WSGIServer
+
+greenpool.run(lambda: serve(WSGIServer(("127.0.0.1", 0), spin, log=None)))
+"""
+
+PATCHED = """
+threading.Thread(target=spin).start()
+time.sleep(1000)
+"""
+
+
+def interrupted(script: str, number: int, directory: Path, *options: str) -> str:
+    """What the program says on stderr when it has got the signal."""
+    path = directory / "program.py"
+    path.write_text(SPINNING + script, encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, *options, str(path)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        return process.communicate(timeout=50)[1]
+
+
+def test_end_by_ctrl_c(tmp_path: Path) -> None:
+    said = interrupted("greenpool.run(main)", signal.SIGINT, tmp_path)
+    assert re.search(r"the end of <pool of \d hubs> has waited 1\.00 s for .* on <Hub greenpool-1: ", said)
+    assert "in spin" in said
+    assert said.rstrip().endswith("KeyboardInterrupt")
+
+
+@pytest.mark.parametrize("hubs", ["current", "all"])
+def test_end_of_a_server_by_sigterm(hubs: str, tmp_path: Path) -> None:
+    said = interrupted(SERVER.format(hubs=hubs), signal.SIGTERM, tmp_path)
+    assert said.count("the end of <StreamServer at ") == 1
+    assert " has waited 1.00 s for " in said
+    assert "in spin" in said
+
+
+def test_end_of_a_wsgi_server_by_sigterm(tmp_path: Path) -> None:
+    pytest.importorskip("httptools")
+    said = interrupted(WSGI_SERVER, signal.SIGTERM, tmp_path)
+    assert said.count("the end of <WSGIServer at ") == 1
+    assert "in spin" in said
+
+
+def test_end_of_a_patched_program_by_ctrl_c(tmp_path: Path) -> None:
+    said = interrupted(PATCHED, signal.SIGINT, tmp_path, "-m", "greenpool", "--pool-size=2")
+    assert said.count("the end of the program has waited 1.00 s for ") == 1
+    assert "in spin" in said
+
+
+def test_end_of_a_patched_program_that_waits_for_its_threads_as_usual(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(SPINNING + "threading.Thread(target=spin).start()", encoding="utf-8")
+    assert stderr_of("", "-m", "greenpool", str(tmp_path / "program.py")) == ""
+
+
+def test_end_says_so_of_a_greenlet_that_spins_when_it_is_killed() -> None:
+    script = """
+import greenpool, time
+
+def work():
+    try:
+        greenpool.sleep(1000)
+    finally:
+        greenpool.sleep(0.5)
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            pass
+
+runtime = greenpool.Runtime(pool_size=1)
+runtime.spawn(work)
+greenpool.sleep(0.1)
+runtime.shutdown()
+"""
+    said = stderr_of(script)
+    assert said.count("the end of <pool of 1 hubs> has waited ") == 1
+    assert "in work" in said
+
+
+def test_deadlock_at_the_end_is_told() -> None:
+    script = """
+import greenpool
+from greenpool.event import Event
+
+def work():
+    try:
+        Event().wait()
+    finally:
+        Event().wait()
+
+runtime = greenpool.Runtime(pool_size=1)
+runtime.spawn(work)
+greenpool.sleep(0.1)
+try:
+    runtime.shutdown()
+except greenpool.LoopExit as error:
+    raise SystemExit(0)
+raise SystemExit("not told")
+"""
+    assert "not told" not in stderr_of(script)
