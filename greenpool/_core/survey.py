@@ -30,6 +30,7 @@ from .frames import stack_from, stack_of
 from .holds import has_steps, held_by
 from .native import HAS_GIL, Lock, SimpleQueue, current_frames
 from .spawning import line_of
+from .stall_watch import blocking_call, outermost
 from .state import GreenThread, HubState, HubTask, Wait
 from .task import MainTask, Task
 from .waits import ParkedGreenlet, calls_of_package, holders_of, safe_repr
@@ -39,6 +40,9 @@ T = TypeVar("T")
 # Seconds for which a hub describes greenlets in one go, and for which its next answer is waited for.
 SLICE = 0.002
 PATIENCE = 1.0
+
+# Seconds from which on a turn is described.
+LONG_TURN = 0.1
 
 # Tries to copy a queue.
 COPIES = 100
@@ -454,35 +458,121 @@ def survey(stacks: bool = True) -> tuple[list[HubInfo], list[GreenletInfo]]:
     return [info for info, _, _ in seen], [each for _, found, _ in seen for each in found]
 
 
-def watch_turns(seconds: float, interval: float = 0.01) -> dict[str, tuple[int, float, float]]:
+class Turns(NamedTuple):
+    """What a hub did while it was watched."""
+
+    passes: int
+    """The passes that it has begun."""
+    busy: float
+    """The part of the time for which it was awake."""
+    longest: float
+    """The seconds of its longest turn, which is the time without a new pass or another call."""
+    runs: str = ""
+    """The greenlet of that turn, if it was a long one; empty if it cannot be told."""
+    stack: Stack = ()
+    """The stack of that turn, if it was a long one."""
+    blocked_by: str = ""
+    """The known blocking call that it was in, in words."""
+
+
+class _Watched:
+    """One hub that ``watch_turns`` watches."""
+
+    __slots__ = (
+        "awake",
+        "blocked_by",
+        "call",
+        "described",
+        "first",
+        "hub",
+        "longest",
+        "passes",
+        "runs",
+        "since",
+        "stack",
+    )
+
+    def __init__(self, hub: HubState, now: float) -> None:
+        self.hub = hub
+        self.first = self.passes = hub.passes
+        # The call that runs, by its identity.
+        self.call: object = None
+        self.since = now
+        self.awake = 0
+        self.longest = 0.0
+        # The beginning of the turn that is described.
+        self.described = 0.0
+        self.runs = ""
+        self.stack: Stack = ()
+        self.blocked_by = ""
+
+    def look(self, now: float) -> None:
+        hub = self.hub
+        if hub.inbox.asleep:
+            self.passes, self.call, self.since = hub.passes, None, now
+            return
+        self.awake += 1
+        if self.passes != hub.passes:
+            self.passes, self.call, self.since = hub.passes, None, now
+            return
+        frame = current_frames().get(hub.thread_id)
+        # Without a GIL the stack of another thread that runs is out of reach.
+        call = outermost(frame) if HAS_GIL else None
+        if self.call is not None and call != self.call:
+            self.since = now
+        self.call = call
+        if now - self.since <= self.longest:
+            return
+        self.longest = now - self.since
+        if self.longest >= LONG_TURN and self.described != self.since and frame is not None:
+            self.described = self.since
+            self.runs = _running_label(hub)
+            self.stack = _program_part(stack_from(frame) if HAS_GIL else [frame])
+            self.blocked_by = blocking_call(frame)
+
+
+def _running_label(hub: HubState) -> str:
+    """The name of the greenlet that *hub* runs; any thread, and empty if it cannot be told."""
+    ready = set() if HAS_GIL else set(map(id, _copy_of(hub.ready)))
+    for greenlet in (hub.main, *list(hub.carriers)):
+        task = getattr(greenlet, "task", None)
+        if greenlet is not None and isinstance(task, Task) and not task.done:
+            # Without a GIL the frames of another thread are out of reach, and these facts are hints.
+            is_out = greenlet.gr_frame is not None if HAS_GIL else greenlet.waiter is not None
+            if not is_out and id(greenlet) not in ready:
+                return task._label()
+    return ""
+
+
+def watch_turns(seconds: float, interval: float = 0.01) -> dict[str, Turns]:
     """Watch the hubs for so many *seconds*; any thread that is no hub, because this blocks it.
 
-    For each hub by its name: the passes that it has begun, the part of the time for which it was awake, and
-    the seconds of its longest turn, which is the time without a new pass.  It looks at each *interval* only.
+    Returns what each hub did, by its name.  It looks at each *interval* only.
     """
-    began = monotonic()
-    passes: dict[HubState, int] = {}
-    since: dict[HubState, float] = {}
-    firsts: dict[HubState, int] = {}
-    longest: dict[HubState, float] = {}
-    awake: dict[HubState, int] = {}
+    end = monotonic() + seconds
+    watched: dict[HubState, _Watched] = {}
     looks = 0
     # Nobody releases it.
     never = Lock()
     never.acquire()
-    while (now := monotonic()) < began + seconds:
+    while (now := monotonic()) < end:
         looks += 1
         for hub in open_hubs():
-            firsts.setdefault(hub, hub.passes)
-            if hub.inbox.asleep or passes.get(hub) != hub.passes:
-                passes[hub] = hub.passes
-                since[hub] = now
-            awake[hub] = awake.get(hub, 0) + (not hub.inbox.asleep)
-            longest[hub] = max(longest.get(hub, 0.0), now - since[hub])
+            each = watched.get(hub)
+            if each is None:
+                each = watched[hub] = _Watched(hub, now)
+            each.look(now)
         never.acquire(timeout=interval)
     return {
-        hub.name: (hub.passes - firsts[hub], awake[hub] / looks, longest[hub])
-        for hub in firsts
+        hub.name: Turns(
+            hub.passes - each.first,
+            each.awake / looks,
+            each.longest,
+            each.runs,
+            each.stack,
+            each.blocked_by,
+        )
+        for hub, each in watched.items()
         if not hub.inbox.closed
     }
 

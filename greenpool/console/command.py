@@ -1,4 +1,4 @@
-"""The command ``greenpool``: ps, stacks, top, repl and run."""
+"""The command ``greenpool``: ps, stacks, top, web, repl and run."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         ("ps", _ps, "list hubs and greenlets"),
         ("stacks", _stacks, "show the stacks of all greenlets, equal ones counted together"),
         ("top", _top, "show loads, passes, longest turns and longest waits, again and again"),
+        ("web", _web, "serve a live page for a browser, on this machine only"),
         ("repl", _repl, "open a Python prompt in the process"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -58,6 +59,11 @@ def _parser() -> argparse.ArgumentParser:
         if name == "top":
             command.add_argument("--interval", type=float, default=1.0, metavar="SECONDS")
             command.add_argument("--count", type=int, metavar="N", help="end after N pages")
+        if name == "web":
+            command.add_argument("--port", type=int, default=0, help="of the page (default: a free one)")
+            command.add_argument(
+                "--browser", action=argparse.BooleanOptionalAction, default=False, help="open the page"
+            )
     commands.add_parser("run", help="run a program with green threads, as `python -m greenpool`")
     return parser
 
@@ -129,7 +135,7 @@ def _top_tables(answer: dict[str, Any], seconds: float) -> tuple[Table, Table]:
     taken = Snapshot.from_dict(answer["snapshot"])
     hubs: Table = [("HUB", "LIVE", "READY", "BUSY", "PASSES/S", "LONGEST TURN", "RUNS")]
     for hub in taken.hubs:
-        passes, busy, longest = answer["turns"].get(hub.name, (0, 0.0, 0.0))
+        passes, busy, longest = answer["turns"].get(hub.name, (0, 0.0, 0.0))[:3]
         longest = max(longest, hub.since or 0.0)
         _, _, live, ready, runs = _hub_row(hub)
         hubs.append(
@@ -170,6 +176,19 @@ def _show_plainly(*tables: Table) -> None:
     for rows in tables:
         print("\n".join(_columns(rows)), end="\n\n")
     sys.stdout.flush()
+
+
+# web
+
+
+def _web(options: argparse.Namespace) -> None:
+    try:
+        from .web import serve
+    except ModuleNotFoundError as error:
+        if error.name != "httptools":
+            raise
+        raise ConsoleError("the page needs a parser: pip install greenpool[wsgi]") from None
+    serve(options.target, options.port, options.browser)
 
 
 # repl
