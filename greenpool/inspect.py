@@ -17,6 +17,7 @@ import json as _json
 import os as _os
 import time as _time
 from collections.abc import Iterator as _Iterator
+from collections.abc import Sequence as _Sequence
 from typing import Any as _Any
 from typing import NamedTuple as _NamedTuple
 
@@ -59,7 +60,7 @@ class Snapshot(_NamedTuple):
     time: float
     """The seconds of ``time.time()``."""
     hubs: list[HubInfo]
-    greenlets: list[GreenletInfo]
+    greenlets: _Sequence[GreenletInfo]
 
     def __str__(self) -> str:
         return self.text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import pickle
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import greenpool
 from greenpool import Greenlet, Runtime, socket
 from greenpool.event import Event
 from greenpool.inspect import GreenletInfo, Snapshot, note_origins, snapshot
-from greenpool.lock import Lock
+from greenpool.lock import Condition, Lock
 
 pytestmark = pytest.mark.usefixtures("leak_check")
 
@@ -152,6 +153,43 @@ def test_many_waits_for_different_objects(parked: Callable[..., Greenlet[object]
         assert repr(event) in info_of(greenlet, taken).waits_for
 
 
+def test_waits_for_the_same_and_for_others_in_turn(parked: Callable[..., Greenlet[object]]) -> None:
+    """What is noted of one greenlet holds for the next one only if that waits for the same object."""
+
+    class Signal(Event):
+        pass
+
+    events = [Event(), Event(), Signal()]
+
+    def wait_for(event: Event) -> None:
+        event.wait()
+
+    greenlets = [(parked(wait_for, event), event) for event in (*events, events[2], *events)]
+    taken = snapshot()
+    for greenlet, event in greenlets:
+        info = info_of(greenlet, taken)
+        assert repr(event) in info.waits_for
+        assert info.call == f"{type(event).__name__}.wait"
+
+
+def test_a_method_of_another_object_is_told_from_one_of_its_own(
+    parked: Callable[..., Greenlet[object]],
+) -> None:
+    """A condition waits for a lock of its own making, and then for the program's."""
+    condition = Condition()
+    other = Condition(Lock())
+
+    def wait_for(condition: Condition) -> None:
+        with condition:
+            condition.wait()
+
+    first, second = parked(wait_for, condition), parked(wait_for, other)
+    taken = snapshot()
+    assert repr(condition) in info_of(first, taken).waits_for
+    assert repr(other) in info_of(second, taken).waits_for
+    assert info_of(first, taken).held_by == info_of(second, taken).held_by == ()
+
+
 def test_who_has_spawned_it_and_where(parked: Callable[..., Greenlet[object]]) -> None:
     children = []
 
@@ -202,6 +240,32 @@ def test_a_snapshot_keeps_nothing_alive() -> None:
     gc.collect()
     assert [reference() for reference in references] == [None, None]
     assert taken.greenlets
+
+
+def test_the_collector_has_nothing_to_look_through(parked: Callable[..., Greenlet[object]]) -> None:
+    """Collections would take half as long as the snapshot.  So what is found of a greenlet is not tracked."""
+    for _ in range(20):
+        parked(Event().wait)
+    taken = snapshot()
+    gc.collect()
+    assert not any(isinstance(each, GreenletInfo) for each in gc.get_objects())
+    parts = [part for part in gc.get_referents(taken.greenlets) if isinstance(part, list)]
+    (rows,) = (part for part in parts if len(part) == len(taken.greenlets))
+    assert not any(map(gc.is_tracked, rows))
+
+
+def test_the_greenlets_are_a_sequence(parked: Callable[..., Greenlet[object]]) -> None:
+    for _ in range(3):
+        parked(Event().wait)
+    taken = snapshot()
+    found = list(taken.greenlets)
+    assert len(found) == len(taken.greenlets) >= 4
+    assert taken.greenlets[-1] == found[-1]
+    assert taken.greenlets[1:3] == found[1:3]
+    assert found[2] in taken.greenlets
+    assert repr(taken.greenlets) == repr(found)
+    assert taken.greenlets == found
+    assert pickle.loads(pickle.dumps(taken)) == taken
 
 
 def test_greenlets_that_have_not_started(parked: Callable[..., Greenlet[object]]) -> None:

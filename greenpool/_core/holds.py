@@ -78,24 +78,41 @@ def called_by(frame: FrameType) -> str:
     return f"{MODULES_IN_C.get(module, module)}.{name}"
 
 
-def _callee(frame: FrameType) -> object:
-    """What the instruction at which *frame* is calls; None if it calls nothing, or if that cannot be told.
+def calls_method_of_self(frame: FrameType) -> bool:
+    """Whether *frame* is calling ``self.METHOD(...)``: the ``self`` of the method is that of the frame."""
+    listed, index = _loading(frame)
+    return (
+        index > 0
+        and listed[index].opname in ("LOAD_ATTR", "LOAD_METHOD")
+        and listed[index - 1].opname == "LOAD_FAST"
+        and listed[index - 1].argval == "self"
+    )
 
-    The instruction that loads it is the last one that begins at the same place of the source as the call.
+
+def _callee(frame: FrameType) -> object:
+    """What the instruction at which *frame* is calls; None if it calls nothing, or if that cannot be told."""
+    listed, index = _loading(frame)
+    try:
+        return None if index < 0 else _loaded(frame, listed, index)
+    except _Unknown:
+        return None
+
+
+def _loading(frame: FrameType) -> tuple[list[dis.Instruction], int]:
+    """The instructions of *frame*, and the index of the one that loads what it is calling; -1 for none.
+
+    That is the last one that begins at the same place of the source as the call.
     """
     listed = list(dis.get_instructions(frame.f_code))
     # The offset of a call that is under way may be that of the last of its inline caches.
     index = sum(each.offset <= frame.f_lasti for each in listed) - 1
     if index < 0 or not listed[index].opname.startswith("CALL"):
-        return None
+        return listed, -1
     begin = _begin_of(listed[index])
     while (index := index - 1) >= 0:
         if listed[index].opname.startswith("LOAD_") and _begin_of(listed[index]) == begin:
             break
-    try:
-        return _loaded(frame, listed, index)
-    except _Unknown:
-        return None
+    return listed, index
 
 
 def _begin_of(instruction: dis.Instruction) -> object:

@@ -13,7 +13,7 @@ from .frames import stack_of
 from .holds import held_by
 from .speedups import speedups
 from .state import GreenThread, HubState, Wait
-from .survey import Shape, Stack, Template, subject_of
+from .survey import Shape, Stack, Tables, Template, subjects_of
 from .task import Task
 from .waiter import Sleep, Waiter
 from .waits import ParkedGreenlet
@@ -40,6 +40,7 @@ class ParkReasons:
 
     def __init__(self, hub: HubState) -> None:
         self._hub = hub
+        self._tables = Tables()
         self._shapes: dict[object, tuple[int, Shape]] = {}
         # By the number of the stack and the guard, which belongs to the object that is waited for.  It is
         # referred to, so its identity stays; it does not refer to the object.
@@ -54,9 +55,9 @@ class ParkReasons:
         known = self._shapes.get(key)
         if known is None:
             frames = stack_of(greenlet)
-            shape = Shape(frames)
+            shape = Shape(frames, self._tables)
             known = self._shapes[key] = (len(self.stacks), shape)
-            self.stacks.append(shape.stack)
+            self.stacks.append(self._tables.stacks[shape.stack] or ())
         number, shape = known
         waiter = greenlet.waiter
         guard = waiter.guard if isinstance(waiter, Waiter) else None
@@ -74,7 +75,7 @@ class ParkReasons:
         if plain is not None and not plain.parts:
             return number, plain.call, self._describe(greenlet.waiter)
         frames = stack_of(greenlet)
-        subjects = [subject_of(frames[position]) for position in shape.subjects]
+        subjects = subjects_of(shape, frames)
         kinds = tuple(map(type, subjects))
         template = shape.templates.get(kinds)
         if template is None or template.parts is None:

@@ -120,7 +120,7 @@ def _look_at(hub: HubState, seen: dict[HubState, _Stall], now: float, limit: flo
         seen[hub] = _Stall(hub.passes, None, now)
         return
     frame = current_frames().get(hub.thread_id) if HAS_GIL else None
-    call = _outermost(frame) if HAS_GIL else None
+    call = outermost(frame) if HAS_GIL else None
     if stall.call is not None and stall.call != call:
         _end(hub, stall, now)
         stall = seen[hub] = _Stall(hub.passes, None, now)
@@ -141,7 +141,7 @@ def _end(hub: HubState, stall: _Stall, now: float) -> None:
         _report(f"{hub!r} goes on after {seconds:.2f} s", seconds, True)
 
 
-def _outermost(frame: FrameType | None) -> object:
+def outermost(frame: FrameType | None) -> object:
     """The identity of the greenlet's call: of its first frame outside of this package."""
     found = None
     while frame is not None:
@@ -160,9 +160,14 @@ def _running(hub: HubState) -> str:
     return "its main program" if hub.main is not None else "a greenlet"
 
 
-def _describe_call(frame: FrameType | None) -> str:
+def blocking_call(frame: FrameType | None) -> str:
+    """The known blocking call of the standard library that *frame* makes, in words; "" if it makes none."""
     describe = Factories.describe_call
-    found = "" if frame is None or describe is None else describe(frame)
+    return "" if frame is None or describe is None else describe(frame)
+
+
+def _describe_call(frame: FrameType | None) -> str:
+    found = blocking_call(frame)
     return found and f": {found}"
 
 

@@ -18,19 +18,21 @@ import re
 from _queue import Empty
 from collections import deque
 from collections.abc import Iterator, Sequence
-from operator import attrgetter
+from operator import attrgetter, is_
 from sys import version_info
 from time import monotonic
 from types import CodeType, FrameType
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, overload
+from weakref import ref
 
 from . import PACKAGE
 from .current import getcurrent, open_hubs
 from .frames import stack_from, stack_of
-from .holds import has_steps, held_by
+from .holds import calls_method_of_self, has_steps, held_by
 from .native import HAS_GIL, Lock, SimpleQueue, current_frames
 from .spawning import line_of
-from .state import GreenThread, HubState, HubTask, Wait
+from .stall_watch import blocking_call, outermost
+from .state import GreenThread, HubState, HubTask
 from .task import MainTask, Task
 from .waits import ParkedGreenlet, calls_of_package, describe_descriptor, holders_of, safe_repr
 
@@ -39,6 +41,9 @@ T = TypeVar("T")
 # Seconds for which a hub describes greenlets in one go, and for which its next answer is waited for.
 SLICE = 0.002
 PATIENCE = 1.0
+
+# Seconds from which on a turn is described.
+LONG_TURN = 0.1
 
 # Tries to copy a queue.
 COPIES = 100
@@ -93,6 +98,91 @@ class GreenletInfo(NamedTuple):
     """Its calls, the innermost first, without those of greenpool; None if they are not known."""
 
 
+# A greenlet before its GreenletInfo is made: the same fields, with numbers of ``Tables`` in the place of the
+# Frame, the names of the holders and the stack.  It is a tuple of strings and numbers, which the collector
+# leaves alone once it has seen it.  To look through 100,000 objects takes half as long as the survey.
+Row = tuple[int, str, str, str, float | None, float | None, str | None, int | None, int, str, str, int, int]
+
+
+class Tables:
+    """What the rows of one survey refer to; any thread may add."""
+
+    __slots__ = ("places", "stacks", "holders", "_lock")
+
+    def __init__(self) -> None:
+        self.places: list[Frame | None] = [None]
+        # Not known, and empty.
+        self.stacks: list[Stack | None] = [None, ()]
+        # The names of those that hold a lock, by its identity; set at the end.
+        self.holders: dict[int, tuple[str, ...]] = {}
+        self._lock = Lock()
+
+    def add_place(self, place: Frame) -> int:
+        with self._lock:
+            self.places.append(place)
+            return len(self.places) - 1
+
+    def add_stack(self, stack: Stack) -> int:
+        with self._lock:
+            self.stacks.append(stack)
+            return len(self.stacks) - 1
+
+
+class Greenlets(Sequence[GreenletInfo]):
+    """The greenlets that a survey has found.  Each GreenletInfo is made when it is asked for."""
+
+    __slots__ = ("_rows", "_places", "_stacks", "_holders")
+
+    def __init__(self, rows: list[Row], tables: Tables) -> None:
+        self._rows = rows
+        self._places = tables.places
+        self._stacks = tables.stacks
+        self._holders = tables.holders
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> GreenletInfo: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[GreenletInfo]: ...
+
+    def __getitem__(self, index: int | slice) -> GreenletInfo | list[GreenletInfo]:
+        if isinstance(index, slice):
+            return list(map(self._info, self._rows[index]))
+        return self._info(self._rows[index])
+
+    def __iter__(self) -> Iterator[GreenletInfo]:
+        return map(self._info, self._rows)
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+    def _info(self, row: Row) -> GreenletInfo:
+        ident, name, hub, state, age, parked, spawner, spawner_ident, place, call, waits_for, lock, stack = (
+            row
+        )
+        return GreenletInfo(
+            ident,
+            name,
+            hub,
+            state,
+            age,
+            parked,
+            spawner,
+            spawner_ident,
+            self._places[place],
+            call,
+            waits_for,
+            self._holders.get(lock, ()),
+            self._stacks[stack],
+        )
+
+
 class Locks:
     """The lock that one greenlet waits for, and those that it may hold, while the survey lasts."""
 
@@ -129,21 +219,54 @@ class HubInfo(NamedTuple):
 class Shape:
     """What greenlets with equal stacks have in common."""
 
-    __slots__ = ("codes", "stack", "subjects", "holding", "templates")
+    __slots__ = ("codes", "stack", "subjects", "holding", "templates", "last", "wait")
 
-    def __init__(self, frames: Sequence[FrameType]) -> None:
+    def __init__(self, frames: Sequence[FrameType], tables: Tables) -> None:
         # Keeps the identities in the key valid.
         self.codes = [frame.f_code for frame in frames]
-        self.stack = _program_part(frames)
+        self.stack = tables.add_stack(_program_part(frames))
         calls = list(calls_of_package(frames))
-        # The positions of the frames whose ``self`` may be waited for, and of those that may hold locks.
-        self.subjects = [
-            position
-            for position, frame in enumerate(calls)
-            if not frame.f_code.co_filename.startswith(_WAITING) and "self" in _names(frame.f_code)
-        ]
+        # The frames whose ``self`` may be waited for: the position, whether the variables are to be let go
+        # of, and whether it is the ``self`` of the frame before, because this one has called ``self.METHOD``.
+        # A look at variables costs more than all else, so no object is asked for twice.
+        self.subjects: list[tuple[int, bool, bool]] = []
+        before = None
+        for position, frame in enumerate(calls):
+            if _has_subject(frame.f_code):
+                is_same = before is not None and before == position - 1 and calls_method_of_self(frame)
+                stays = _LOCALS_STAY and frame.f_code.co_filename.startswith(PACKAGE)
+                self.subjects.append((position, stays, is_same))
+                before = position
         self.holding = [position for position, frame in enumerate(frames) if has_steps(frame)]
         self.templates: dict[tuple[type, ...], Template] = {}
+        # The subjects of the greenlet that was looked at last, and how it waits; None if that is not the same
+        # for every greenlet with these subjects.
+        self.last: list[object] = []
+        self.wait: ShapeWait | None = None
+
+
+def subjects_of(shape: Shape, frames: Sequence[FrameType]) -> list[object]:
+    """The objects that a greenlet of *shape* with these *frames* may wait for."""
+    subjects: list[object] = []
+    for position, stays, is_same in shape.subjects:
+        if is_same:
+            subjects.append(subjects[-1])
+            continue
+        names = frames[position].f_locals
+        subjects.append(names.get("self"))
+        if stays:
+            # Else the frame would keep what its variables refer to now.
+            names.clear()
+    return subjects
+
+
+class ShapeWait(NamedTuple):
+    """How a greenlet waits."""
+
+    call: str
+    phrase: str
+    lock: object
+    released: object
 
 
 class Template:
@@ -178,8 +301,13 @@ def _position(found: object, among: Sequence[object]) -> int | None:
     return next((number for number, each in enumerate(among) if each is found), None)
 
 
-def _names(code: CodeType) -> tuple[str, ...]:
-    return code.co_varnames + code.co_cellvars + code.co_freevars
+def _has_subject(code: CodeType) -> bool:
+    """Whether the ``self`` of a call of *code* may be waited for.  A turn of the ready queue is not."""
+    if code.co_filename.startswith(_WAITING) or (
+        code.co_name == "switch" and code.co_filename.startswith(PACKAGE)
+    ):
+        return False
+    return "self" in code.co_varnames + code.co_cellvars + code.co_freevars
 
 
 _get_code = attrgetter("f_code")
@@ -227,34 +355,44 @@ def _copy_of(queue: deque[T]) -> deque[T]:
 
 
 class _Look:
-    """The look at one hub: ``greenlets`` yields what is found of one greenlet after the other."""
+    """The look at one hub: ``rows`` yields what is found of one greenlet after the other."""
 
-    def __init__(self, hub: HubState, shapes: dict[object, Shape], sees_stacks: bool) -> None:
+    def __init__(self, hub: HubState, shapes: dict[object, Shape], tables: Tables, sees_stacks: bool) -> None:
         self.hub = hub
         self.info = HubInfo(
             hub.name, hub.thread_id, "asleep" if hub.inbox.asleep else "running", hub.statistics()
         )
         self._shapes = shapes
+        self._tables = tables
         self._sees_stacks = sees_stacks
         self._now = monotonic()
         self._passes = hub.passes
         # The descriptor that each waiter waits for, and whether it waits to read.
         self._awaited: dict[int, tuple[int, bool]] | None = None
         self._latest = hub.woken_at
+        self._name = hub.name
         # The names of spawners, by the identity of the reference.
         self._spawners: dict[int, tuple[str | None, int | None]] = {}
-        # By the number of the greenlet among those of the hub.
-        self.locks: dict[int, Locks] = {}
+        # The numbers of places, by the identity of the code, which the value keeps alive.
+        self._places: dict[tuple[int, int], tuple[CodeType, int]] = {}
+        # Those of the greenlet that was looked at last.
+        self._spawner: ref[Task[object]] | None = None
+        self._origin: tuple[CodeType, int] | None = None
+        self._spawner_name: str | None = None
+        self._spawner_ident: int | None = None
+        self._place = 0
+        # The locks that are waited for, by their identities; and by the number of the greenlet among those of
+        # the hub, the locks that it holds.
+        self.awaited: dict[int, Locks] = {}
+        self.held: dict[int, Locks] = {}
         self._count = 0
         # The greenlet that has the thread; None if it is the loop.
         self._running: Task[object] | None = None
         self._place_of_running = 0
-        # The waiter of the greenlet that was looked at last, and when it parked; None if it was not parked.
-        self._last: tuple[Wait, float] | None = None
         # A look on the hub's own thread finds the caller running, or the loop.
         self._caller = getcurrent() if hub.is_own_thread() else None
 
-    def greenlets(self) -> Iterator[GreenletInfo]:
+    def rows(self) -> Iterator[Row]:
         hub = self.hub
         # In the order in which a task goes, so that one that moves on meanwhile is found at a later place.
         posted = _copy_of(hub.inbox.queue)
@@ -266,7 +404,8 @@ class _Look:
             # A main greenlet that has not been adopted has no task.
             task = getattr(greenlet, "task", None)
             if greenlet is not None and isinstance(task, Task) and not task.done:
-                new.pop(id(task), None)
+                if new:
+                    new.pop(id(task), None)
                 yield self._describe(greenlet, task, id(greenlet) in ready)
                 self._count += 1
         for task in new.values():
@@ -274,62 +413,91 @@ class _Look:
             if task.done:
                 continue
             if carrier is None:
-                yield GreenletInfo(*self._origin(task, "not started", None))
+                yield self._row(task, "not started", None, "", "", 0, 1)
             else:
                 # It has started since, on a carrier that was free or not made.
                 yield self._describe(carrier, task, False)
             self._count += 1
 
-    def _origin(
-        self, task: Task[object], state: str, parked: float | None
-    ) -> tuple[int, str, str, str, float | None, float | None, str | None, int | None, Frame | None]:
-        """The first fields of its GreenletInfo."""
-        spawner, spawner_ident = None, None
-        reference = task.spawner
+    def _row(
+        self,
+        task: Task[object],
+        state: str,
+        parked: float | None,
+        call: str,
+        phrase: str,
+        lock: int,
+        stack: int,
+    ) -> Row:
+        # Greenlets of one spawner and one place mostly follow each other.
+        if task.spawner is not self._spawner or task.origin != self._origin:
+            self._find_origin(task)
+        age = None if type(task) is MainTask else self._now - task.born
+        return (
+            id(task),
+            task._label(),
+            self._name,
+            state,
+            0.0 if age is not None and age < 0.0 else age,
+            parked,
+            self._spawner_name,
+            self._spawner_ident,
+            self._place,
+            call,
+            phrase,
+            lock,
+            stack,
+        )
+
+    def _find_origin(self, task: Task[object]) -> None:
+        """Find who has made *task* and where, for it and for those that follow it."""
+        self._spawner, self._origin = task.spawner, task.origin
+        self._spawner_name, self._spawner_ident, self._place = None, None, 0
+        reference = self._spawner
         if reference is not None:
-            key = id(reference)
-            if key in self._spawners:
-                spawner, spawner_ident = self._spawners[key]
-            else:
+            known = self._spawners.get(id(reference))
+            if known is None:
                 found = reference()
-                if found is not None:
-                    spawner, spawner_ident = found._label(), id(found)
-                self._spawners[key] = spawner, spawner_ident
-        age = None if type(task) is MainTask else max(0.0, self._now - task.born)
-        place = None if task.origin is None else place_of(*task.origin)
-        return id(task), task._label(), self.hub.name, state, age, parked, spawner, spawner_ident, place
+                known = (None, None) if found is None else (found._label(), id(found))
+                self._spawners[id(reference)] = known
+            self._spawner_name, self._spawner_ident = known
+        if self._origin is not None:
+            code, offset = self._origin
+            seen = self._places.get((id(code), offset))
+            if seen is None:
+                seen = (code, self._tables.add_place(place_of(code, offset)))
+                self._places[(id(code), offset)] = seen
+            self._place = seen[1]
 
-    def _describe(self, greenlet: GreenThread, task: Task[object], is_ready: bool) -> GreenletInfo:
-        found = self._describe_once(greenlet, task, is_ready)
-        for _ in range(TRIES - 1):
-            if self._last is None or (greenlet.waiter, greenlet.parked_at) == self._last:
+    def _describe(self, greenlet: GreenThread, task: Task[object], is_ready: bool) -> Row:
+        for left in range(TRIES - 1, -1, -1):
+            waiter = greenlet.waiter
+            since = greenlet.parked_at
+            if since > self._latest:
+                self._latest = since
+            if waiter is None or waiter.state:
                 break
+            parked = self._now - since
+            if parked < 0.0:
+                parked = 0.0
+            if not self._sees_stacks:
+                return self._row(task, "parked", parked, "", "", 0, 0)
+            found = self._describe_parked(greenlet, task, parked)
+            if not left or (greenlet.waiter is waiter and greenlet.parked_at == since):
+                return found
             # It has been resumed meanwhile.
-            self.locks.pop(self._count, None)
-            found = self._describe_once(greenlet, task, is_ready)
-        return found
-
-    def _describe_once(self, greenlet: GreenThread, task: Task[object], is_ready: bool) -> GreenletInfo:
-        waiter = greenlet.waiter
-        since = greenlet.parked_at
-        self._last = None
-        if since > self._latest:
-            self._latest = since
-        if waiter is not None and not waiter.state:
-            self._last = (waiter, since)
-            return self._describe_parked(greenlet, task, since)
+            self.held.pop(self._count, None)
         if self._runs(greenlet, waiter is not None or is_ready):
             self._running = task
             self._place_of_running = self._count
-            origin = self._origin(task, "running", None)
-            return GreenletInfo(*origin, stack=() if self._sees_stacks else None)
-        origin = self._origin(task, "ready", None)
+            return self._row(task, "running", None, "", "", 0, int(self._sees_stacks))
         if not self._sees_stacks:
-            return GreenletInfo(*origin, stack=None)
+            return self._row(task, "ready", None, "", "", 0, 0)
         frames = stack_of(greenlet)
         held = [lock for frame in frames if has_steps(frame) for lock in held_by(frame)]
-        self.locks[self._count] = Locks(task, None, held, None)
-        return GreenletInfo(*origin, stack=_program_part(frames))
+        if held:
+            self.held[self._count] = Locks(task, None, held, None)
+        return self._row(task, "ready", None, "", "", 0, self._tables.add_stack(_program_part(frames)))
 
     def _runs(self, greenlet: GreenThread, is_due: bool) -> bool:
         if self._caller is not None:
@@ -338,33 +506,56 @@ class _Look:
             return False
         return not HAS_GIL or (greenlet.gr_frame is None and not greenlet.dead)
 
-    def _describe_parked(self, greenlet: GreenThread, task: Task[object], since: float) -> GreenletInfo:
-        origin = self._origin(task, "parked", max(0.0, self._now - since))
-        if not self._sees_stacks:
-            return GreenletInfo(*origin, stack=None)
+    def _describe_parked(self, greenlet: GreenThread, task: Task[object], parked: float) -> Row:
         frames = stack_of(greenlet)
         key = (*map(id, map(_get_code, frames)), *map(_get_offset, frames))
         shape = self._shapes.get(key)
         if shape is None:
-            shape = self._shapes[key] = Shape(frames)
-        subjects = [subject_of(frames[position]) for position in shape.subjects]
+            shape = self._shapes[key] = Shape(frames, self._tables)
+        subjects = subjects_of(shape, frames)
+        wait = shape.wait
+        if wait is None or not all(map(is_, subjects, shape.last)):
+            wait = self._find_wait(shape, subjects, greenlet, task, frames)
+        call, phrase, lock, released = wait
+        key_of_lock = 0
+        if lock is not None:
+            key_of_lock = id(lock)
+            if key_of_lock not in self.awaited:
+                self.awaited[key_of_lock] = Locks(task, lock, (), None)
+        if shape.holding:
+            held = [lock for position in shape.holding for lock in held_by(frames[position])]
+            if held:
+                self.held[self._count] = Locks(task, None, held, released)
+        return self._row(task, "parked", parked, call, phrase, key_of_lock, shape.stack)
+
+    def _find_wait(
+        self,
+        shape: Shape,
+        subjects: list[object],
+        greenlet: GreenThread,
+        task: Task[object],
+        frames: list[FrameType],
+    ) -> ShapeWait:
+        """How *greenlet* waits; noted for the next one with the same subjects, if it is the same for that."""
+        shape.wait = None
         kinds = tuple(map(type, subjects))
         template = shape.templates.get(kinds)
         if template is None or template.parts is None:
-            wait = ParkedGreenlet(greenlet, task, held_by, frames, lambda _greenlet: "")
-            template = shape.templates[kinds] = Template(wait, subjects)
+            described = ParkedGreenlet(greenlet, task, held_by, frames, lambda _greenlet: "")
+            template = shape.templates[kinds] = Template(described, subjects)
             if template.parts is None:
-                self.locks[self._count] = Locks(task, wait.lock, wait.held, wait.released)
-                return GreenletInfo(*origin, wait.call, wait.phrase, (), shape.stack)
-        phrase = template.phrase(subjects) if template.parts else self._find_descriptor(greenlet)
-        found = GreenletInfo(*origin, template.call, phrase, (), shape.stack)
-        if template.lock is None and not shape.holding:
-            return found
-        held = [lock for position in shape.holding for lock in held_by(frames[position])]
+                return ShapeWait(described.call, described.phrase, described.lock, described.released)
         lock = None if template.lock is None else subjects[template.lock]
         released = None if template.released is None else getattr(subjects[template.released], "_lock", None)
-        self.locks[self._count] = Locks(task, lock, held, released)
-        return found
+        if not template.parts:
+            return ShapeWait(template.call, self._find_descriptor(greenlet), lock, released)
+        shape.last = subjects
+        shape.wait = ShapeWait(template.call, template.phrase(subjects), lock, released)
+        return shape.wait
+
+    def locks(self) -> list[Locks]:
+        """The locks that are waited for, and those that are held."""
+        return [*self.awaited.values(), *self.held.values()]
 
     def _find_descriptor(self, greenlet: GreenThread) -> str:
         if self._awaited is None:
@@ -376,7 +567,7 @@ class _Look:
         found = self._awaited.get(id(greenlet.waiter))
         return "" if found is None else describe_descriptor(*found)
 
-    def end(self, frames: dict[int, FrameType], found: list[GreenletInfo]) -> HubInfo:
+    def end(self, frames: dict[int, FrameType], found: list[Row]) -> HubInfo:
         """What is known of the hub when its greenlets have been looked at; completes the one that runs."""
         hub = self.hub
         info = self.info._replace(answered=self._sees_stacks)
@@ -395,50 +586,43 @@ class _Look:
             # Without the GIL the variables of a frame that runs on another thread are out of reach.
             held = [lock for each in running for lock in held_by(each)] if len(running) > 1 else []
             place = self._place_of_running
-            self.locks[place] = Locks(self._running, None, held, None)
-            found[place] = found[place]._replace(stack=info.stack)
+            if held:
+                self.held[place] = Locks(self._running, None, held, None)
+            found[place] = (*found[place][:-1], self._tables.add_stack(info.stack))
         return info
-
-
-def subject_of(frame: FrameType) -> object:
-    """The ``self`` of a call that waits, or None."""
-    names = frame.f_locals
-    found = names.get("self")
-    if _LOCALS_STAY and frame.f_code.co_filename.startswith(PACKAGE):
-        # Else the frame would keep what its variables refer to now.
-        names.clear()
-    return found
 
 
 class _Slices:
     """The look at a hub by its own thread, a slice in each pass."""
 
-    def __init__(self, hub: HubState, answers: SimpleQueue[_Answer]) -> None:
+    def __init__(self, hub: HubState, tables: Tables, answers: SimpleQueue[_Answer]) -> None:
         self._hub = hub
+        self._tables = tables
         self._answers = answers
         self._look: _Look | None = None
-        self._left: Iterator[GreenletInfo] = iter(())
+        self._left: Iterator[Row] = iter(())
 
     def go_on(self) -> None:
         if self._look is None:
-            self._look = _Look(self._hub, {}, True)
-            self._left = self._look.greenlets()
+            self._look = _Look(self._hub, {}, self._tables, True)
+            self._left = self._look.rows()
         end = monotonic() + SLICE
-        found: list[GreenletInfo] = []
+        found: list[Row] = []
         for each in self._left:
             found.append(each)
             if monotonic() >= end:
-                self._answers.put((self._hub, found, None, {}))
+                self._answers.put((self._hub, found, None, []))
                 self._hub.post(self.go_on)
                 return
-        self._answers.put((self._hub, found, self._look.end({}, found), self._look.locks))
+        info = self._look.end({}, found)
+        self._answers.put((self._hub, found, info, self._look.locks()))
 
 
-_Seen = tuple[HubInfo, list[GreenletInfo], dict[int, Locks]]
-_Answer = tuple[HubState, list[GreenletInfo], HubInfo | None, dict[int, Locks]]
+_Seen = tuple[HubInfo, list[Row], list[Locks]]
+_Answer = tuple[HubState, list[Row], HubInfo | None, list[Locks]]
 
 
-def survey(stacks: bool = True, may_stop_threads: bool = True) -> tuple[list[HubInfo], list[GreenletInfo]]:
+def survey(stacks: bool = True, may_stop_threads: bool = True) -> tuple[list[HubInfo], Greenlets]:
     """Look at all hubs and their greenlets, and at their *stacks* if these are wanted; any thread.
 
     Without the GIL, *may_stop_threads* is needed to see the innermost line of a hub that does not answer.
@@ -448,22 +632,24 @@ def survey(stacks: bool = True, may_stop_threads: bool = True) -> tuple[list[Hub
     hubs = [hub for hub in open_hubs() if frames is None or hub.thread_id in frames]
     hubs.sort(key=lambda hub: (hub.index is not None, hub.index or 0, hub.name))
     shapes: dict[object, Shape] = {}
+    tables = Tables()
     known: dict[HubState, _Seen] = {}
     asked = []
     answers: SimpleQueue[_Answer] = SimpleQueue()
     for hub in hubs:
         if HAS_GIL or not stacks or hub.is_own_thread():
-            known[hub] = _look_at(hub, shapes, frames, stacks)
-        elif hub.post(_Slices(hub, answers).go_on):
+            known[hub] = _look_at(hub, shapes, tables, frames, stacks)
+        elif hub.post(_Slices(hub, tables, answers).go_on):
             asked.append(hub)
     if asked:
         known |= _collect(answers, set(asked))
     for hub in asked:
         if hub not in known:
-            known[hub] = _look_at(hub, shapes, frames, False)
+            known[hub] = _look_at(hub, shapes, tables, frames, False)
     seen = [known[hub] for hub in hubs if hub in known]
-    _name_holders(seen)
-    return [info for info, _, _ in seen], [each for _, found, _ in seen for each in found]
+    _name_holders(tables, [each for _, _, locks in seen for each in locks])
+    rows = [row for _, found, _ in seen for row in found]
+    return [info for info, _, _ in seen], Greenlets(rows, tables)
 
 
 def running_lines() -> dict[str, Frame]:
@@ -481,49 +667,139 @@ def running_lines() -> dict[str, Frame]:
     return found
 
 
-def watch_turns(seconds: float, interval: float = 0.01) -> dict[str, tuple[int, float, float]]:
+class Turns(NamedTuple):
+    """What a hub did while it was watched."""
+
+    passes: int
+    """The passes that it has begun."""
+    busy: float
+    """The part of the time for which it was awake."""
+    longest: float
+    """The seconds of its longest turn, which is the time without a new pass or another call."""
+    runs: str = ""
+    """The greenlet of that turn, if it was a long one; empty if it cannot be told."""
+    stack: Stack = ()
+    """The stack of that turn, if it was a long one."""
+    blocked_by: str = ""
+    """The known blocking call that it was in, in words."""
+
+
+class _Watched:
+    """One hub that ``watch_turns`` watches."""
+
+    __slots__ = (
+        "awake",
+        "blocked_by",
+        "call",
+        "described",
+        "first",
+        "hub",
+        "longest",
+        "passes",
+        "runs",
+        "since",
+        "stack",
+    )
+
+    def __init__(self, hub: HubState, now: float) -> None:
+        self.hub = hub
+        self.first = self.passes = hub.passes
+        # The call that runs, by its identity.
+        self.call: object = None
+        self.since = now
+        self.awake = 0
+        self.longest = 0.0
+        # The beginning of the turn that is described.
+        self.described = 0.0
+        self.runs = ""
+        self.stack: Stack = ()
+        self.blocked_by = ""
+
+    def look(self, now: float) -> None:
+        hub = self.hub
+        if hub.inbox.asleep:
+            self.passes, self.call, self.since = hub.passes, None, now
+            return
+        self.awake += 1
+        if self.passes != hub.passes:
+            self.passes, self.call, self.since = hub.passes, None, now
+            return
+        # Without a GIL this would wait for code in C (see ``running_lines``).
+        frame = current_frames().get(hub.thread_id) if HAS_GIL else None
+        call = None if frame is None else outermost(frame)
+        if self.call is not None and call != self.call:
+            self.since = now
+        self.call = call
+        if now - self.since <= self.longest:
+            return
+        self.longest = now - self.since
+        if self.longest >= LONG_TURN and self.described != self.since:
+            self.described = self.since
+            self.runs = _running_label(hub)
+            self.stack = () if frame is None else _program_part(stack_from(frame))
+            self.blocked_by = blocking_call(frame)
+
+
+def _running_label(hub: HubState) -> str:
+    """The name of the greenlet that *hub* runs; any thread, and empty if it cannot be told."""
+    ready = set() if HAS_GIL else set(map(id, _copy_of(hub.ready)))
+    for greenlet in (hub.main, *list(hub.carriers)):
+        task = getattr(greenlet, "task", None)
+        if greenlet is not None and isinstance(task, Task) and not task.done:
+            # Without a GIL the frames of another thread are out of reach, and these facts are hints.
+            is_out = greenlet.gr_frame is not None if HAS_GIL else greenlet.waiter is not None
+            if not is_out and id(greenlet) not in ready:
+                return task._label()
+    return ""
+
+
+def watch_turns(seconds: float, interval: float = 0.01) -> dict[str, Turns]:
     """Watch the hubs for so many *seconds*; any thread that is no hub, because this blocks it.
 
-    For each hub by its name: the passes that it has begun, the part of the time for which it was awake, and
-    the seconds of its longest turn, which is the time without a new pass.  It looks at each *interval* only.
+    Returns what each hub did, by its name.  It looks at each *interval* only.
     """
-    began = monotonic()
-    passes: dict[HubState, int] = {}
-    since: dict[HubState, float] = {}
-    firsts: dict[HubState, int] = {}
-    longest: dict[HubState, float] = {}
-    awake: dict[HubState, int] = {}
+    end = monotonic() + seconds
+    watched: dict[HubState, _Watched] = {}
     looks = 0
     # Nobody releases it.
     never = Lock()
     never.acquire()
-    while (now := monotonic()) < began + seconds:
+    while (now := monotonic()) < end:
         looks += 1
         for hub in open_hubs():
-            firsts.setdefault(hub, hub.passes)
-            if hub.inbox.asleep or passes.get(hub) != hub.passes:
-                passes[hub] = hub.passes
-                since[hub] = now
-            awake[hub] = awake.get(hub, 0) + (not hub.inbox.asleep)
-            longest[hub] = max(longest.get(hub, 0.0), now - since[hub])
+            each = watched.get(hub)
+            if each is None:
+                each = watched[hub] = _Watched(hub, now)
+            each.look(now)
         never.acquire(timeout=interval)
     return {
-        hub.name: (hub.passes - firsts[hub], awake[hub] / looks, longest[hub])
-        for hub in firsts
+        hub.name: Turns(
+            hub.passes - each.first,
+            each.awake / looks,
+            each.longest,
+            each.runs,
+            each.stack,
+            each.blocked_by,
+        )
+        for hub, each in watched.items()
         if not hub.inbox.closed
     }
 
 
 def _look_at(
-    hub: HubState, shapes: dict[object, Shape], frames: dict[int, FrameType] | None, sees_stacks: bool
+    hub: HubState,
+    shapes: dict[object, Shape],
+    tables: Tables,
+    frames: dict[int, FrameType] | None,
+    sees_stacks: bool,
 ) -> _Seen:
-    look = _Look(hub, shapes, sees_stacks)
-    found = list(look.greenlets())
-    return look.end(frames or {}, found), found, look.locks
+    look = _Look(hub, shapes, tables, sees_stacks)
+    found = list(look.rows())
+    return look.end(frames or {}, found), found, look.locks()
 
 
 def _collect(answers: SimpleQueue[_Answer], asked: set[HubState]) -> dict[HubState, _Seen]:
-    parts: dict[HubState, list[GreenletInfo]] = {hub: [] for hub in asked}
+    parts: dict[HubState, list[Row]] = {hub: [] for hub in asked}
     known: dict[HubState, _Seen] = {}
     end = monotonic() + PATIENCE
     while len(known) < len(asked):
@@ -538,11 +814,7 @@ def _collect(answers: SimpleQueue[_Answer], asked: set[HubState]) -> dict[HubSta
     return known
 
 
-def _name_holders(seen: list[_Seen]) -> None:
-    """Say who holds what is waited for."""
-    holders = holders_of(each for _, _, locks in seen for each in locks.values())
-    names = {key: tuple(holder._label() for holder in tasks) for key, tasks in holders.items()}
-    for _, found, locks in seen:
-        for place, each in locks.items():
-            if each.lock is not None:
-                found[place] = found[place]._replace(held_by=names.get(id(each.lock), ()))
+def _name_holders(tables: Tables, locks: list[Locks]) -> None:
+    """Note who holds what is waited for."""
+    for key, tasks in holders_of(locks).items():
+        tables.holders[key] = tuple(holder._label() for holder in tasks)

@@ -909,7 +909,7 @@ class Task(Generic[T_co]):
 
     def _label(self) -> str:
         """The name for a list of greenlets; that of a thread has the thread's own name as well."""
-        return self.name
+        return self._name or self.name
 
     def __repr__(self) -> str:
         function = self._function

@@ -1,4 +1,4 @@
-"""The command ``greenpool``: ps, stacks, top, trace, repl and run."""
+"""The command ``greenpool``: ps, stacks, top, trace, web, repl and run."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         ("stacks", _stacks, "show the stacks of all greenlets, equal ones counted together"),
         ("top", _top, "show loads, passes, longest turns and longest waits, again and again"),
         ("trace", _trace, "record what the hubs do, and write it as a page or for Perfetto"),
+        ("web", _web, "serve a live page for a browser, on this machine only"),
         ("repl", _repl, "open a Python prompt in the process"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -75,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
             )
             command.add_argument(
                 "--limit", type=int, default=1_000_000, metavar="N", help="end after N entries"
+            )
+        if name == "web":
+            command.add_argument("--port", type=int, default=0, help="of the page (default: a free one)")
+            command.add_argument(
+                "--browser", action=argparse.BooleanOptionalAction, default=False, help="open the page"
             )
     commands.add_parser("run", help="run a program with green threads, as `python -m greenpool`")
     return parser
@@ -177,7 +183,7 @@ def _top_tables(taken: Snapshot, turns: dict[str, Any], seconds: float) -> tuple
     """The rows of the hubs and of the longest waits, each with a head."""
     hubs: Table = [("HUB", "LIVE", "READY", "BUSY", "PASSES/S", "LONGEST TURN", "RUNS")]
     for hub in taken.hubs:
-        passes, busy, longest = turns.get(hub.name, (0, 0.0, 0.0))
+        passes, busy, longest = turns.get(hub.name, (0, 0.0, 0.0))[:3]
         longest = max(longest, hub.since or 0.0)
         _, _, live, ready, runs = _hub_row(hub)
         hubs.append(
@@ -260,6 +266,19 @@ def _lines_until_told(connection: Any, file: Any) -> Iterator[bytes]:
     except KeyboardInterrupt:
         connection.sendall(b"\n")
     yield from file
+
+
+# web
+
+
+def _web(options: argparse.Namespace) -> None:
+    try:
+        from .web import serve
+    except ModuleNotFoundError as error:
+        if error.name != "httptools":
+            raise
+        raise ConsoleError("the page needs a parser: pip install greenpool[wsgi]") from None
+    serve(options.target, options.port, options.browser)
 
 
 # repl

@@ -66,21 +66,26 @@ def remove_stale(directory: str) -> None:
     """Remove the sockets of processes that do not exist any more."""
     for name in os.listdir(directory):
         pid, _, ending = name.partition(".")
-        if ending == "sock" and pid.isdigit() and not _exists(int(pid)):
+        if ending == "sock" and pid.isdigit() and not exists(int(pid)):
             try:
                 os.unlink(os.path.join(directory, name))
             except FileNotFoundError:
                 continue  # another process has removed it
 
 
-def _exists(pid: int) -> bool:
+def exists(pid: int) -> bool:
+    """Whether process *pid* runs; one that has ended and that its parent has not taken note of does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return True
+        pass  # another user's
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return True  # a system without /proc
 
 
 def peer_user(connection: Any) -> int:

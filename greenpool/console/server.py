@@ -1,10 +1,11 @@
 """The side of the console that is looked into.
 
 A request is one line of JSON: ``{"command": "snapshot", "stacks": true}``, ``{"command": "top", "seconds":
-1}``, ``{"command": "lines"}`` (where the hubs are that are awake), ``{"command": "ping"}`` or ``{"command":
-"repl"}``.  A repl is text in both directions.  All others are answered by one line of JSON.
-``{"command": "trace", "seconds": 5, "stall_limit": 0.1, "limit": 1000000}`` records the process; a further
-line ends that early.  The answer is the lines of recording.py, or one with an error.
+1}``, ``{"command": "page", "seconds": 1}``, ``{"command": "lines"}`` (where the hubs are that are awake),
+``{"command": "ping"}`` or ``{"command": "repl"}``.  A repl is text in both directions.  All others are
+answered by one line of JSON.  ``{"command": "trace", "seconds": 5, "stall_limit": 0.1, "limit": 1000000}``
+records the process; a further line ends that early.  The answer is the lines of recording.py, or one with an
+error.
 
 Without the GIL only "lines" stops the other threads for a moment, and so waits for code in C that runs on
 one of them.  All other commands are answered meanwhile.
@@ -23,16 +24,16 @@ import atexit
 import json
 import os
 import sys
-from time import time
+from time import monotonic, thread_time, time
 from typing import Any
 
 from .._core.current import open_hubs
 from .._core.deadlock import idle_threads
 from .._core.fork import at_fork
-from .._core.native import RLock, get_ident, start_new_thread
+from .._core.native import HAS_GIL, RLock, get_ident, start_new_thread
 from .._core.origin import Origins
 from .._core.recorder import Recording
-from .._core.survey import running_lines, survey, watch_turns
+from .._core.survey import Stack, running_lines, survey, watch_turns
 from ..inspect import Snapshot, snapshot
 from .place import may_enter, own_directory, peer_user, remove_stale, socket_path
 from .recording import lines_of
@@ -47,6 +48,12 @@ LONGEST_RECORDING = 86_400.0
 
 # With more greenlets, a "top" tells nothing of the waits, because that would take a noticeable time.
 MOST_WAITS = 20_000
+
+# Seconds for which the hubs are watched at most.
+LONGEST_WATCH = 60.0
+
+# Greenlets that are encoded in one go.
+ROWS = 200
 
 
 class Listener:
@@ -221,6 +228,9 @@ def _answer(connection: Any) -> None:
         answer = {name: frame._asdict() for name, frame in running_lines().items()}
     elif command == "ping":
         answer = {}
+    elif command == "page":
+        connection.sendall(_page(float(request.get("seconds", 1.0))))
+        return
     elif command == "repl":
         _repl(connection, reader)
         return
@@ -234,7 +244,7 @@ def _take(stacks: bool) -> Snapshot:
 
 
 def _top(seconds: float) -> dict[str, Any]:
-    turns = watch_turns(min(max(seconds, 0.0), 60.0))
+    turns = watch_turns(min(max(seconds, 0.0), LONGEST_WATCH))
     stacks = sum(hub.statistics()["live"] for hub in open_hubs()) <= MOST_WAITS
     return {"snapshot": _take(stacks).as_dict(), "turns": turns}
 
@@ -259,6 +269,44 @@ def _trace(connection: Any, request: dict[str, Any]) -> None:
     if not is_gone:
         for line in lines_of(recorded):
             connection.sendall(line)
+
+
+def _page(seconds: float) -> bytes:
+    """The line that ``greenpool web`` gets: rows in the place of dictionaries, and each stack once.
+
+    One call of the encoder keeps the GIL until it ends, so it gets a few rows at a time.
+    """
+    seconds = min(max(seconds, 0.0), LONGEST_WATCH)
+    turns = watch_turns(seconds, 0.02)
+    # Without a GIL the hubs do most of the work, so the processor time of this thread would say too little.
+    clock = thread_time if HAS_GIL else monotonic
+    began = clock()
+    taken = _take(True)
+    # Equal stacks are mostly one object.
+    numbers: dict[int, int] = {}
+    stacks: list[Stack] = []
+    texts: list[str] = []
+    for begin in range(0, len(taken.greenlets), ROWS):
+        rows: list[tuple[object, ...]] = []
+        for each in taken.greenlets[begin : begin + ROWS]:
+            number = None
+            if each.stack is not None:
+                number = numbers.get(id(each.stack))
+                if number is None:
+                    number = numbers[id(each.stack)] = len(stacks)
+                    stacks.append(each.stack)
+            rows.append((*each[:-1], number))
+        texts.append(json.dumps(rows)[1:-1])
+    head = {
+        "pid": taken.pid,
+        "time": taken.time,
+        "cost": clock() - began,
+        "watched": seconds,
+        "hubs": taken.hubs,
+        "turns": turns,
+        "stacks": stacks,
+    }
+    return f'{json.dumps(head)[:-1]}, "greenlets": [{", ".join(texts)}]}}\n'.encode()
 
 
 def _repl(connection: Any, reader: _Lines) -> None:
