@@ -35,6 +35,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import threading
 from _heapq import heappop, heappush
 from collections import deque
 from collections.abc import Callable
@@ -239,6 +240,9 @@ class Scheduler:
 
     def _give_way(self, agent: Agent, state: int, own: list[Turn], first: Turn | None = None) -> Any:
         agent.state = state
+        self.count += 1
+        if self.limit is not None and self.count > self.limit and not self.overrun:
+            self._stop(StepsExceeded(f"the run has not ended within {self.limit} steps"))
         while True:
             candidates = [(agent, turn) for turn in own or self._candidates_of(agent)]
             for other in self.agents:
@@ -315,9 +319,6 @@ class Scheduler:
         return bool(agent.events)
 
     def _choose(self, actors: list[int], yields: bool) -> int:
-        self.count += 1
-        if self.limit is not None and self.count > self.limit and not self.overrun:
-            self._stop(StepsExceeded(f"the run has not ended within {self.limit} steps"))
         passed = self._passed
         index = -1
         for place, actor in enumerate(actors):
@@ -441,19 +442,22 @@ def _interrupt_main(hub: HubState, exception: BaseException) -> None:
 
 
 def _place() -> str:
-    """The line of the program that the calling greenlet has reached."""
+    """The line of the program that the calling greenlet has reached; "" outside of the program."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith(PACKAGE) and frame.f_code.co_name != "body":
-            return f"{os.path.basename(file)}:{frame.f_lineno}, in {frame.f_code.co_name}"
+        code = frame.f_code
+        if code.co_filename == threading.__file__ and code.co_name == "run":
+            break
+        if not code.co_filename.startswith(PACKAGE):
+            return f"{os.path.basename(code.co_filename)}:{frame.f_lineno}, in {code.co_name}"
         frame = frame.f_back
     return ""
 
 
 def _label(key: object, number: int) -> str:
     if isinstance(key, Agent):
-        return f"the loop of {key.hub.name}"
+        # No name: a trace leaves the loops out.
+        return ""
     function = getattr(key, "_function", None)
     arguments = getattr(key, "args", ())
     if function is None and arguments and callable(arguments[0]):
@@ -575,7 +579,8 @@ class ScheduledPoller:
         self.scheduler = scheduler
         self.poller = make_poller()
         self.arm = self.poller.arm
-        self.keeps_gil = self.poller.keeps_gil
+        # With it a hub would poll once more before it sleeps, and only with the extension.
+        self.keeps_gil = False
 
     def take_over(self, hub: HubState) -> None:
         """Put a queue and timers of the run into the new *hub*."""

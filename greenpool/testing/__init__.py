@@ -5,5 +5,6 @@ from __future__ import annotations
 from .._core.scheduled import StepsExceeded
 from .explore import ScheduleFailed, explore, replay
 from .run import run
+from .strategy import schedules
 
-__all__ = ["ScheduleFailed", "StepsExceeded", "explore", "replay", "run"]
+__all__ = ["ScheduleFailed", "StepsExceeded", "explore", "replay", "run", "schedules"]

@@ -155,13 +155,17 @@ def _read_schedule(text: str) -> tuple[int, list[int]]:
 
 
 def trace_text(steps: Sequence[Step]) -> str:
-    """One line for each time that another greenlet went on, or could have."""
+    """One line for each time that another greenlet goes on."""
     lines = []
-    actor = "main"
+    actor, hub, place, what = "main", "main", "", ""
     for step in steps:
-        if step.actor != actor or step.choice:
-            what = step.what or ("gives way" if step.place else "has ended or rests")
-            place = f" ({step.place})" if step.place else ""
-            lines.append(f"{step.at:12.6f}  {actor}: {what}{place}; {step.actor} goes on, on {step.hub}")
-        actor = step.actor
+        if step.place:
+            place, what = step.place, step.what
+        if not step.actor:
+            continue  # a loop, which takes in posts and fires timers
+        if step.actor != actor:
+            before = f"{what or 'parks or ends'} at {place}" if place else "ends"
+            lines.append(f"{step.at:12.6f}  {actor} on {hub}: {before}; {step.actor} on {step.hub} goes on")
+            place = what = ""
+        actor, hub = step.actor, step.hub
     return "\n".join(lines)
