@@ -36,7 +36,7 @@ def test_a_fault_is_found_and_its_seed_repeats_it(program: Program, patch: bool)
 
 @KINDS
 def test_the_right_version_passes(program: Program, patch: bool) -> None:
-    testing.explore(lambda: program(True), schedules=200, patch=patch)
+    testing.explore(lambda: program(True), schedules=100, patch=patch)
 
 
 @pytest.mark.slow
