@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from contextvars import Context
 from functools import partial
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypedDict, TypeVar, overload
 
 from ._core import PACKAGE
 from ._core.current import current_greenlet, current_owner, getcurrent, set_thread_hub, thread_hub
@@ -821,6 +821,36 @@ def run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
             return value
     finally:
         # A second time does nothing.
+        runtime.shutdown()
+
+
+class Turns(Protocol):
+    """Has the hubs of a pool run one at a time (see _core/scheduled.py)."""
+
+    def begin(self) -> None:
+        """All hubs of the pool have been made."""
+
+    def wait_for_hubs(self) -> None:
+        """Wait until all hubs of the pool have ended."""
+
+    def end(self) -> None:
+        """From here on every thread runs by itself."""
+
+
+def run_in_turns(function: Callable[[], T], pool_size: int, poller: Callable[[], Poller], turns: Turns) -> T:
+    """Do what ``run`` does, on hubs that run one at a time; for greenpool.testing."""
+    runtime = Runtime(pool_size, "hub-", poller=poller)
+    try:
+        turns.begin()
+        try:
+            value = runtime.block_on(function)
+            runtime._hubs.refuse_spawns_when_idle()
+        finally:
+            runtime._hubs.stop()
+            turns.wait_for_hubs()
+        return value
+    finally:
+        turns.end()
         runtime.shutdown()
 
 

@@ -14,6 +14,7 @@ import os
 import select as _select
 import sys
 import threading
+import time
 from _queue import SimpleQueue
 from _thread import RLock, get_ident, start_new_thread
 from _thread import _local as local
@@ -41,6 +42,7 @@ __all__ = [
     "original_threading",
     "pipe",
     "read",
+    "sleep",
     "start_new_thread",
     "write",
 ]
@@ -63,6 +65,7 @@ eventfd_write: Any = getattr(os, "eventfd_write", None)
 open_descriptor = os.open
 pipe = os.pipe
 read = os.read
+sleep = time.sleep
 write = os.write
 select = _select.select
 poll: Any = getattr(_select, "poll", None)

@@ -291,6 +291,10 @@ class HubState:
         except BaseException:
             self.poller.close()
             raise
+        # The poller of a test's run puts a queue and timers of its own into their places (see scheduled.py).
+        take_over = getattr(self.poller, "take_over", None)
+        if take_over is not None:
+            take_over(self)
 
     def __repr__(self) -> str:
         return f"<Hub {self.name}: {self.live} live, {len(self.ready)} ready>"

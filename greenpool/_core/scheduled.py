@@ -1,0 +1,617 @@
+"""Hubs that run one at a time, in an order that a schedule chooses; for ``greenpool.testing``.
+
+*The baton.*  The hubs of a run keep their OS threads, so thread identity, thread-locals and locks stay real.
+But only the thread that has the baton runs.  Each hub has an ``Agent`` here, with a lock on which its thread
+waits for the baton.  At each *point* the thread that runs asks the schedule which candidate goes on.  It
+hands the baton to the thread of that candidate, and waits for its own turn.
+
+*Points.*  A greenlet that parks or ends takes the next turn from its hub's ready queue.  Here that queue is a
+``ScheduledQueue``, and its ``popleft`` is a point: the candidates are the turns of all hubs.  An idle hub
+that blocks in its poller gives the baton away (``ScheduledPoller``).  ``Scheduler.may_park`` and
+``Scheduler.may_preempt`` are the points at the entrance of operations (see greenpool/testing/points.py): at
+the first another greenlet of the same hub may go on, because the operation could have parked; at the second
+only another hub may, because the operation never parks, and greenlets of one hub do not preempt each other.
+
+*The loop's mark* is a candidate like any other while the loop has anything to do: a post to take in, a timer
+that is due, a descriptor.  So the schedule chooses when a post is seen and when a timer fires.  Timers that
+are due fire one at a time, in an order that is a choice, too.  A candidate that was passed over ``PATIENCE``
+times goes on without a choice: a greenlet that polls does not keep the others from running.
+
+*Idleness.*  If no hub has a candidate, the descriptors get a moment (``GRACE`` seconds of real time, if a
+greenlet waits for one).  Then the clock jumps to the earliest timer of all hubs.  If there is none, nothing
+of the run can wake it: the main program gets LoopExit, with what each greenlet waits for.  OS threads that
+the run has started outside of its hubs are waited for in real time; what they do is outside the schedule.
+
+*The normal hub pays nothing*: a hub gets the queue, the timers and the poller of this module when it is made,
+and its methods do not know of them.
+
+*Threads*: the state of a Scheduler belongs to the thread that has the baton.  A hand-over is the release of a
+lock that the next thread acquires, which orders their memory without the GIL, too.  Before ``begin`` the hubs
+start by themselves, each up to its first idle poll.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import threading
+from _heapq import heappop, heappush
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from time import monotonic as real_monotonic
+from types import FrameType
+
+from greenlet import GreenletExit
+
+from . import PACKAGE
+from .current import current_greenlet, getcurrent, remembered
+from .deadlock import idle_threads
+from .errors import LoopExit
+from .inbox import Turn
+from .interrupts import raise_interrupt
+from .mark import MAX_PASSED_OVER, Mark
+from .native import Lock, current_frames, get_ident
+from .native import sleep as real_sleep
+from .pollers import make_poller
+from .sections import without_sections
+from .state import HubState
+from .task import Task
+from .timers import Call, Timers
+from .typing import TYPE_CHECKING, Protocol
+from .waiter import interrupt
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .wakers import Waker
+
+# Turns of one hub, and timers of one hub, that are candidates at one point.
+WIDTH = 16
+# Points at which a candidate may be passed over.
+PATIENCE = 100
+# Seconds of real time that descriptors get before the clock jumps, and before a deadlock is reported.
+GRACE = 0.002
+LAST_GRACE = 0.1
+# Seconds of real time that OS threads get before a deadlock is reported.
+THREADS_GRACE = 10.0
+LOOK = 0.0005
+# Points that a run which is to end may still take before each of its greenlets is ended where it stands.
+LAST_POINTS = 20_000
+
+RUNNING, CHOOSING, HALTED, IDLE, JOINING, GONE = range(6)
+
+
+class StepsExceeded(RuntimeError):
+    """A run has taken more steps than it may: probably it never ends under this schedule."""
+
+    __module__ = "greenpool.testing"
+
+
+class Schedule(Protocol):
+    """Decides at each point; see greenpool/testing/schedule.py."""
+
+    def choose(self, actors: list[int], yields: bool) -> int:
+        """The index of the candidate that goes on.
+
+        *actors*: the number of each candidate's greenlet.  The first is the one that goes on by default: the
+        running greenlet, or the next in its hub's queue.  *yields*: the running greenlet cannot go on.
+        """
+
+
+class Agent:
+    """One hub of a run."""
+
+    __slots__ = ("hub", "queue", "poller", "baton", "state", "chosen", "errand", "events", "here", "arrived")
+
+    def __init__(self, hub: HubState, queue: ScheduledQueue, poller: ScheduledPoller) -> None:
+        self.hub = hub
+        self.queue = queue
+        self.poller = poller
+        self.baton = Lock()
+        self.baton.acquire()
+        self.arrived = Lock()
+        self.arrived.acquire()
+        self.state = RUNNING
+        self.chosen: Turn | None = None
+        # Called on the hub's thread when it gets the baton next.
+        self.errand: Callable[[], object] | None = None
+        self.events: list[tuple[int, int]] = []
+        # The greenlet that is halted.
+        self.here: Any = None
+
+
+class Step:
+    """One hand-over, for the trace."""
+
+    __slots__ = ("at", "place", "what", "hub", "actor", "choice", "width")
+
+    def __init__(
+        self, at: float, place: str, what: str, hub: str, actor: str, choice: int, width: int
+    ) -> None:
+        # Seconds since the run began.
+        self.at = at
+        # The line of the program that the greenlet which gives way has reached; "" in a loop.
+        self.place = place
+        # The operation that it begins; "" if it parks or ends.
+        self.what = what
+        # The greenlet that goes on, its hub, and its index among so many candidates.
+        self.hub = hub
+        self.actor = actor
+        self.choice = choice
+        self.width = width
+
+
+class Scheduler:
+    """One run: its hubs, its clock, and the points at which the schedule chooses."""
+
+    def __init__(self, schedule: Schedule, jumps: bool = True, steps: int | None = None) -> None:
+        self.schedule = schedule
+        self.jumps = jumps
+        self.limit = steps
+        self.now = 1024.0
+        self.begun = self.monotonic()
+        self.agents: list[Agent] = []
+        self.by_thread: dict[int, Agent] = {}
+        self.running = False
+        self.ended = False
+        self.choices: list[int] = []
+        self.count = 0
+        self.trace: list[Step] | None = None
+        self.overrun = False
+        self._names: dict[int, tuple[int, object, str]] = {}
+        self._passed: dict[int, int] = {}
+        self._known = set(current_frames())
+        self._what = ""
+
+    # What the runner calls, on the thread of the run's main program.
+
+    def begin(self) -> None:
+        """Every hub has been made and is idle: from here on, only this thread runs."""
+        for agent in self.agents:
+            if agent.hub.thread_id != get_ident():
+                agent.arrived.acquire()
+        self.running = True
+
+    def wait_for_hubs(self) -> None:
+        """Run the others until every other hub has ended."""
+        agent = self.by_thread[get_ident()]
+        self._give_way(agent, JOINING, [])
+
+    def end(self) -> None:
+        """The hubs have ended, or never will: from here on every thread runs by itself."""
+        self.running = False
+        self.ended = True
+
+    def monotonic(self) -> float:
+        """The time of the run."""
+        return self.now if self.jumps else real_monotonic()
+
+    def is_here(self) -> bool:
+        """Whether the caller runs on a hub of this run."""
+        return get_ident() in self.by_thread
+
+    def queue_for(self, hub: HubState, poller: ScheduledPoller) -> ScheduledQueue:
+        """The ready queue of a new hub of the run."""
+        queue = ScheduledQueue()
+        agent = Agent(hub, queue, poller)
+        queue.scheduler = self
+        queue.agent = agent
+        self.agents.append(agent)
+        self.by_thread[hub.thread_id] = agent
+        return queue
+
+    # Points.
+
+    def may_park(self, what: str) -> None:
+        """The caller begins an operation in which it could park."""
+        agent = self._agent_here()
+        if agent is not None:
+            self._what = what
+            _pause(agent.queue)
+
+    def may_preempt(self, what: str) -> None:
+        """The caller begins or ends an operation that wakes others and never parks."""
+        agent = self._agent_here()
+        if agent is not None:
+            self._what = what
+            agent.here = current_greenlet()
+            self._give_way(agent, HALTED, [agent.here])
+
+    def _agent_here(self) -> Agent | None:
+        agent = self.by_thread.get(get_ident())
+        if agent is None or not self.running or getcurrent() is agent.hub.loop:
+            return None
+        if self.overrun:
+            raise_interrupt(current_greenlet())
+            if self.count > LAST_POINTS:
+                raise GreenletExit
+        return agent
+
+    def pick(self, queue: ScheduledQueue, first: Turn | None = None) -> Turn:
+        """Called when the running greenlet of this queue's hub gives way; the turn that goes on here."""
+        turn: Turn = self._give_way(queue.agent, CHOOSING, queue.candidates(first), first)
+        return turn
+
+    def choose_number(self, count: int) -> int:
+        """Choose one of *count* things that belong to the same hub."""
+        return self._choose([-1 - index for index in range(count)], False) if count > 1 else 0
+
+    def _give_way(self, agent: Agent, state: int, own: list[Turn], first: Turn | None = None) -> Any:
+        agent.state = state
+        self.count += 1
+        if self.limit is not None and self.count > self.limit and not self.overrun:
+            self._stop(StepsExceeded(f"the run has not ended within {self.limit} steps"))
+        while True:
+            candidates = [(agent, turn) for turn in own or self._candidates_of(agent)]
+            for other in self.agents:
+                if other is not agent:
+                    candidates += [(other, turn) for turn in self._candidates_of(other)]
+            if candidates:
+                break
+            self._find_something()
+        index = 0
+        if len(candidates) > 1:
+            numbers = [self._number(target, turn) for target, turn in candidates]
+            index = self._choose(numbers, state != HALTED and first is None)
+        target, turn = candidates[index]
+        if self.trace is not None:
+            self._note(target, turn, index, len(candidates))
+        self._what = ""
+        if target is agent:
+            agent.chosen = turn
+        else:
+            target.chosen = turn
+            target.baton.release()
+            if state == GONE:
+                return None
+            agent.baton.acquire()
+        agent.state = RUNNING
+        errand, agent.errand = agent.errand, None
+        if errand is not None:
+            errand()
+        chosen, agent.chosen = agent.chosen, None
+        return chosen
+
+    def sleep(self, agent: Agent) -> None:
+        """The hub of *agent* has nothing to do."""
+        if self.running:
+            self._give_way(agent, IDLE, [])
+        else:
+            # It has just been made.
+            agent.state = IDLE
+            agent.arrived.release()
+            agent.baton.acquire()
+            agent.state = RUNNING
+            agent.chosen = None
+
+    def leave(self, agent: Agent) -> None:
+        """The hub of *agent* has ended: its thread runs no more of the run."""
+        if agent.state != GONE:
+            self.by_thread.pop(agent.hub.thread_id, None)
+            if self.running:
+                self._give_way(agent, GONE, [])
+            agent.state = GONE
+
+    def _candidates_of(self, agent: Agent) -> list[Turn]:
+        state = agent.state
+        if state == CHOOSING:
+            return agent.queue.candidates(None)
+        if state == HALTED:
+            return [agent.here]
+        if state == IDLE:
+            return [agent.hub.mark] if agent.errand is not None or self._has_work(agent) else []
+        if state == JOINING:
+            ended = all(other.state in (GONE, JOINING) for other in self.agents)
+            return [agent.hub.mark] if ended or agent.errand is not None else []
+        return []
+
+    def _has_work(self, agent: Agent) -> bool:
+        hub = agent.hub
+        if hub.inbox.queue or hub.ready:
+            return True
+        deadline = hub.timers.next_deadline()
+        if deadline is not None and deadline <= self.monotonic():
+            return True
+        if hub.registrations:
+            agent.events += agent.poller.poller.poll(0)
+        return bool(agent.events)
+
+    def _choose(self, actors: list[int], yields: bool) -> int:
+        passed = self._passed
+        index = -1
+        for place, actor in enumerate(actors):
+            if actor >= 0 and passed.get(actor, 0) > PATIENCE:
+                index = place
+                break
+        if index < 0:
+            index = self.count % len(actors) if self.overrun else self.schedule.choose(actors, yields)
+            if not self.overrun:
+                self.choices.append(index)
+        for actor in actors:
+            passed[actor] = passed.get(actor, 0) + 1
+        passed[actors[index]] = 0
+        return index
+
+    def _stop(self, exception: BaseException) -> None:
+        """Have the main program raise *exception*, and the schedule choose no more."""
+        self.overrun = True
+        self.count = 0
+        main = self.agents[0]
+        main.errand = partial(_interrupt_main, main.hub, exception)
+
+    # Idleness.
+
+    def _find_something(self) -> None:
+        """No hub has anything to do: let descriptors, timers or OS threads bring something."""
+        deadlines = [
+            deadline
+            for agent in self.agents
+            if agent.state in (IDLE, CHOOSING) and (deadline := agent.hub.timers.next_deadline()) is not None
+        ]
+        waits_for_io = any(
+            registration.waiters()
+            for agent in self.agents
+            if agent.state != GONE
+            for registration in list(agent.hub.registrations.values())
+        )
+        if not self.jumps and deadlines:
+            real_sleep(max(0.0, min(LOOK if waits_for_io else 0.01, min(deadlines) - real_monotonic())))
+            return
+        if waits_for_io and self._wait_for(self._has_events, GRACE if deadlines else LAST_GRACE):
+            return
+        if self._has_threads() and self._wait_for(self._has_posts, GRACE if deadlines else THREADS_GRACE):
+            return
+        if deadlines:
+            self.now = max(self.now, min(deadlines))
+            return
+        main = self.agents[0]
+        if main.state != IDLE:
+            # The pool is to end, but a greenlet goes on waiting, although it was killed.
+            text = f"greenlets of the run do not end; parked:\n{self.describe()}"
+            main.errand = partial(_raise, LoopExit(text))
+            return
+        error = LoopExit(
+            f"every greenlet of the run waits, and nothing can wake one; parked:\n{self.describe()}"
+        )
+        main.errand = partial(_interrupt_main, main.hub, error)
+
+    def _wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
+        end = real_monotonic() + seconds
+        while not condition():
+            if real_monotonic() > end:
+                return False
+            real_sleep(LOOK)
+        return True
+
+    def _has_events(self) -> bool:
+        return any(agent.state == IDLE and self._has_work(agent) for agent in self.agents)
+
+    def _has_posts(self) -> bool:
+        return self._has_events() or not self._has_threads()
+
+    def _has_threads(self) -> bool:
+        """Whether an OS thread that the run has started, and that is no hub, is at work."""
+        idle = {thread for find in idle_threads for thread in find()}
+        own = {agent.hub.thread_id for agent in self.agents}
+        return bool(set(current_frames()) - self._known - idle - own)
+
+    def describe(self) -> str:
+        """What each parked greenlet of the run waits for; all its threads but the calling one stand still."""
+        # Imported here, because only failures need them.
+        from .holds import held_by
+        from .waits import describe, waits_of
+
+        hubs = {agent.hub for agent in self.agents if agent.state != GONE}
+        return describe([wait for hub in remembered() if hub in hubs for wait in waits_of(hub, held_by)])
+
+    # Names.
+
+    def _number(self, agent: Agent, turn: Turn) -> int:
+        return self._identify(agent, turn)[0]
+
+    def _identify(self, agent: Agent, turn: Turn) -> tuple[int, object, str]:
+        if isinstance(turn, Mark):
+            key: object = agent
+        elif isinstance(turn, Task):
+            key = turn
+        else:
+            key = getattr(turn, "task", None) or turn
+        known = self._names.get(id(key))
+        if known is None or known[1] is not key:
+            number = len(self._names)
+            known = self._names[id(key)] = (number, key, _label(key, number))
+        return known
+
+    def _note(self, agent: Agent, turn: Turn, choice: int, width: int) -> None:
+        assert self.trace is not None
+        _, _, label = self._identify(agent, turn)
+        self.trace.append(
+            Step(self.monotonic() - self.begun, _place(), self._what, agent.hub.name, label, choice, width)
+        )
+
+
+def _raise(exception: BaseException) -> None:
+    raise exception
+
+
+def _interrupt_main(hub: HubState, exception: BaseException) -> None:
+    if hub.main is not None:
+        interrupt(hub.main, exception)
+
+
+def _place() -> str:
+    """The line of the program that the calling greenlet has reached; "" outside of the program."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename == threading.__file__ and code.co_name == "run":
+            break
+        if not code.co_filename.startswith(PACKAGE):
+            return f"{os.path.basename(code.co_filename)}:{frame.f_lineno}, in {code.co_name}"
+        frame = frame.f_back
+    return ""
+
+
+def _label(key: object, number: int) -> str:
+    if isinstance(key, Agent):
+        # No name: a trace leaves the loops out.
+        return ""
+    function = getattr(key, "_function", None)
+    arguments = getattr(key, "args", ())
+    if function is None and arguments and callable(arguments[0]):
+        function = arguments[0]
+    owner = getattr(function, "__self__", None)
+    name = getattr(owner, "name", None) or getattr(function, "__qualname__", None)
+    if not isinstance(name, str):
+        return "main"
+    return f"{name.rpartition('<locals>.')[2]} #{number}"
+
+
+@without_sections
+def _pause(queue: ScheduledQueue) -> None:
+    """Let the schedule choose; the calling greenlet stays ready."""
+    greenlet: Any = current_greenlet()
+    queue.append(greenlet)
+    turn = queue.scheduler.pick(queue, greenlet)
+    queue.take_out(turn)
+    if turn is not greenlet:
+        turn.switch()
+
+
+class ScheduledQueue(deque[Turn]):
+    """The ready queue of a hub of a run: the schedule chooses which turn is taken out."""
+
+    __slots__ = ("scheduler", "agent")
+
+    scheduler: Scheduler
+    agent: Agent
+
+    def popleft(self) -> Turn:
+        scheduler = self.scheduler
+        if not scheduler.running or self.agent.state == GONE:
+            return deque.popleft(self)
+        turn = scheduler.pick(self)
+        self.take_out(turn)
+        return turn
+
+    def take_out(self, turn: Turn) -> None:
+        """Remove *turn*, which was chosen."""
+        if self[0] is turn:
+            deque.popleft(self)
+        else:
+            for index, entry in enumerate(self):
+                if entry is turn:
+                    del self[index]
+                    break
+        if isinstance(turn, Mark):
+            # It is not to pass itself over: its turn was chosen.
+            turn.passed_over = MAX_PASSED_OVER
+
+    def candidates(self, first: Turn | None) -> list[Turn]:
+        """The turns that may be next, *first* in front."""
+        found: list[Turn] = [] if first is None else [first]
+        mark: Turn | None = None
+        for turn in self:
+            if isinstance(turn, Mark):
+                mark = turn
+            elif turn is not first:
+                found.append(turn)
+                if len(found) >= WIDTH:
+                    break
+        if mark is None and len(found) >= WIDTH:
+            mark = self.agent.hub.mark
+        if mark is not None and (not found or self._loop_has_work()):
+            found.append(mark)
+        return found
+
+    def _loop_has_work(self) -> bool:
+        hub = self.agent.hub
+        if hub.inbox.queue or hub.registrations:
+            return True
+        deadline = hub.timers.next_deadline()
+        return deadline is not None and deadline <= self.scheduler.monotonic()
+
+
+class ScheduledTimers(Timers):
+    """The timers of a hub of a run: those that are due fire one at a time, and which is a choice."""
+
+    __slots__ = ("scheduler",)
+
+    scheduler: Scheduler
+
+    def enter(self, deadline: float, entry: Any) -> None:
+        now = self.scheduler.monotonic()
+        # To the microsecond, so that deadlines that were computed in two ways are one moment.  A deadline
+        # that is still to come stays so, or a loop that waits for the rest of its time would never end.
+        rounded = math.ceil(deadline * 1e6 - 1e-3) / 1e6
+        if rounded <= now < deadline:
+            rounded = now + 1e-6
+        Timers.enter(self, rounded, entry)
+
+    def expire_due(self, now: float, call: Call) -> None:
+        if not self.scheduler.running:
+            Timers.expire_due(self, now, call)
+            return
+        heap = self.heap
+        due: list[Any] = []
+        while heap and heap[0][0] <= now and len(due) < WIDTH:
+            item = heappop(heap)
+            if item[2].pending:
+                due.append(item)
+            else:
+                self._cancelled -= 1
+        if due:
+            _, _, entry = due.pop(self.scheduler.choose_number(len(due)))
+            for item in due:
+                heappush(heap, item)
+            entry.timers = None
+            entry.expire(call)
+
+
+class ScheduledPoller:
+    """The poller of a hub of a run: a hub that would sleep hands on the baton."""
+
+    __slots__ = ("scheduler", "poller", "agent", "arm", "keeps_gil")
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self.poller = make_poller()
+        self.arm = self.poller.arm
+        # With it a hub would poll once more before it sleeps, and only with the extension.
+        self.keeps_gil = False
+
+    def take_over(self, hub: HubState) -> None:
+        """Put a queue and timers of the run into the new *hub*."""
+        queue = self.scheduler.queue_for(hub, self)
+        self.agent = queue.agent
+        timers = ScheduledTimers()
+        timers.scheduler = self.scheduler
+        hub.ready = queue
+        hub.timers = timers
+
+    def register(self, fd: int) -> None:
+        self.poller.register(fd)
+
+    def unregister(self, fd: int) -> None:
+        self.poller.unregister(fd)
+
+    def register_waker(self, waker: Waker) -> None:
+        self.poller.register_waker(waker)
+
+    def reopen(self) -> None:
+        self.poller.reopen()
+
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        agent = self.agent
+        if self.scheduler.ended:
+            return self.poller.poll(0.01 if timeout is None else min(timeout, 0.01))
+        if timeout != 0:
+            self.scheduler.sleep(agent)
+        events, agent.events = agent.events, []
+        return events + self.poller.poll(0)
+
+    def close(self) -> None:
+        self.poller.close()
+        self.scheduler.leave(self.agent)

@@ -1,0 +1,215 @@
+"""One run under a schedule.
+
+``fn`` runs as the main program of a new pool, on a new OS thread: no hub of the caller takes part.  An
+exception that ends a greenlet of the run, and that nobody has asked for with ``get``, is an error of the run.
+
+*What is the same for the same seed*: all that greenpool decides, the clock, and the ``random`` module, which
+is seeded.  The order of a set of strings (``PYTHONHASHSEED``), addresses, ``os.urandom`` and what comes in
+from other processes are not.  The garbage collector rests meanwhile, because finalizers would run at any
+moment.
+
+*Threads*: one run at a time in a process.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import gc
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal, TypeVar
+
+from .._core import error_report, task
+from .._core.current import getcurrent, set_thread_hub
+from .._core.hub import Hub
+from .._core.native import Lock, original_threading
+from .._core.scheduled import ScheduledPoller, Scheduler, Step
+from ..runtime import run_in_turns
+from . import clock as _clock
+from . import points
+from .schedule import Schedule, schedule_of_seed
+
+T = TypeVar("T")
+Clock = Literal["jump", "real"]
+
+_one_run = Lock()
+
+
+class Outcome:
+    """What came of a run."""
+
+    __slots__ = ("value", "error", "choices", "steps", "trace")
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.choices: list[int] = []
+        self.steps = 0
+        self.trace: list[Step] = []
+
+
+@contextmanager
+def instruments(patched: bool) -> Iterator[None]:
+    """What runs need: the clock and the points; installed once for many runs."""
+    with ExitStack() as stack:
+        if not _one_run.acquire(False):
+            raise RuntimeError("another run of greenpool.testing is on in this process")
+        stack.callback(_one_run.release)
+        stack.enter_context(_clock.installed())
+        stack.enter_context(points.installed(patched))
+        yield
+
+
+class _Reports:
+    """Collects the exceptions that end greenlets of a run."""
+
+    def __init__(self) -> None:
+        self.errors: list[tuple[object, BaseException]] = []
+        self.asked_for: list[object] = []
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        report = error_report.report_error
+        get = task.Task.get
+
+        def collect(hub: Any, source: str, exception: BaseException) -> None:
+            if isinstance(exception, (KeyboardInterrupt, SystemExit)):
+                report(hub, source, exception)
+            else:
+                self.errors.append((getattr(getcurrent(), "task", None), exception))
+
+        def noted_get(this: Any, *args: Any, **kwargs: Any) -> Any:
+            self.asked_for.append(this)
+            return get(this, *args, **kwargs)
+
+        def excepthook(args: Any) -> None:
+            self.errors.append((None, args.exc_value))
+
+        names: Any = task
+        kind: Any = task.Task
+        hook = threading.excepthook
+        names.report_error = collect
+        kind.get = noted_get
+        threading.excepthook = excepthook
+        try:
+            yield
+        finally:
+            names.report_error = report
+            kind.get = get
+            threading.excepthook = hook
+
+    def first(self) -> BaseException | None:
+        for source, error in self.errors:
+            if source is None or not any(source is asked for asked in self.asked_for):
+                return error
+        return None
+
+
+def run_once(
+    fn: Callable[[], object],
+    schedule: Schedule,
+    hubs: int,
+    clock: Clock,
+    steps: int | None,
+    seed: int = 0,
+    traced: bool = False,
+) -> Outcome:
+    """Run *fn* under *schedule*, with the instruments installed."""
+    scheduler = Scheduler(schedule, clock == "jump", steps)
+    if traced:
+        scheduler.trace = []
+    outcome = Outcome()
+    reports = _Reports()
+    ended = Lock()
+    ended.acquire()
+
+    def body() -> None:
+        try:
+            hub = Hub("main", poller=lambda: ScheduledPoller(scheduler))
+            set_thread_hub(hub, close_with_thread=True)
+            outcome.value = run_in_turns(fn, hubs, lambda: ScheduledPoller(scheduler), scheduler)
+        except BaseException as error:
+            outcome.error = error
+        finally:
+            scheduler.end()
+            ended.release()
+
+    state = random.getstate()
+    collects = gc.isenabled()
+    gc.disable()
+    random.seed(seed)
+    _clock.Current.scheduler = scheduler
+    try:
+        with reports.collected():
+            context = contextvars.copy_context()
+            thread = original_threading().Thread(
+                target=context.run, args=(body,), daemon=True, name="greenpool-run"
+            )
+            thread.start()
+            ended.acquire()
+            thread.join()
+    finally:
+        _clock.Current.scheduler = None
+        random.setstate(state)
+        if collects:
+            gc.enable()
+    if outcome.error is None:
+        outcome.error = reports.first()
+    outcome.choices = scheduler.choices
+    outcome.steps = scheduler.count
+    outcome.trace = scheduler.trace or []
+    return outcome
+
+
+def run(
+    fn: Callable[[], T],
+    *,
+    hubs: int = 2,
+    seed: int | None = None,
+    clock: Clock = "jump",
+    patch: bool = False,
+    steps: int | None = None,
+) -> T:
+    """Run *fn* as ``greenpool.run`` does, one hub at a time, in an order that *seed* decides.
+
+    The same seed gives the same run.  None draws one; an exception then has it in a note.
+
+    *hubs*: the number of hubs of the pool. *clock*: with "jump", time stands still while anything is ready,
+    and jumps to the next timer when nothing is. With "real", time is that of the machine. *patch*: run *fn*
+    in a patched program.  If this process is not patched, that is a child process, made by a fork; *fn*'s
+    value and exception are pickled. *steps*: the number of choices after which the run ends with
+    ``StepsExceeded``; None means that it may go on.
+
+    Raises what *fn* raises, and the first exception that ended a greenlet and that no ``get`` has asked for.
+    Raises LoopExit at once if every greenlet waits and nothing can wake one, with what each waits for.  Call
+    it outside of every pool; one run at a time in a process.
+    """
+    check_arguments(fn, hubs, clock)
+    if seed is None:
+        seed = random.SystemRandom().getrandbits(32)
+    if patch:
+        from .patched import is_patched, run_patched
+
+        if not is_patched():
+            value: T = run_patched(run, fn, hubs=hubs, seed=seed, clock=clock, patch=True, steps=steps)
+            return value
+    with instruments(patch):
+        outcome = run_once(fn, schedule_of_seed(seed), hubs, clock, steps, seed)
+    if outcome.error is not None:
+        outcome.error.add_note(f"greenpool.testing: seed={seed}")
+        raise outcome.error
+    value = outcome.value
+    return value
+
+
+def check_arguments(fn: object, hubs: int, clock: str) -> None:
+    if not callable(fn):
+        raise TypeError(f"fn must be callable, not {fn!r}")
+    if isinstance(hubs, bool) or not isinstance(hubs, int):
+        raise TypeError(f"hubs must be an int, not {hubs!r}")
+    if hubs < 1:
+        raise ValueError(f"hubs must be at least 1, not {hubs}")
+    if clock not in ("jump", "real"):
+        raise ValueError(f'clock must be "jump" or "real", not {clock!r}')
