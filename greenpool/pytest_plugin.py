@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 GRACE = 5.0
 # Seconds between two looks at the clock.
 _LOOK = 0.5
-# Turns that a greenlet gets for its last steps before it counts as left behind.
-_LAST_TURNS = 10
+# Seconds that a greenlet gets for its last steps, maybe on another hub, before it counts as left behind.
+_PATIENCE = 1.0
 
 MARKERS = (
     "time_limit(seconds): end the whole run, with every stack dumped, when this test takes longer",
@@ -237,10 +237,9 @@ def leak_check() -> Iterator[None]:
     descriptors = open_descriptors()
     greenlets = set(_greenlets())
     yield
-    for _ in range(_LAST_TURNS):
-        if _greenlets().keys() <= greenlets:
-            break
-        sleep(0)
+    limit = time.monotonic() + _PATIENCE
+    while not _greenlets().keys() <= greenlets and time.monotonic() < limit:
+        sleep(0.001)
     gc.collect()
     left = [
         *(
