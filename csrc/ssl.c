@@ -11,6 +11,7 @@ the twins. It is held from a system call to the call into OpenSSL, so that the b
 parks only between two steps, without the lock. A signal handler or a finalizer may run in a call into OpenSSL, but not
 while bytes are on their way: so the C does not set _moving. */
 
+#include "lock.h"
 #include "module.h"
 #include "socket.h"
 #include "syscalls.h"
@@ -97,13 +98,22 @@ pending_in(PyObject *buffer)
     return result;
 }
 
-/* Release the lock. Keeps an exception. Returns -1 if there is one. */
+/* Acquire the lock of *self*, an RLock, for *greenlet*, the calling one. */
 static int
-release(PyObject *lock, int status)
+acquire(PyObject *lock, PyObject *greenlet)
+{
+    int taken = take_rlock(lock, greenlet);
+    return taken ? (taken < 0 ? -1 : 0) : done(PyObject_CallMethodNoArgs(lock, str_acquire));
+}
+
+/* Release the lock. Keeps an exception. Returns *status*, or -1 with an exception of its own. */
+static int
+release(PyObject *lock, PyObject *greenlet, int status)
 {
     PyObject *kind, *value, *traceback;
     PyErr_Fetch(&kind, &value, &traceback);
-    if (done(PyObject_CallMethodNoArgs(lock, str_release)) < 0) {
+    int freed = free_rlock(lock, greenlet);
+    if (freed < 0 || (freed == 0 && done(PyObject_CallMethodNoArgs(lock, str_release)) < 0)) {
         Py_XDECREF(kind);
         Py_XDECREF(value);
         Py_XDECREF(traceback);
@@ -273,10 +283,10 @@ read_when_ready(PyObject *self, Caller *caller, Stream *stream, PyObject *size, 
     int starved = is_starved(self, stream->incoming);
     int status = starved < 0 ? -1 : starved ? wait_or_spend(caller) : spend_budget(caller->greenlet);
     while (status == 0) {
-        if (done(PyObject_CallMethodNoArgs(stream->lock, str_acquire)) < 0) {
+        if (acquire(stream->lock, caller->greenlet) < 0) {
             return -1;
         }
-        status = release(stream->lock, read_step(self, caller, stream, size, buffer, result));
+        status = release(stream->lock, caller->greenlet, read_step(self, caller, stream, size, buffer, result));
         if (status == STEP_DONE) {
             return *result ? 0 : -1;
         }
@@ -437,13 +447,13 @@ write_on_this_hub(PyObject *self, PyObject *data)
     status = !greenlet                             ? -1
              : Py_IS_TYPE(greenlet, carrier.type) ? spend_budget(greenlet)
                                                    : BY_TWIN;
-    Py_XDECREF(greenlet);
-    if (status == 0 && done(PyObject_CallMethodNoArgs(stream.lock, str_acquire)) == 0) {
+    if (status == 0 && acquire(stream.lock, greenlet) == 0) {
         left = write_step(self, &stream, data, &written);
-        if (release(stream.lock, 0) < 0) {
+        if (release(stream.lock, greenlet, 0) < 0) {
             left = -1;
         }
     }
+    Py_XDECREF(greenlet);
     drop_stream(&stream);
     if (left < 0 && written) {
         note_owed(self, data, written);

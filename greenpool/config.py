@@ -10,8 +10,8 @@ from ._core.speedups import speedups as _speedups
 
 __all__ = ["poller", "speedups"]
 
-# True if the C extension is in use.  It is where it has been built, unless the environment has
-# ``GREENPOOL_PUREPYTHON=1``.
+#: True if the C extension is in use.  It is where it has been built, unless the environment has
+#: ``GREENPOOL_PUREPYTHON=1``.
 speedups: bool = _speedups is not None
 
 

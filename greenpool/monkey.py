@@ -64,7 +64,7 @@ __all__ = [
     "saved",
 ]
 
-# The originals: module name -> name -> value.
+#: The originals: module name -> name -> value.
 saved: dict[str, dict[str, object]] = {}
 
 # The same for names that a module had taken from another one before that was patched.

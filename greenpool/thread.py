@@ -324,7 +324,7 @@ def _start(
         if _Starts.os_threads and _in_plain_thread():
             _start_native_thread(_run_in_os_thread, (thread,))
         else:
-            thread.start()
+            thread.start_unshared()
     except BaseException:
         thread._uncount()
         raise
@@ -426,7 +426,7 @@ class Sentinel(Event):
 
     def locked(self) -> bool:
         """True while the thread lives."""
-        return self._armed and not self.is_set()
+        return self._armed and not self._flag
 
     def _at_fork_reinit(self) -> None:
         Event._at_fork_reinit(self)

@@ -436,7 +436,7 @@ class ThreadPoolExecutor(_StandardExecutor):
     kill = shutdown
 
 
-# The threads of ``blocking``, which it shares with nobody.
+#: The threads of ``blocking``, which it shares with nobody.
 blocking_pool = ThreadPool(BLOCKING_THREADS, idle_task_timeout=IDLE_SECONDS)
 blocking_pool._workers = blocking_workers
 

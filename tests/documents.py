@@ -4,6 +4,12 @@ Every ```python block is a program of its own: it runs in a fresh interpreter wi
 end by itself with status 0. A ```text block right after it is the output that the program must print. A
 ```pytb block after that holds the report of an exception: its lines that are not indented must appear on
 stderr. Without such a block the program must write nothing on stderr.
+
+A block whose first line is a comment with the name of a file (``# app.py``) is that file. The commands of the
+page use it, and it is not run by itself.
+
+The lines of a ```bash, ```sh or ```console block are commands; in a ```console block those that begin with
+``$``. tests/test_commands.py says what runs each of them.
 """
 
 from __future__ import annotations
@@ -27,6 +33,9 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 
+_FENCE = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"# ([\w.]+\.\w+|Dockerfile)\n")
+
 
 @dataclass(frozen=True)
 class Block:
@@ -40,7 +49,8 @@ class Block:
         return f"{self.path.relative_to(ROOT)}:{self.line}"
 
 
-def python_blocks(path: Path) -> list[Block]:
+def python_blocks(path: Path, *, files: bool = False) -> list[Block]:
+    """The programs of a page, or with *files* those that are files by their first line."""
     text = path.read_text(encoding="utf-8")
     return [
         Block(
@@ -51,7 +61,27 @@ def python_blocks(path: Path) -> list[Block]:
             report=match["report"] or "",
         )
         for match in _BLOCK.finditer(text)
+        if bool(_FILE.match(match["code"])) is files
     ]
+
+
+def files_in(path: Path) -> dict[str, str]:
+    """The files that a page shows, by their names."""
+    blocks = [match["text"] for match in _FENCE.finditer(path.read_text(encoding="utf-8"))]
+    return {name[1]: text for text in blocks if (name := _FILE.match(text))}
+
+
+def commands_in(path: Path) -> list[str]:
+    """The commands of a page, each as one line, without the comment behind it."""
+    commands = []
+    for match in _FENCE.finditer(path.read_text(encoding="utf-8")):
+        text = re.sub(r" *\\\n *", " ", match["text"])
+        lines = [re.sub(r" +# .*", "", line) for line in text.splitlines()]
+        if match["kind"] in ("bash", "sh"):
+            commands += [line for line in lines if line]
+        elif match["kind"] == "console":
+            commands += [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    return commands
 
 
 def run_program(*arguments: str | Path, cwd: Path) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import pytest
 
 from documents import ROOT, Block, check_block, python_blocks
 
-BLOCKS = [block for path in sorted((ROOT / "docs").glob("*.md")) for block in python_blocks(path)]
+BLOCKS = [block for path in sorted((ROOT / "docs").rglob("*.md")) for block in python_blocks(path)]
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)

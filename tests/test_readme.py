@@ -36,6 +36,13 @@ def test_the_second_command_installs_and_runs_all_tests() -> None:
     assert shlex.split(commands()[1])[-4:] == ["&&", ".venv/bin/python", "-m", "pytest"]
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md"])
+def test_links_lead_to_files(page: str) -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text(encoding="utf-8"))
+    files = [target for target in targets if not target.startswith("https://")]
+    assert [target for target in files if not (ROOT / page).parent.joinpath(target).exists()] == []
+
+
 def test_the_main_job_says_which_hub_served_what(tmp_path: Path) -> None:
     printed, errors = run_program(ROOT / "examples" / "echo.py", "--seconds", "0.5", cwd=tmp_path)
     assert errors == ""

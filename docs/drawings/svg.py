@@ -1,5 +1,6 @@
-"""Makes the drawings of docs/internals.md: a few shapes, and an SVG of them.
+"""Makes the drawings of the documentation: a few shapes, and an SVG of them.
 
+    python docs/drawings/hubs.py          writes hubs.svg beside it
     python docs/drawings/pool.py          writes pool.svg beside it
     python docs/drawings/recv.py          writes recv.svg beside it
 

@@ -2,11 +2,16 @@
 
 ``typing`` would take half of the time of ``import greenpool``.  So the modules that this imports take such
 things from here.  They import all else of ``typing``, and make their type variables, under ``TYPE_CHECKING``.
+
+A program that reads type hints sets ``typing.TYPE_CHECKING`` before it imports greenpool.  Then all of these
+names are there.
 """
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+import sys
+
+TYPE_CHECKING = getattr(sys.modules.get("typing"), "TYPE_CHECKING", False)
 
 if TYPE_CHECKING:
     from typing import Protocol as Protocol
