@@ -36,6 +36,8 @@ from ._core.current import current_hub
 from ._core.waiter import sleep
 from .runtime import Runtime
 
+__all__ = ["greenpool_runtime", "leak_check"]
+
 if TYPE_CHECKING:
     from .inspect import GreenletInfo
 
