@@ -30,7 +30,7 @@ exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 
 # The programs that greenpool works with need not be installed to read about that.
-autodoc_mock_imports = ["celery", "distributed", "gunicorn", "httptools", "joblib"]
+autodoc_mock_imports = ["celery", "distributed", "gunicorn", "httptools", "joblib", "pytest"]
 autodoc_default_options = {"members": True, "inherited-members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
