@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console.conftest import Target
-from console.hung_programs import SPIN
 
 import greenpool
+from console.conftest import Target
+from console.hung_programs import SPIN
 from documents import ROOT
 from greenpool import console
 from greenpool.console import client, place

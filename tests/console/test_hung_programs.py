@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from console.conftest import Target
 from console.hung_programs import HUNG_PROGRAMS, SPIN, SPIN_IN_C, HungProgram
-
 from documents import ROOT
 from greenpool._core.native import HAS_GIL
 from greenpool.console import client
@@ -56,6 +57,31 @@ def test_command_names_the_culprit(program: HungProgram, command: str, target: T
     said = process.stdout.replace("\n ", " ")
     for name in program.names:
         assert re.search(name, said), said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", HUNG_PROGRAMS.values(), ids=HUNG_PROGRAMS)
+def test_live_page_is_told_of_each_greenlet(program: HungProgram, target: Target) -> None:
+    pid = str(target(program.script).pid)
+    try:
+        answer = client.ask(pid, {"command": "page", "seconds": 0.2})
+    except client.NoAnswer:
+        assert program.keeps_gil
+    else:
+        assert answer["greenlets"] and answer["hubs"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", HUNG_PROGRAMS.values(), ids=HUNG_PROGRAMS)
+def test_trace_is_written_or_says_why_not(program: HungProgram, target: Target, tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    process = run_command("trace", str(target(program.script).pid), "--seconds=0.3", f"-o{path}")
+    if program.keeps_gil and (HAS_GIL or process.returncode):
+        assert process.returncode == 1
+        assert "has run no Python code for 5 s" in process.stderr
+    else:
+        assert process.returncode == 0, process.stderr
+        assert json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
 
 
 @pytest.mark.skipif(not HAS_GIL, reason="without a GIL the process mostly answers")
