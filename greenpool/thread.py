@@ -27,6 +27,7 @@ from ._core.native import RLock as _NativeRLock
 from ._core.native import get_ident as _native_ident
 from ._core.native import original_threading as _original_threading
 from ._core.native import start_new_thread as _start_native_thread
+from ._core.spawning import call_spawn_callbacks, spawn_callbacks
 from ._core.speedups import replace_twins, speedups
 from ._core.state import GreenThread
 from ._core.task import Task
@@ -325,6 +326,8 @@ def _start(
         if _Starts.os_threads and _in_plain_thread():
             _start_native_thread(_run_in_os_thread, (thread,))
         else:
+            if spawn_callbacks:
+                call_spawn_callbacks(thread)
             thread.start_unshared()
     except BaseException:
         thread._uncount()

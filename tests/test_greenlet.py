@@ -17,6 +17,7 @@ import greenpool
 from greenpool import Greenlet, GreenletExit, Runtime, Timeout
 from greenpool.event import AsyncResult, Event
 from greenpool.inspect import note_origins
+from greenpool.thread import start_new_thread
 
 Call = Callable[..., Any]
 
@@ -834,6 +835,17 @@ def test_spawn_callbacks_see_each_start(place: Place) -> None:
     Greenlet.remove_spawn_callback(print)
     with pytest.raises(TypeError):
         Greenlet.add_spawn_callback(42)  # type: ignore[arg-type]
+
+
+def test_spawn_callbacks_see_green_threads() -> None:
+    seen: list[Any] = []
+    Greenlet.add_spawn_callback(seen.append)
+    try:
+        ident = start_new_thread(int, ())
+    finally:
+        Greenlet.remove_spawn_callback(seen.append)
+    assert [id(each) for each in seen] == [ident]
+    seen[0].join()
 
 
 def test_a_spawn_callback_that_raises_keeps_the_greenlet_from_starting() -> None:
