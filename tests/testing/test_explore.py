@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,9 @@ from greenpool import testing
 from . import faulty, faulty_threads
 
 Program = Callable[[bool], None]
+
+# 10,000 take minutes.
+SCHEDULES = int(os.environ.get("GREENPOOL_TEST_SCHEDULES", "100"))
 
 KINDS = pytest.mark.parametrize(
     ("program", "patch"),
@@ -34,15 +38,10 @@ def test_a_fault_is_found_and_its_seed_repeats_it(program: Program, patch: bool)
     assert f"seed={failure.seed}" in str(failure)
 
 
+@pytest.mark.time_limit(60 + SCHEDULES)
 @KINDS
 def test_the_right_version_passes(program: Program, patch: bool) -> None:
-    testing.explore(lambda: program(True), schedules=100, patch=patch)
-
-
-@pytest.mark.slow
-@KINDS
-def test_the_right_version_passes_ten_thousand_schedules(program: Program, patch: bool) -> None:
-    testing.explore(lambda: program(True), schedules=10_000, patch=patch)
+    testing.explore(lambda: program(True), schedules=SCHEDULES, patch=patch)
 
 
 def test_a_program_that_never_ends_fails() -> None:
