@@ -519,12 +519,15 @@ def patch_thread(threading: bool = True, existing: bool = True, logging: bool = 
     ]
     # Code that lists or pickles names goes by their module.
     green.LockType.__module__ = green.RLock.__module__ = "_thread"
+    for name in names:
+        if isinstance(getattr(green, name), BuiltinFunctionType):
+            getattr(green, name).__module__ = "_thread"
     _replace(_thread, {name: getattr(green, name) for name in names})
     if threading:
         _warn_of_subclasses(get_original("threading", "local"), "threading.local")
         replaced = replacements(standard)
         for name in replaced.keys() & set(standard.__all__):
-            if replaced[name] is not green.LockType:
+            if replaced[name] is not green.LockType and not isinstance(replaced[name], BuiltinFunctionType):
                 replaced[name].__module__ = "threading"
         _replace(standard, replaced)
     if existing:

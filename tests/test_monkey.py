@@ -406,7 +406,8 @@ def test_a_serializer_does_not_take_functions_apart() -> None:
 def test_names_can_be_pickled_and_copied() -> None:
     run_patched("""
         import copy, os, pickle, threading, time, _thread
-        for thing in (time.sleep, os.read, threading.local, _thread.get_ident, _thread.LockType):
+        names = (time.sleep, os.read, threading.local, threading.Lock, _thread.get_ident, _thread.LockType)
+        for thing in names:
             assert pickle.loads(pickle.dumps(thing)) is thing, thing
             assert copy.deepcopy(thing) is thing
         assert b"greenpool" not in pickle.dumps(time.sleep), "an unpatched process reads it, too"

@@ -41,11 +41,11 @@ def connect(target: str, remote_exec: RemoteExec | None = None) -> socket.socket
     ConsoleError, and NoAnswer if there is no answer in time.
     """
     path = _path_of(int(target), remote_exec) if target.isdigit() else target
-    _await_sign_of_life(target, path)
+    await_sign_of_life(target, path)
     return _connect_to(path)
 
 
-def _await_sign_of_life(target: str, path: str) -> None:
+def await_sign_of_life(target: str, path: str) -> None:
     """Have the process answer something short, and raise NoAnswer if it does not."""
     with _connect_to(path) as connection:
         connection.settimeout(SIGN_OF_LIFE)
@@ -129,7 +129,7 @@ def ask(target: str, request: dict[str, Any], remote_exec: RemoteExec | None = N
                 try:
                     part = connection.recv(1 << 20)
                 except TimeoutError:
-                    _await_sign_of_life(target, path)
+                    await_sign_of_life(target, path)
                     continue
                 if not part:
                     break

@@ -15,7 +15,7 @@ from typing import Any
 
 from .._core.waits import join_names
 from ..inspect import Frame, GreenletInfo, HubInfo, Snapshot
-from .client import ConsoleError, NoAnswer, ask, connect
+from .client import SIGN_OF_LIFE, ConsoleError, NoAnswer, ask, await_sign_of_life, connect
 
 Table = list[tuple[str, ...]]
 
@@ -248,7 +248,7 @@ def _trace(options: argparse.Namespace) -> None:
         connection.sendall(json.dumps(request).encode() + b"\n")
         text = f"recording for {options.seconds:g} s; Ctrl-C ends it and writes {path}"
         print(text, file=sys.stderr, flush=True)
-        lines = _lines_until_told(connection, file)
+        lines = _lines_until_told(options.target, connection, file)
         try:
             recorded = read_lines(lines)
         except (EOFError, ValueError, OSError) as error:
@@ -259,12 +259,23 @@ def _trace(options: argparse.Namespace) -> None:
     print(f"{path}: {recorded.ended - recorded.began:.2f} s of {len(hubs)} hubs{early}")
 
 
-def _lines_until_told(connection: Any, file: Any) -> Iterator[bytes]:
-    """The lines of the answer; the first Ctrl-C asks for them at once."""
-    try:
-        select.select([connection], [], [])
-    except KeyboardInterrupt:
-        connection.sendall(b"\n")
+def _lines_until_told(target: str, connection: Any, file: Any) -> Iterator[bytes]:
+    """The lines of the answer; the first Ctrl-C asks for them at once.
+
+    While the process records, and while it ends that, it has to give signs of life.
+    """
+    path = connection.getpeername()
+    is_told = False
+    while True:
+        try:
+            if select.select([connection], [], [], SIGN_OF_LIFE)[0]:
+                break
+            await_sign_of_life(target, path)
+        except KeyboardInterrupt:
+            if is_told:
+                raise
+            is_told = True
+            connection.sendall(b"\n")
     yield from file
 
 
