@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -100,20 +100,17 @@ class Site:
 
     def events(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """The events of the stream, until it ends."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
             connection.request("GET", f"{self.path}events")
-            response = connection.getresponse()
-            assert response.headers["Content-Type"] == "text/event-stream"
-            name = ""
-            while line := response.readline().decode():
-                field, _, value = line.rstrip("\n").partition(": ")
-                if field == "event":
-                    name = value
-                elif field == "data":
-                    yield name, json.loads(value)
-        finally:
-            connection.close()
+            with connection.getresponse() as response:
+                assert response.headers["Content-Type"] == "text/event-stream"
+                name = ""
+                while line := response.readline().decode():
+                    field, _, value = line.rstrip("\n").partition(": ")
+                    if field == "event":
+                        name = value
+                    elif field == "data":
+                        yield name, json.loads(value)
 
 
 # Obeys lines of its input.

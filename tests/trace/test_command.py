@@ -19,6 +19,7 @@ import pytest
 import greenpool
 from documents import ROOT
 from greenpool import console
+from greenpool._core import recorder
 from greenpool._core.recorder import Recording
 from greenpool.console.command import main
 from greenpool.console.recording import lines_of, read_lines
@@ -33,6 +34,9 @@ def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(path))
     yield path
     console.close()
+    # The thread of a connection whose client is gone ends its recording by itself.
+    while recorder._State.recording is not None:
+        time.sleep(0.01)
     shutil.rmtree(path)
 
 
