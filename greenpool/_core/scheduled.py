@@ -55,6 +55,7 @@ from .mark import MAX_PASSED_OVER, Mark
 from .native import Lock, current_frames, get_ident
 from .native import sleep as real_sleep
 from .pollers import make_poller
+from .pollers.around import PollerAround
 from .sections import without_sections
 from .state import HubState
 from .task import Task
@@ -65,7 +66,6 @@ from .waiter import interrupt
 if TYPE_CHECKING:
     from typing import Any
 
-    from .wakers import Waker
 
 # Turns of one hub, and timers of one hub, that are candidates at one point.
 WIDTH = 16
@@ -570,17 +570,19 @@ class ScheduledTimers(Timers):
             entry.expire(call)
 
 
-class ScheduledPoller:
+class ScheduledPoller(PollerAround):
     """The poller of a hub of a run: a hub that would sleep hands on the baton."""
 
-    __slots__ = ("scheduler", "poller", "agent", "arm", "keeps_gil")
+    __slots__ = ("scheduler", "agent")
 
     def __init__(self, scheduler: Scheduler) -> None:
+        super().__init__(make_poller())
         self.scheduler = scheduler
-        self.poller = make_poller()
-        self.arm = self.poller.arm
-        # With it a hub would poll once more before it sleeps, and only with the extension.
-        self.keeps_gil = False
+
+    @property
+    def keeps_gil(self) -> bool:
+        # Otherwise a hub would poll once more before it sleeps, and only with the extension.
+        return False
 
     def take_over(self, hub: HubState) -> None:
         """Put a queue and timers of the run into the new *hub*."""
@@ -590,18 +592,6 @@ class ScheduledPoller:
         timers.scheduler = self.scheduler
         hub.ready = queue
         hub.timers = timers
-
-    def register(self, fd: int) -> None:
-        self.poller.register(fd)
-
-    def unregister(self, fd: int) -> None:
-        self.poller.unregister(fd)
-
-    def register_waker(self, waker: Waker) -> None:
-        self.poller.register_waker(waker)
-
-    def reopen(self) -> None:
-        self.poller.reopen()
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         agent = self.agent
@@ -613,5 +603,5 @@ class ScheduledPoller:
         return events + self.poller.poll(0)
 
     def close(self) -> None:
-        self.poller.close()
+        super().close()
         self.scheduler.leave(self.agent)

@@ -10,13 +10,12 @@ are not measured pay nothing.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
 from time import monotonic
 
 from .current import remembered
 from .pollers import Poller
+from .pollers.around import PollerAround
 from .state import HubState
-from .wakers import Waker
 
 # The upper bounds of the buckets in seconds.  The last bucket has none.
 BOUNDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -37,22 +36,14 @@ class Durations:
         self.total += seconds
 
 
-class TimingPoller:
-    """The poller of a hub that is measured; as ``Poller``."""
+class TimingPoller(PollerAround):
+    """The poller of a hub that is measured."""
 
     def __init__(self, poller: Poller) -> None:
-        self.poller = poller
+        super().__init__(poller)
         self.polls = Durations()
         self.turns = Durations()
         self._turn_began = monotonic()
-
-    @property
-    def arm(self) -> Callable[[int, int], None] | None:
-        return self.poller.arm
-
-    @property
-    def keeps_gil(self) -> bool:
-        return self.poller.keeps_gil
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         began = monotonic()
@@ -62,21 +53,6 @@ class TimingPoller:
         finally:
             self._turn_began = ended = monotonic()
             self.polls.add(ended - began)
-
-    def register(self, fd: int) -> None:
-        self.poller.register(fd)
-
-    def unregister(self, fd: int) -> None:
-        self.poller.unregister(fd)
-
-    def register_waker(self, waker: Waker) -> None:
-        self.poller.register_waker(waker)
-
-    def reopen(self) -> None:
-        self.poller.reopen()
-
-    def close(self) -> None:
-        self.poller.close()
 
 
 def measure_all() -> None:
