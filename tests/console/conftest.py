@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from documents import ROOT
 from greenpool import console
+from greenpool._core import recorder
 
 Target = Callable[..., "subprocess.Popen[str]"]
 
@@ -25,6 +27,9 @@ def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(path))
     yield path
     console.close()
+    # The thread of a connection whose client is gone ends its recording by itself.
+    while recorder._State.recording is not None:
+        time.sleep(0.01)
     shutil.rmtree(path)
 
 

@@ -3,68 +3,29 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from console import conftest
+from console.conftest import Target
 
 import greenpool
 from documents import ROOT
 from greenpool import console
-from greenpool._core import recorder
 from greenpool._core.recorder import Recording
 from greenpool.console.command import main
 from greenpool.console.recording import lines_of, read_lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs AF_UNIX")]
 
-
-@pytest.fixture(autouse=True)
-def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A short path of its own, because that of a Unix socket has at most 107 bytes."""
-    path = Path(tempfile.mkdtemp(prefix="gp-"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(path))
-    yield path
-    console.close()
-    # The thread of a connection whose client is gone ends its recording by itself.
-    while recorder._State.recording is not None:
-        time.sleep(0.01)
-    shutil.rmtree(path)
-
-
-Start = Callable[[str], "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def target(directory: Path) -> Iterator[Start]:
-    """Start a program under ``python -m greenpool``, and wait until it says that it is ready."""
-    processes = []
-
-    def start(script: str) -> subprocess.Popen[str]:
-        path = directory / "program.py"
-        path.write_text(script, encoding="utf-8")
-        command = [sys.executable, "-m", "greenpool", "--pool-size=2", str(path)]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        processes.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-
+directory = conftest.directory
+target = conftest.target
 
 TICKER = """
 import threading, time
@@ -80,7 +41,7 @@ time.sleep(1000)
 
 
 def test_a_page_of_another_process(
-    target: Start, directory: Path, capsys: pytest.CaptureFixture[str]
+    target: Target, directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     process = target(TICKER)
     path = directory / "t.html"
@@ -94,7 +55,7 @@ def test_a_page_of_another_process(
     assert process.poll() is None
 
 
-def test_the_event_format_of_another_process(target: Start, directory: Path) -> None:
+def test_the_event_format_of_another_process(target: Target, directory: Path) -> None:
     process = target(TICKER)
     path = directory / "t.json"
     assert main(["trace", str(process.pid), "--seconds=0.3", "-o", str(path)]) == 0
@@ -108,7 +69,7 @@ def test_the_event_format_of_another_process(target: Start, directory: Path) -> 
 
 
 def test_without_a_name_the_file_is_a_page(
-    target: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = target(TICKER)
     monkeypatch.chdir(tmp_path)
@@ -121,7 +82,7 @@ def test_a_name_that_does_not_say_what_is_wanted(capsys: pytest.CaptureFixture[s
     assert "must end in .html (a page) or .json" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_it_early_and_the_file_is_written(target: Start, directory: Path) -> None:
+def test_ctrl_c_ends_it_early_and_the_file_is_written(target: Target, directory: Path) -> None:
     process = target(TICKER)
     path = directory / "t.json"
     command = [sys.executable, "-m", "greenpool.console.command", "trace", str(process.pid)]
@@ -151,7 +112,7 @@ time.sleep(1000)
 """
 
 
-def test_a_hub_that_computes_is_a_stall_with_its_stack(target: Start, directory: Path) -> None:
+def test_a_hub_that_computes_is_a_stall_with_its_stack(target: Target, directory: Path) -> None:
     path = directory / "t.json"
     assert main(["trace", str(target(SPIN).pid), "--seconds=0.5", "-o", str(path)]) == 0
     events = json.loads(path.read_text("utf-8"))["traceEvents"]
@@ -161,7 +122,7 @@ def test_a_hub_that_computes_is_a_stall_with_its_stack(target: Start, directory:
 
 
 def test_a_process_that_ends_meanwhile(
-    target: Start, directory: Path, capsys: pytest.CaptureFixture[str]
+    target: Target, directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     process = target('import threading, os, time\nprint("ready", flush=True)\ntime.sleep(1)\nos._exit(0)\n')
     path = directory / "t.json"
