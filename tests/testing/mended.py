@@ -759,23 +759,23 @@ def ready_in_time() -> None:
 
 
 def deadline_moved_in_time() -> None:
-    scope = CancelScope(deadline=current_time() + 1)
-    moved: list[int] = []
-
-    def work() -> None:
+    def work(scope: CancelScope, moved: list[int]) -> None:
         with scope:
-            for _ in range(100):
+            for _ in range(30):
                 greenpool.sleep(0)
             greenpool.sleep(5)
         assert not (scope.cancelled_caught and moved)
 
-    def move() -> None:
+    def move(scope: CancelScope, moved: list[int]) -> None:
         scope.deadline = current_time() + 100
         moved.append(1)
         # The other hub has been busy up to the old deadline.
         time_passes(1)
 
-    end(on(0, work), on(1, move))
+    for _ in range(4):
+        scope = CancelScope(deadline=current_time() + 1)
+        moved: list[int] = []
+        end(on(0, work, scope, moved), on(1, move, scope, moved))
 
 
 def claimed_but_not_posted() -> None:
