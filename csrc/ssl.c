@@ -1,4 +1,4 @@
-/* Measured: a small request over TLS: 2.15x of its twins in Python.
+/* Measured: a small request over TLS: 3.7x of its twins in Python (26,300 instructions instead of 98,200).
 
 SSLSocket.recv, recv_into, send and sendall.
 
@@ -19,12 +19,14 @@ while bytes are on their way: so the C does not set _moving. */
 
 static struct {
     PyTypeObject *type;
-    Slot connection, decrypted, descriptor, exact, incoming, left, lock, missing, moving, outgoing, owed, starved, unsent;
+    Slot connection, decrypted, descriptor, exact, header, incoming, left, lock, missing, moving, outgoing, owed;
+    Slot starved, unsent;
 } tls = {NULL,
          {"_sslobj", 0},
          {"_decrypted", 0},
          {"_descriptor", 0},
          {"_exact", 0},
+         {"_header", 0},
          {"_incoming", 0},
          {"_left", 0},
          {"_tls_lock", 0},
@@ -39,8 +41,8 @@ static struct {
 static Py_ssize_t ahead, batch, record_size;
 static PyObject *record_size_object;
 
-/* What the classes of OpenSSL's connection and of the buffers have. To look a method up for each call takes as long as the
-   call of a short one. */
+/* What the classes of OpenSSL's connection and of the buffers have. To look a method up for each call takes as long as
+   the call of a short one. */
 static struct {
     PyObject *pending, *read, *write;
 } of_connection, of_buffer;
@@ -94,8 +96,8 @@ find_stream(PyObject *self, Stream *stream)
     return status;
 }
 
-/* Call a method of the connection *args[0]*: *found*, or that of the *name* if a program has put an object of its own in
-   the connection's place. */
+/* Call a method of the connection *args[0]*: *found*, or that of the *name* if a program has put an object of its own
+   in the connection's place. */
 static PyObject *
 call_connection(PyObject *found, PyObject *name, PyObject *const *args, size_t count)
 {
@@ -169,12 +171,28 @@ is_starved(PyObject *self)
     return holds(self, &tls.starved, Py_True);
 }
 
-/* _fill, in the usual case. Returns STEP_DONE if OpenSSL has got something. */
+/* 1 if OpenSSL has no part of a record that has not come as a whole. What the socket has counted of a header, while it
+   was watched, is void from now on. */
 static int
-fill(PyObject *self, Caller *caller, PyObject *incoming)
+forget_header(PyObject *self)
 {
-    int fd;
-    if (get_fd(self, &fd) < 0) {
+    int whole = holds(self, &tls.missing, nothing);
+    if (whole > 0) {
+        whole = holds(self, &tls.header, empty);
+        if (whole == 0 && set(self, &tls.header, empty) < 0) {
+            whole = -1;
+        }
+    }
+    return whole;
+}
+
+/* _fill, in the usual case. Returns STEP_DONE if OpenSSL has got something. *limit*, the size of a read, becomes
+   smaller if OpenSSL has less than that now. */
+static int
+fill(PyObject *self, Caller *caller, PyObject *incoming, Py_ssize_t *limit)
+{
+    int fd, whole = forget_header(self);
+    if (whole < 0 || get_fd(self, &fd) < 0) {
         return -1;
     }
     Py_ssize_t count;
@@ -198,6 +216,9 @@ fill(PyObject *self, Caller *caller, PyObject *incoming)
     if (status < 0 || set(self, &tls.missing, unknown) < 0 || set(self, &tls.starved, Py_False) < 0 ||
         (count < ahead && note_short_read(self, caller) < 0)) {
         return -1;
+    }
+    if (whole && count < *limit) {
+        *limit = count; /* no part of a record came before these bytes */
     }
     return STEP_DONE;
 }
@@ -251,8 +272,8 @@ has_decrypted(Stream *stream, Py_ssize_t count, Py_ssize_t most)
     return more;
 }
 
-/* _note_rest, after a read of *count* bytes, of which there could be *most*. If this fails, the bytes are lost; that takes
-   a failure of a getter. */
+/* _note_rest, after a read of *count* bytes, of which there could be *most*. If this fails, the bytes are lost; that
+   takes a failure of a getter. */
 static int
 note_rest(PyObject *self, Caller *caller, Stream *stream, Py_ssize_t count, Py_ssize_t most)
 {
@@ -271,6 +292,27 @@ typedef struct {
     PyObject *size, *buffer;
 } Read;
 
+/* Enter OpenSSL. *limit* is what it has at most. */
+static PyObject *
+decrypt(PyObject *connection, const Read *asked, Py_ssize_t limit)
+{
+    PyObject *args[] = {connection, asked->size, asked->buffer};
+    if (asked->buffer) {
+        return call_connection(of_connection.read, str_read, args, 3);
+    }
+    if (limit == asked->most) {
+        return call_connection(of_connection.read, str_read, args, 2);
+    }
+    /* The standard method makes bytes of the size that it is asked for, and shrinks them afterwards: 1,000 instructions
+       more for a small request. */
+    PyObject *result = NULL;
+    if ((args[1] = PyLong_FromSsize_t(limit))) {
+        result = call_connection(of_connection.read, str_read, args, 2);
+        Py_DECREF(args[1]);
+    }
+    return result;
+}
+
 /* One step of a read, under the lock. Returns STEP_DONE with a result, STEP_STARVED, -1 or BY_TWIN. */
 static int
 read_step(PyObject *self, Caller *caller, Stream *stream, const Read *asked, PyObject **result)
@@ -285,15 +327,15 @@ read_step(PyObject *self, Caller *caller, Stream *stream, const Read *asked, PyO
     if (usual <= 0) {
         return usual < 0 ? -1 : BY_TWIN;
     }
+    Py_ssize_t limit = asked->most;
     int starved = is_starved(self);
     if (starved) {
-        int status = starved < 0 ? -1 : fill(self, caller, stream->incoming);
+        int status = starved < 0 ? -1 : fill(self, caller, stream->incoming, &limit);
         if (status != STEP_DONE) {
             return status;
         }
     }
-    PyObject *args[] = {stream->connection, asked->size, asked->buffer};
-    *result = call_connection(of_connection.read, str_read, args, asked->buffer ? 3 : 2);
+    *result = decrypt(stream->connection, asked, limit);
     if (!*result) {
         if (!PyErr_ExceptionMatches(want_read)) {
             send_alert(self);
@@ -304,7 +346,7 @@ read_step(PyObject *self, Caller *caller, Stream *stream, const Read *asked, PyO
             return -1;
         }
     }
-    else if (note_rest(self, caller, stream, count_of(*result), asked->most) < 0) {
+    else if (note_rest(self, caller, stream, count_of(*result), limit) < 0) {
         Py_CLEAR(*result);
         return -1;
     }
@@ -576,8 +618,8 @@ static Method tls_methods[] = {
 const char connect_ssl_doc[] = PyDoc_STR(
 "connect_ssl($module, SSLSocket, connection, buffer, SSLWantReadError, await_sent, owe, flush_if_possible,\n"
 "wake_readers, ahead, batch, record, unknown, /)\n--\n\n"
-"Take note of the class, those of OpenSSL's connection and of its buffers, the exception, the functions and the sizes.\n"
-"Returns the methods for the first. Called once, after connect_socket.");
+"Take note of the class, those of OpenSSL's connection and of its buffers, the exception, the functions and the\n"
+"sizes. Returns the methods for the first. Called once, after connect_socket.");
 
 static int
 find_methods(PyObject *connection, PyObject *buffer)

@@ -191,6 +191,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
                 return self._missing or _HEADER - len(self._header)
         else:
             self._missing = _UNKNOWN
+            self._header = b""
         return _AHEAD
 
     def _count_record(self, data: bytes) -> None:

@@ -204,6 +204,26 @@ def test_records_and_reads_of_all_sizes(way: str, size: int, peer_and_client: tu
     assert got == b"".join(texts)
 
 
+def test_a_socket_that_is_watched_for_a_part_of_a_header(peer_and_client: tuple[Peer, Any]) -> None:
+    peer, client = peer_and_client
+    first = peer.encrypted(b"one")
+    client.setblocking(False)
+    peer.plain.sendall(first[:3])
+    select.select([client._fd], [], [], 5)
+    with pytest.raises(ssl.SSLWantReadError):
+        run(client.recv, 100)
+    client.setblocking(True)
+    waiting = greenpool.spawn(client.recv, 100)
+    greenpool.idle()
+    peer.plain.sendall(first[3:])
+    assert waiting.get() == b"one"
+    client.setblocking(False)
+    peer.plain.sendall(peer.encrypted(b"two", b"three"))
+    for text in (b"two", b"three"):
+        assert select.select([client._fd], [], [], 5)[0]
+        assert run(client.recv, 100) == text
+
+
 def test_reading_nothing(peer_and_client: tuple[Peer, Any]) -> None:
     _, client = peer_and_client
     assert client.recv(0) == b""
