@@ -192,12 +192,12 @@ def run(
 
     The same seed gives the same run.  None draws one; an exception then has it in a note.
 
-    *hubs*: the number of hubs of the pool.  With 0 there is no pool: *fn* and its greenlets share the hub of
-    the calling thread, as in a program that makes none, and the greenlets that are left end with *fn*. *clock*: with "jump", time stands still while anything is ready,
-    and jumps to the next timer when nothing is. With "real", time is that of the machine. *patch*: run *fn*
-    in a patched program.  If this process is not patched, that is a child process, made by a fork; *fn*'s
-    value and exception are pickled. *steps*: the number of choices after which the run ends with
-    ``StepsExceeded``; None means that it may go on.
+    *hubs*: the number of hubs of the pool.  With 0 there is no pool: *fn* and its greenlets share one hub, as
+    in a program that makes no pool, and greenlets that are left end with *fn*. *clock*: with "jump", time
+    stands still while anything is ready, and jumps to the next timer when nothing is. With "real", time is
+    that of the machine. *patch*: run *fn* in a patched program.  If this process is not patched, that is a
+    child process, made by a fork; *fn*'s value and exception are pickled. *steps*: the number of choices
+    after which the run ends with ``StepsExceeded``; None means that it may go on.
 
     Raises what *fn* raises, and the first exception that ended a greenlet and that no ``get`` has asked for.
     Raises LoopExit at once if every greenlet waits and nothing can wake one, with what each waits for.  Call
