@@ -242,6 +242,8 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
 # Tests under schedules, and patched tests.
 
 _settings: pytest.StashKey[Settings] = pytest.StashKey()
+# What is wrong with the marker of a test.
+_refused = pytest.StashKey[pytest.UsageError]()
 # What the report of a test says in addition: a title and a text.
 _section = pytest.StashKey[tuple[str, str]]()
 # The report of a child process, in the place of that of this one.
@@ -277,9 +279,22 @@ def _take_settings(config: pytest.Config, items: list[pytest.Item]) -> None:
             # Imported here, because most sessions do not need it.
             from .testing.plugin_marker import settings_of
 
-            settings = settings_of(item, clock, real)
+            try:
+                settings = settings_of(item, clock, real)
+            except pytest.UsageError as error:
+                # A process of pytest-xdist can only report tests.
+                if "PYTEST_XDIST_WORKER" not in os.environ:
+                    raise
+                item.stash[_refused] = error
+                continue
             if settings is not None:
                 item.stash[_settings] = settings
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    refused = item.stash.get(_refused, None)
+    if refused is not None:
+        raise refused.with_traceback(None)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

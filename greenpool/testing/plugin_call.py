@@ -115,17 +115,21 @@ class Call:
                     if watched is not None:
                         watched.look()
 
+        failure: BaseException
         try:
             if settings.explore is None:
                 return self._run_once(fn)
             self._explore(fn, settings.explore)
-        except _Failed as failed:
-            raise _shortened(failed.error, self._item) from None
+            return None
+        except ScheduleFailed as failed:
+            failure = failed.error
         except BaseException as error:
-            raise _shortened(error, self._item) from error.__cause__
+            failure = error
         finally:
             if watched is not None:
                 watched.warn()
+        # Raised out here, so that it keeps the exceptions that it came from, and gets no other.
+        raise _shortened(failure.error if isinstance(failure, _Failed) else failure, self._item)
 
     def _run_once(self, fn: Callable[[], Any]) -> Any:
         __tracebackhide__ = True
@@ -188,7 +192,7 @@ class Call:
                     "as values of\nfixtures or globals that an earlier call of the test has changed."
                 )
             self._report(text, failure.trace, failure.seed, failure.schedule)
-            raise failure.error from failure.error.__cause__
+            raise
         except (pytest.skip.Exception, pytest.xfail.Exception):
             raise
         except BaseException:
@@ -216,7 +220,7 @@ def _in_a_loop(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _shortened(error: BaseException, item: pytest.Function) -> BaseException:
-    """Let the traceback begin in the test; that of an exception that ends a wait ends where the test waits."""
+    """Let the traceback begin in the test; one of an exception that ends a wait also ends in the test."""
     if item.config.getoption("fulltrace"):
         return error
     first: TracebackType | None = None

@@ -14,7 +14,7 @@ import pytest
 
 from .run import Clock
 
-_SCHEDULE = re.compile(r"-?\d+(:(\d+=\d+(,\d+=\d+)*)?)?")
+_SCHEDULE = re.compile(r"\d+(:(\d+=\d+(,\d+=\d+)*)?)?")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def _is_count(value: object, least: int) -> bool:
 
 # For each argument: whether a value is right, and what it must be.
 _CHECKS: dict[str, tuple[Any, str]] = {
-    "hubs": (lambda value: _is_count(value, 0), "a number of hubs, or 0 for that of the test alone"),
+    "hubs": (lambda value: _is_count(value, 0), "a number of hubs, or 0 for the one of the test"),
     "explore": (lambda value: value is None or _is_count(value, 1), "a number of schedules, or None"),
     "clock": (lambda value: value in ("jump", "real"), '"jump" or "real"'),
     "seed": (
@@ -108,7 +108,7 @@ def _read(item: pytest.Function, marker: pytest.Mark) -> Settings:
             raise refuse(f"has no argument {name!r} (it is {value!r})")
         is_right, expected = _CHECKS[name]
         if not is_right(value):
-            raise refuse(f"takes for {name} {expected}, not {value!r}")
+            raise refuse(f"has {name}={value!r}, which must be {expected}")
     settings = Settings(**marker.kwargs)
     if not settings.schedule:
         others = {**marker.kwargs, "clock": None} if settings.clock == "real" else dict(marker.kwargs)
