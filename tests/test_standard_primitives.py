@@ -63,8 +63,8 @@ if hasattr(standard["test.test_queue"].BaseQueueTestMixin, "test_shutdown_empty"
         "BaseQueueTestMixin.test_shutdown_immediate_all_methods_in_many_threads": polling,
     }
 
-# Tests that hardly sleep: their many threads poll. A jumping clock spares nothing there, and its scheduler switches
-# slowly among so many.
+# Tests that hardly sleep: their many threads poll. A jumping clock spares nothing there, and its scheduler
+# switches slowly among so many.
 BUSY = {"BaseSimpleQueueTest"}
 
 # Tests that wait for half a second or more, where the clock is real.

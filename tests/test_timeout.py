@@ -1,6 +1,6 @@
 """Timeout and with_timeout, as gevent documents them.
 
-The clock jumps, so that no test takes the time that it waits for; ``--greenpool-clock=real`` lets all take it.
+The clock jumps, so that no test takes the time that it waits for. With ``--greenpool-clock=real`` all do.
 """
 
 from __future__ import annotations
