@@ -8,7 +8,8 @@ pytest loads it wherever greenpool is installed.  It does nothing until a test o
     greenpool_clock = "jump"       # for each test
 
 The marker ``greenpool`` runs the call of its test under schedules, or in a patched process.  What that needs
-is in greenpool/testing/plugin_*.py, and is imported for the first test that asks for it.
+is in greenpool/testing/plugin_*.py.  Whatever a session may not need is imported by the first test that asks
+for it.
 
 A test that exceeds its limit ends the whole run: the stacks of all threads and of all greenlets go to the
 real stderr, past pytest's capture, and the process exits with status 1.  The limit covers set-up, call and
@@ -35,10 +36,7 @@ from typing import TYPE_CHECKING
 import greenlet
 import pytest
 
-from ._core.current import current_hub
 from ._core.native import Lock, start_new_thread
-from ._core.waiter import sleep
-from .runtime import Runtime
 
 __all__ = ["greenpool_runtime", "leak_check"]
 
@@ -46,6 +44,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .inspect import GreenletInfo
+    from .runtime import Runtime
     from .testing.plugin_marker import Settings
 
 # Seconds between the end of a limit and faulthandler's report.
@@ -149,7 +148,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--greenpool-clock",
         choices=("jump", "real"),
-        help="the clock of each test, in the place of the configuration's; with real, markers get it as well",
+        help="the clock of each test, in the place of the configuration's; real is also for markers that ask for "
+        "no more than hubs and a clock",
     )
     group.addoption(
         "--greenpool-patch",
@@ -423,6 +423,9 @@ def _greenlets() -> dict[int, GreenletInfo]:
 @pytest.fixture
 def leak_check() -> Iterator[None]:
     """Fail the test if it leaves a greenlet, an OS thread or a descriptor behind."""
+    from ._core.current import current_hub
+    from ._core.waiter import sleep
+
     # The hub of pytest's own thread lives as long as that thread, so make it before the test.
     current_hub()
     gc.collect()
@@ -453,5 +456,7 @@ def leak_check() -> Iterator[None]:
 @pytest.fixture
 def greenpool_runtime() -> Iterator[Runtime]:
     """A pool of two hubs, which is shut down after the test."""
+    from .runtime import Runtime
+
     with Runtime(2) as runtime:
         yield runtime

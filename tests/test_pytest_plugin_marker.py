@@ -355,12 +355,21 @@ def test_the_real_clock_may_be_asked_for(pytester: pytest.Pytester) -> None:
         """
         import threading
         import time
+        import greenpool
         import pytest
 
-        @pytest.mark.greenpool
-        def test_under_a_schedule():
-            # Each simulated run begins in January 2024.
-            assert time.gmtime(time.time()).tm_year > 2024
+        # Each simulated run begins in January 2024.
+        def is_real():
+            return time.gmtime(time.time()).tm_year > 2024
+
+        @pytest.mark.greenpool(hubs=3)
+        def test_of_a_pool():
+            assert is_real()
+            assert len({greenpool.spawn(threading.get_ident).get() for _ in range(3)}) == 3
+
+        @pytest.mark.greenpool(explore=3)
+        def test_explored():
+            assert not is_real()
 
         @pytest.mark.greenpool(hubs=0)
         def test_of_a_clock():
@@ -370,8 +379,8 @@ def test_the_real_clock_may_be_asked_for(pytester: pytest.Pytester) -> None:
             assert threading.current_thread() is threading.main_thread()
         """
     )
-    run(pytester, "--greenpool-clock=real").assert_outcomes(passed=3)
-    run(pytester).assert_outcomes(failed=3)
+    run(pytester, "--greenpool-clock=real").assert_outcomes(passed=4)
+    run(pytester).assert_outcomes(passed=1, failed=3)
 
 
 def test_a_clock_that_is_none_is_refused(pytester: pytest.Pytester) -> None:

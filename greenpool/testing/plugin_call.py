@@ -28,6 +28,7 @@ import pytest
 from .._core import PACKAGE
 from .._core.errors import LoopExit
 from .._core.scheduled import StepsExceeded
+from ..runtime import Runtime
 from .explore import STEPS, ScheduleFailed, explore, read_schedule, trace_text
 from .patched import is_patched
 from .plugin_marker import Settings
@@ -93,9 +94,12 @@ class Call:
         def call(*args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
             body = partial(function, *args, **kwargs)
-            if self._settings.is_plain:
-                return body()
-            return self._run(body)
+            if self._settings.has_schedule:
+                return self._run(body)
+            if self._settings.hubs:
+                with Runtime(self._settings.hubs) as runtime:
+                    return runtime.block_on(body)
+            return body()
 
         return call
 

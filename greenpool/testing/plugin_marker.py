@@ -35,9 +35,9 @@ class Settings:
         return not self.hubs and self.explore is None and self.seed is None and self.steps is None
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the test is simply called, because it asks for no schedule and for the real clock."""
-        return not self.schedule or (self.only_clock and self.clock == "real")
+    def has_schedule(self) -> bool:
+        """Whether the test runs under a schedule, be it for the clock only."""
+        return self.schedule and not (self.only_clock and self.clock == "real")
 
 
 def _is_count(value: object, least: int) -> bool:
@@ -88,9 +88,10 @@ def settings_of(item: pytest.Function, clock: str | None, real: bool) -> Setting
         seed = item.config.getoption("greenpool_seed")
         if seed is not None and settings.schedule:
             settings = replace(settings, seed=read_seed(seed), explore=None)
-    if real:
-        settings = replace(settings, clock="real")
-    return None if settings.is_plain and not settings.patch else settings
+    if real and settings.explore is None and settings.seed is None and settings.steps is None:
+        # It needs no schedule either.  Its hubs are those of a pool as any other.
+        settings = replace(settings, clock="real", schedule=False)
+    return settings if settings.has_schedule or settings.hubs or settings.patch else None
 
 
 def _is_async(item: pytest.Function) -> bool:
@@ -122,7 +123,7 @@ def _read(item: pytest.Function, marker: pytest.Mark) -> Settings:
                 "takes schedule=False together with patch=True and without "
                 f"{', '.join(wrong) or 'any other argument'}"
             )
-        settings = replace(settings, clock="real")
+        settings = replace(settings, clock="real", hubs=0)
     if isinstance(settings.seed, str) and settings.explore is not None:
         raise refuse(f"takes explore={settings.explore} with a number for seed, not {settings.seed!r}")
     if _is_async(item) and not settings.patch:
