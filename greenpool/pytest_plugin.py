@@ -148,8 +148,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--greenpool-clock",
         choices=("jump", "real"),
-        help="the clock of each test, in the place of the configuration's; real is also for markers that ask for "
-        "no more than hubs and a clock",
+        help="the clock of each test, in the place of the configuration's; real is also for markers that ask "
+        "for no more than hubs and a clock",
     )
     group.addoption(
         "--greenpool-patch",
