@@ -313,10 +313,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
             _note_schedule(item, call.report)
     from .testing.plugin_child import Child
 
-    # The child has a limit of its own.
     watch = item.config.stash[_watch]
-    watch.end()
-    child = Child(item, _limit(item), lambda output: _watch_child(item, output))
+    seconds = _limit(item)
+    if seconds is not None:
+        # The child has a limit of its own.
+        watch.end()
+    child = Child(item, seconds, lambda output: _watch_child(item, output))
     if not child.pid:
         error: BaseException | None = None
         try:
@@ -334,7 +336,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
             item.stash[_section] = ("stacks of the process", stacks)
         raise
     finally:
-        seconds = _limit(item)
+        child.close()
         if seconds is not None:
             watch.begin(item.nodeid, seconds)
         # The other plugins see a call, which does nothing.

@@ -90,7 +90,7 @@ def test_after_them(service):
 
 def test_patched_tests_and_others_in_one_session(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(BOTH)
-    run(pytester).assert_outcomes(passed=6, skipped=1, xfailed=1)
+    run(pytester, "-W", "error").assert_outcomes(passed=6, skipped=1, xfailed=1)
     run(pytester, "-n", "1").assert_outcomes(passed=6, skipped=1, xfailed=1)
 
 

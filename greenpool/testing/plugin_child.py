@@ -153,9 +153,12 @@ class Child:
 
     def stacks(self) -> str:
         """What the child has written of its threads and greenlets before it died."""
-        with self._stacks as file:
-            file.seek(0)
-            return file.read().decode(errors="replace").strip()
+        self._stacks.seek(0)
+        return self._stacks.read().decode(errors="replace").strip()
+
+    def close(self) -> None:
+        """Let go of what is left of the child."""
+        self._stacks.close()
 
     def _receive(self) -> bytes | None:
         """The child's answer; None if it ends, or its time does, before there is one."""
