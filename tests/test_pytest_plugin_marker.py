@@ -9,7 +9,7 @@ import pytest
 from greenpool.testing.plugin_marker import read_seed, settings_of
 
 pytest_plugins = ["pytester"]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.time_limit(180)]
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def no_options_of_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-rA", *options, timeout=50)
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-rA", *options, timeout=80)
 
 
 RACE = """

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 pytest_plugins = ["pytester"]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.time_limit(180)]
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def no_options_of_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-rA", *options, timeout=50)
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-rA", *options, timeout=80)
 
 
 BOTH = """
@@ -231,7 +231,7 @@ def test_the_debugger_runs_in_the_child(pytester: pytest.Pytester) -> None:
     process = pytester.popen(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--pdb"], stdin=b"p number + 1\nq\n"
     )
-    output, _ = process.communicate(timeout=50)
+    output, _ = process.communicate(timeout=80)
     assert b"(Pdb) 42" in output
     assert b"Quitting debugger" in output
 
@@ -322,7 +322,7 @@ def test_a_pool(greenpool_runtime):
 def test_a_patched_session(pytester: pytest.Pytester, command: tuple[str, ...]) -> None:
     pytester.makepyfile(service=SERVICE, test_service=TESTS)
     pytester.makeconftest(CONFTEST)
-    result = pytester.run(sys.executable, "-m", *command, "-p", "no:cacheprovider", timeout=50)
+    result = pytester.run(sys.executable, "-m", *command, "-p", "no:cacheprovider", timeout=80)
     result.assert_outcomes(passed=4)
 
 
