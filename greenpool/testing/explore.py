@@ -128,7 +128,7 @@ def replay(
         if not is_patched():
             value: T = run_patched(replay, fn, seed, hubs=hubs, clock=clock, patch=True, steps=steps)
             return value
-    number, choices = _read_schedule(seed)
+    number, choices = read_schedule(seed)
     with instruments(patch):
         outcome = run_once(fn, Recorded(choices), hubs, clock, steps, number)
     if outcome.error is not None:
@@ -142,7 +142,7 @@ def schedule_text(seed: int, choices: Sequence[int]) -> str:
     return f"{seed}:" + ",".join(f"{place}={choice}" for place, choice in enumerate(choices) if choice)
 
 
-def _read_schedule(text: str) -> tuple[int, list[int]]:
+def read_schedule(text: str) -> tuple[int, list[int]]:
     try:
         seed, _, listed = text.partition(":")
         pairs = [tuple(map(int, pair.split("="))) for pair in listed.split(",") if pair]

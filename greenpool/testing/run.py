@@ -18,7 +18,7 @@ import gc
 import random
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, Literal, TypeVar
 
 from .._core import error_report, task
@@ -26,6 +26,7 @@ from .._core.current import getcurrent, set_thread_hub
 from .._core.hub import Hub
 from .._core.native import Lock, original_threading
 from .._core.scheduled import ScheduledPoller, Scheduler, Step
+from .._core.waiter import yield_now
 from ..runtime import run_in_turns
 from . import clock as _clock
 from . import points
@@ -51,14 +52,18 @@ class Outcome:
 
 
 @contextmanager
-def instruments(patched: bool) -> Iterator[None]:
-    """What runs need: the clock and the points; installed once for many runs."""
+def instruments(patched: bool, only_clock: bool = False) -> Iterator[None]:
+    """What runs need: the clock and the points; installed once for many runs.
+
+    *only_clock* leaves the points out, for a run in the order that greenpool takes by itself.
+    """
     with ExitStack() as stack:
         if not _one_run.acquire(False):
             raise RuntimeError("another run of greenpool.testing is on in this process")
         stack.callback(_one_run.release)
         stack.enter_context(_clock.installed())
-        stack.enter_context(points.installed(patched))
+        if not only_clock:
+            stack.enter_context(points.installed(patched))
         yield
 
 
@@ -115,8 +120,13 @@ def run_once(
     steps: int | None,
     seed: int = 0,
     traced: bool = False,
+    collects_errors: bool = True,
 ) -> Outcome:
-    """Run *fn* under *schedule*, with the instruments installed."""
+    """Run *fn* under *schedule*, with the instruments installed.
+
+    With *collects_errors* an exception that ends a greenlet is an error of the run; otherwise it is reported
+    as in any program.
+    """
     scheduler = Scheduler(schedule, clock == "jump", steps)
     if traced:
         scheduler.trace = []
@@ -129,7 +139,13 @@ def run_once(
         try:
             hub = Hub("main", poller=lambda: ScheduledPoller(scheduler))
             set_thread_hub(hub, close_with_thread=True)
-            outcome.value = run_in_turns(fn, hubs, lambda: ScheduledPoller(scheduler), scheduler)
+            if hubs:
+                outcome.value = run_in_turns(fn, hubs, lambda: ScheduledPoller(scheduler), scheduler)
+            else:
+                # The loop has to begin before the schedule chooses: its first turn is its start.
+                yield_now()
+                scheduler.begin()
+                outcome.value = fn()
         except BaseException as error:
             outcome.error = error
         finally:
@@ -142,7 +158,7 @@ def run_once(
     random.seed(seed)
     _clock.Current.scheduler = scheduler
     try:
-        with reports.collected():
+        with reports.collected() if collects_errors else nullcontext():
             context = contextvars.copy_context()
             thread = original_threading().Thread(
                 target=context.run, args=(body,), daemon=True, name="greenpool-run"
@@ -176,11 +192,12 @@ def run(
 
     The same seed gives the same run.  None draws one; an exception then has it in a note.
 
-    *hubs*: the number of hubs of the pool. *clock*: with "jump", time stands still while anything is ready,
-    and jumps to the next timer when nothing is. With "real", time is that of the machine. *patch*: run *fn*
-    in a patched program.  If this process is not patched, that is a child process, made by a fork; *fn*'s
-    value and exception are pickled. *steps*: the number of choices after which the run ends with
-    ``StepsExceeded``; None means that it may go on.
+    *hubs*: the number of hubs of the pool.  With 0 there is no pool: *fn* and its greenlets share one hub, as
+    in a program that makes no pool, and greenlets that are left end with *fn*. *clock*: with "jump", time
+    stands still while anything is ready, and jumps to the next timer when nothing is. With "real", time is
+    that of the machine. *patch*: run *fn* in a patched program.  If this process is not patched, that is a
+    child process, made by a fork; *fn*'s value and exception are pickled. *steps*: the number of choices
+    after which the run ends with ``StepsExceeded``; None means that it may go on.
 
     Raises what *fn* raises, and the first exception that ended a greenlet and that no ``get`` has asked for.
     Raises LoopExit at once if every greenlet waits and nothing can wake one, with what each waits for.  Call
@@ -209,7 +226,7 @@ def check_arguments(fn: object, hubs: int, clock: str) -> None:
         raise TypeError(f"fn must be callable, not {fn!r}")
     if isinstance(hubs, bool) or not isinstance(hubs, int):
         raise TypeError(f"hubs must be an int, not {hubs!r}")
-    if hubs < 1:
-        raise ValueError(f"hubs must be at least 1, not {hubs}")
+    if hubs < 0:
+        raise ValueError(f"hubs must be 0 or more, not {hubs}")
     if clock not in ("jump", "real"):
         raise ValueError(f'clock must be "jump" or "real", not {clock!r}')
