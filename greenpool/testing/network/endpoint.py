@@ -8,15 +8,17 @@ from __future__ import annotations
 import _socket
 import errno
 import struct
+from typing import Any
 
 from ..._core.waiter import Waiter
 from .descriptor import Number, State
-from .fabric import Address, Fabric, Host, failure
+from .fabric import ANY, Address, Fabric, Host, failure
+from .resolver import shown_as_ipv6
 
 INTEGER = struct.Struct("i")
 LINGER = struct.Struct("ii")
 
-_LEVELS = (_socket.SOL_SOCKET, _socket.IPPROTO_TCP, _socket.IPPROTO_IP)
+_LEVELS = (_socket.SOL_SOCKET, _socket.IPPROTO_TCP, _socket.IPPROTO_IP, _socket.IPPROTO_IPV6)
 _BUFFERS = (_socket.SO_RCVBUF, _socket.SO_SNDBUF)
 # The smallest that Linux takes.
 _SMALLEST = {_socket.SO_RCVBUF: 2304, _socket.SO_SNDBUF: 4608}
@@ -65,6 +67,10 @@ class Endpoint:
     def wait_to_write(self, timeout: float | None) -> bool:
         """Park until there may be room; False after *timeout* seconds."""
         return self._park(self._writers, timeout)
+
+    def wait_to_accept(self, timeout: float | None) -> bool:
+        """Park until a connection may have come; False after *timeout* seconds."""
+        return self._park(self._readers, timeout)
 
     def wait_to_connect(self, timeout: float | None) -> bool:
         """Park until the peer may have answered; False after *timeout* seconds."""
@@ -125,6 +131,14 @@ class Endpoint:
     def peer_name(self) -> Address | None:
         """The address of the peer; None if there is none."""
         return self.remote
+
+    def shown(self, address: Address | None) -> Any:
+        """An address as the functions of a socket of this family give it."""
+        if self.family == _socket.AF_INET6:
+            return shown_as_ipv6(address or (ANY, 0))
+        if self.family == _socket.AF_INET:
+            return address or (ANY, 0)
+        return ""
 
     # Options.
 

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import _socket
-from collections.abc import Callable
+from collections.abc import Iterable
+from types import ModuleType
 from typing import Any
 
 from ... import socket as _green
@@ -101,11 +102,7 @@ def gethostname() -> str:
     return _gethostname() if fabric is None else fabric.here().name
 
 
-REPLACEMENTS: list[tuple[Callable[..., Any], Callable[..., Any]]] = [
-    (_getaddrinfo, getaddrinfo),
-    (_gethostbyname, gethostbyname),
-    (_gethostbyname_ex, gethostbyname_ex),
-    (_gethostbyaddr, gethostbyaddr),
-    (_getnameinfo, getnameinfo),
-    (_gethostname, gethostname),
-]
+def replacements(modules: Iterable[ModuleType]) -> list[tuple[object, object]]:
+    """Each of the functions above with what *modules* have in its place."""
+    made = (getaddrinfo, gethostbyname, gethostbyname_ex, gethostbyaddr, getnameinfo, gethostname)
+    return [(vars(module)[each.__name__], each) for module in modules for each in made]

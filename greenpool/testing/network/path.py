@@ -14,8 +14,10 @@ from typing import Protocol
 # longest (as in Linux).
 RESEND = 0.2
 LONGEST_RESEND = 120.0
-# After so many losses of the same bytes the connection fails with ETIMEDOUT: 15 minutes (as in Linux).
+# After this many in vain the connection fails with ETIMEDOUT, 15 minutes after the first (as in Linux).
 MOST_RESENDS = 15
+# Timers fire at whole microseconds, maybe at the one before.
+TICK = 1e-6
 # Bytes of a segment where they are counted or may be lost, one by one.
 SEGMENT = 1460
 
@@ -118,7 +120,7 @@ class Path:
                 self._clock.call_at(due, self._deliver)
 
     def _deliver(self) -> None:
-        now = self._clock.now()
+        now = self._clock.now() + TICK
         while self._packets and not self.holds and self._packets[0][0] <= now:
             _, _, arrive = self._packets.pop(0)
             if not self.parted:

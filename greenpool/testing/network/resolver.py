@@ -1,6 +1,7 @@
 """Names of hosts and their addresses, as the ``socket`` module asks for them.
 
-A name that is no host of the network is unknown: nothing is looked up outside.
+A name that is no host of the network is unknown: nothing is looked up outside.  The network knows IPv4
+addresses only.  A socket of AF_INET6 uses them all the same, in the form that IPv6 has for them.
 
 *Threads*: any; on a thread that is none of the run, the original functions answer.
 """
@@ -9,7 +10,16 @@ from __future__ import annotations
 
 import _socket
 
-from .fabric import ANY, LOCALHOST, LOOPBACK, Fabric, Host
+from .fabric import ANY, LOCALHOST, LOOPBACK, Address, Fabric, Host
+
+# The IPv6 address of an IPv4 address begins with this.
+MAPPED = "::ffff:"
+
+
+def shown_as_ipv6(address: Address) -> tuple[str, int, int, int]:
+    """An address as a socket of AF_INET6 gives it."""
+    host, port = address
+    return "::" if host == ANY else MAPPED + host, port, 0, 0
 
 
 def is_numeric(host: str) -> bool:
@@ -33,8 +43,11 @@ def text_of(host: object) -> str:
 def resolve(fabric: Fabric, host: object) -> str:
     """The address of a host, for ``bind`` and ``connect``; raises gaierror if there is none of the name."""
     name = text_of(host)
-    if not name:
+    if name in ("", "::"):
         return ANY
+    if name == "::1":
+        return LOOPBACK
+    name = name.removeprefix(MAPPED)
     if is_numeric(name):
         return _socket.inet_ntoa(_socket.inet_aton(name))
     return address_of(fabric, name)

@@ -9,12 +9,13 @@ import random
 import socket as _standard
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
 from ... import socket as _green
 from ..._core.spawning import spawn_callbacks
 from ..._core.task import Task
-from ...greenlet import Greenlet, spawn
+from ...greenlet import Greenlet, killall, spawn
 from ..clock import Current
 from ..names import Names
 from . import functions, sockets
@@ -50,9 +51,17 @@ class Network:
             host_name.reset(token)
 
     def spawn(self, host: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]:
-        """Spawn a greenlet that runs on this host; as ``greenpool.spawn``."""
+        """Spawn a greenlet that runs on this host; as ``greenpool.spawn``.
+
+        It is killed at the end of the ``simulated`` block, and so are the greenlets and threads that it
+        starts.  So a server need not end by itself.
+        """
         with self.host(host):
-            return spawn(function, *args, **kwargs)
+            token = _ends_with_network.set(True)
+            try:
+                return spawn(function, *args, **kwargs)
+            finally:
+                _ends_with_network.reset(token)
 
     def address(self, host: str) -> str:
         """The address of a host."""
@@ -97,11 +106,32 @@ def _check_name(name: object) -> None:
         raise ValueError("a host's name must not be empty")
 
 
-def _inherit_host(task: Task[object]) -> None:
-    """A thread begins with an empty context: it runs on the host of the one that starts it."""
-    context = task.context
-    if context is not None and host_name not in context:
-        context.run(host_name.set, host_name.get())
+# Whether the running code was started by Network.spawn, or by such code.
+_ends_with_network: ContextVar[bool] = ContextVar("greenpool.testing.network.ends", default=False)
+
+
+class _Spawns:
+    """Sees each start of a greenlet or thread while a network is on."""
+
+    def __init__(self) -> None:
+        self._ending: list[Task[object]] = []
+
+    def started(self, task: Task[object]) -> None:
+        """*task* runs on the host of the one that starts it; a thread begins with an empty context."""
+        context = task.context
+        if context is not None:
+            if host_name not in context:
+                context.run(host_name.set, host_name.get())
+            if _ends_with_network not in context:
+                context.run(_ends_with_network.set, _ends_with_network.get())
+        if _ends_with_network.get():
+            self._ending.append(task)
+
+    def end(self) -> None:
+        """Kill what Network.spawn has started, and wait for its end."""
+        while ending := [task for task in self._ending if not task.ready()]:
+            self._ending.clear()
+            killall(ending)
 
 
 # What has to be undone if a greenlet that has turned the network on has never ended.
@@ -112,9 +142,11 @@ _undo = ExitStack()
 def simulated() -> Iterator[Network]:
     """In this block, inside a run, the sockets that are made live in memory.
 
-    Gives the Network.  It replaces ``greenpool.socket.socket`` and the functions that look names up, in all
-    modules that have them; in a patched run that is ``socket.socket``, too.  Raises RuntimeError outside of a
-    run of ``greenpool.testing``, and if the run has a network already.
+    Gives the Network.  At the end of the block, what ``Network.spawn`` has started is killed.
+
+    It replaces ``greenpool.socket.socket`` and the functions that look names up, in all modules that have
+    them; in a patched run that is ``socket.socket``, too.  Raises RuntimeError outside of a run of
+    ``greenpool.testing``, and if the run has a network already.
     """
     global _undo
     scheduler = Current.scheduler
@@ -126,23 +158,23 @@ def simulated() -> Iterator[Network]:
     # Of its own, so that the program draws the same numbers with and without faults.
     fabric = Fabric(scheduler, random.Random(repr(random.getstate())))
     is_patched = _standard.socket is _green.socket
-    pairs: list[tuple[object, object]] = [
-        (_green.socket, sockets.socket),
-        (_green.socketpair, sockets.socketpair),
-        (_green.fromfd, sockets.fromfd),
-        *functions.REPLACEMENTS,
-    ]
-    if is_patched:
-        pairs += [(_standard.socketpair, sockets.socketpair), (_standard.fromfd, sockets.fromfd)]
+    # A patched program may have functions in the places of those of greenpool.socket.
+    modules = (_green, _standard) if is_patched else (_green,)
+    pairs = functions.replacements(modules)
+    for module in modules:
+        for made in (sockets.socket, sockets.socketpair, sockets.fromfd):
+            pairs.append((vars(module)[made.__name__], made))
+
+    spawns = _Spawns()
 
     def end() -> None:
         Simulation.fabric = None
-        spawn_callbacks.discard(_inherit_host)
+        spawn_callbacks.discard(spawns.started)
 
     with ExitStack() as stack:
         Simulation.fabric = fabric
         Simulation.patched = is_patched
-        spawn_callbacks.add(_inherit_host)
+        spawn_callbacks.add(spawns.started)
         stack.callback(end)
         stack.enter_context(_names.replaced(pairs))
         _undo = stack.pop_all()
@@ -150,3 +182,4 @@ def simulated() -> Iterator[Network]:
         yield Network(fabric)
     finally:
         _undo.close()
+        spawns.end()

@@ -22,7 +22,7 @@ from ... import socket as _green
 from ..._core.seconds import LONGEST
 from .descriptor import Number
 from .endpoint import INTEGER, Endpoint
-from .fabric import ANY, Address, Fabric, failure
+from .fabric import Address, Fabric, failure
 from .resolver import resolve
 from .tcp import Tcp, connected_pair
 from .udp import Udp
@@ -97,8 +97,6 @@ class socket(_original, metaclass=_Kind):
         if fabric is None:
             raise RuntimeError("a simulated socket can be made in a run of greenpool.testing only")
         kind = _socket.SOCK_STREAM if type == -1 else int(type)
-        if family == _socket.AF_INET6:
-            raise failure(errno.EAFNOSUPPORT)
         ends: dict[int, Callable[[], Endpoint]] = {
             _socket.SOCK_STREAM: lambda: Tcp(fabric, fabric.here()),
             _socket.SOCK_DGRAM: lambda: Udp(fabric, fabric.here()),
@@ -106,11 +104,13 @@ class socket(_original, metaclass=_Kind):
         make = ends.get(kind & ~_TYPE_FLAGS)
         if make is None:
             raise failure(errno.EPROTONOSUPPORT)
-        self._begin(make(), max(0, int(proto)))
+        end = make()
+        end.family = _socket.AF_INET if family == -1 else int(family)
+        self._begin(end)
         if kind & _NON_BLOCKING:
             self._timeout = 0.0
 
-    def _begin(self, end: Endpoint, proto: int = 0) -> None:
+    def _begin(self, end: Endpoint) -> None:
         self._end = end
         end.owners += 1
         self._number = None
@@ -186,13 +186,13 @@ class socket(_original, metaclass=_Kind):
 
     # Receiving.
 
-    def _take(self, name: str, size: int, flags: int) -> tuple[bytes, Address | None]:
+    def _take(self, name: str, size: int, flags: int) -> tuple[bytes, Any]:
         end = self._open_end()
         peek = bool(flags & _socket.MSG_PEEK)
         if isinstance(end, Udp):
             waits = self._timeout != 0 and not flags & _DONT_WAIT
             data, source = self._until_done(name, flags, lambda: end.receive(peek, waits), end.wait_to_read)
-            return data[:size], source
+            return data[:size], end.shown(source)
         assert isinstance(end, Tcp)
         tcp = end
         if not size:
@@ -233,7 +233,7 @@ class socket(_original, metaclass=_Kind):
         """As ``socket.recvfrom_into``."""
         return self._take_into("recvfrom_into", buffer, nbytes, flags)
 
-    def _take_into(self, name: str, buffer: Buffer, nbytes: int, flags: int) -> tuple[int, Address | None]:
+    def _take_into(self, name: str, buffer: Buffer, nbytes: int, flags: int) -> tuple[int, Any]:
         with memoryview(buffer) as view, view.cast("B") as octets:
             if nbytes < 0:
                 raise ValueError(f"negative buffersize in {name}")
@@ -327,15 +327,17 @@ class socket(_original, metaclass=_Kind):
     # Connecting.
 
     def _address(self, address: Any) -> Address:
+        end = self._open_end()
+        family, most = ("AF_INET6", 4) if end.family == _socket.AF_INET6 else ("AF_INET", 2)
         if not isinstance(address, tuple):
-            raise TypeError(f"AF_INET address must be tuple, not {type(address).__name__}")
-        if len(address) != 2:
-            raise TypeError("AF_INET address must be a pair (host, port)")
-        host, port = address
+            raise TypeError(f"{family} address must be tuple, not {type(address).__name__}")
+        if not 2 <= len(address) <= most:
+            raise TypeError(f"{family} address must be a pair (host, port)")
+        host, port = address[:2]
         port = index(port)
         if not 0 <= port <= 65535:
             raise OverflowError("port must be 0-65535.")
-        return resolve(self._open_end().fabric, host), port
+        return resolve(end.fabric, host), port
 
     def bind(self, address: Any, /) -> None:
         """As ``socket.bind``."""
@@ -348,12 +350,11 @@ class socket(_original, metaclass=_Kind):
         self._point("listen", parks=False)
         self._tcp().listen(backlog)
 
-    def accept(self) -> tuple[Any, Address]:
+    def accept(self) -> tuple[Any, Any]:
         """As ``socket.accept``."""
         end = self._tcp()
-        accepted = self._until_done("accept", 0, end.accept, end.wait_to_read)
-        assert accepted.remote is not None
-        return _made(accepted), accepted.remote
+        accepted = self._until_done("accept", 0, end.accept, end.wait_to_accept)
+        return _made(accepted), accepted.shown(accepted.remote)
 
     def connect(self, address: Any, /) -> None:
         """As ``socket.connect``."""
@@ -390,17 +391,15 @@ class socket(_original, metaclass=_Kind):
     def getsockname(self) -> Any:
         """As ``socket.getsockname``."""
         end = self._open_end()
-        return end.local or ((ANY, 0) if end.family == _socket.AF_INET else "")
+        return end.shown(end.local)
 
     def getpeername(self) -> Any:
         """As ``socket.getpeername``."""
         end = self._open_end()
-        if end.family != _socket.AF_INET:
-            return ""
         remote = end.peer_name()
-        if remote is None:
+        if remote is None and end.family != _socket.AF_UNIX:
             raise failure(errno.ENOTCONN)
-        return remote
+        return end.shown(remote)
 
     def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None, /) -> None:
         """As ``socket.setsockopt``."""
@@ -540,7 +539,8 @@ def _taken(fd: int) -> Endpoint:
 
 def _made(end: Endpoint) -> socket:
     """A socket that has *end*."""
-    made: socket = socket.__new__(socket)
+    made: socket = _original.__new__(socket)
+    made._end = made._number = None
     made._begin(end)
     return made
 

@@ -31,7 +31,8 @@ TRIES = (1, 2, 4, 8, 16, 32, 64)
 # Bytes of a packet without data.
 PACKET = 60
 
-NEW, LISTENING, CONNECTING, OPEN, CLOSED = range(5)
+# The last: Linux has it neither connect nor listen again.
+NEW, LISTENING, CONNECTING, OPEN, CLOSED, UNUSABLE = range(6)
 
 
 class Tcp(Endpoint):
@@ -92,11 +93,17 @@ class Tcp(Endpoint):
 
     def connect(self, address: Address) -> int:
         """Begin to connect; EINPROGRESS, or the number of an error."""
-        if self.status in (LISTENING, CLOSED):
-            return errno.EISCONN
         if self.status == CONNECTING:
             return errno.EALREADY
         untold, self._untold = self._untold, False
+        if self.status == UNUSABLE:
+            return errno.EINVAL
+        if untold and (self.status == CLOSED or self.is_over):
+            self.release()
+            self.status = NEW
+            self.local = self.remote = None
+        if self.status in (LISTENING, CLOSED):
+            return errno.EISCONN
         if self.status == OPEN:
             return 0 if untold else errno.EISCONN
         if untold:
@@ -134,7 +141,7 @@ class Tcp(Endpoint):
 
     def _begin_anew(self) -> None:
         """The failure of a connect was told."""
-        self.sends_no_more = self.reads_no_more = False
+        self.sends_no_more = self.reads_no_more = self.ended = False
 
     def _try(self, host: Host, tries: int) -> None:
         if self.status != CONNECTING:
@@ -169,6 +176,7 @@ class Tcp(Endpoint):
         """As a listener: an end for *client*."""
         assert client.remote is not None
         end = Tcp(self.fabric, self.host)
+        end.family = self.family
         end.status = OPEN
         end.options.update(self.options)
         end.lingers, end.linger = self.lingers, self.linger
@@ -187,7 +195,7 @@ class Tcp(Endpoint):
     def _answered(self, offer: Tcp) -> None:
         """The second packet has come."""
         if self.status != CONNECTING or self._offer is not offer:
-            if self.closed:
+            if self.closed and self.peer is not offer:
                 offer.reset()
             return
         self._forget_tries()
@@ -238,9 +246,9 @@ class Tcp(Endpoint):
 
     def transmit(self, data: bytes | memoryview) -> int:
         """Send as many of the bytes as there is room for; raises BlockingIOError if there is none."""
-        if self.error or self.sends_no_more or self.status in (NEW, LISTENING, CLOSED):
+        if self.error or self.sends_no_more or self.status in (NEW, LISTENING, CLOSED, UNUSABLE):
             raise failure(self.take_error() or errno.EPIPE)
-        if self.family != _socket.AF_INET and self.peer is not None and self.peer.closed:
+        if self.family == _socket.AF_UNIX and self.peer is not None and self.peer.closed:
             raise failure(errno.EPIPE)
         count = min(self.room(), len(data))
         if self.wire is None or (not count and len(data)):
@@ -268,9 +276,10 @@ class Tcp(Endpoint):
                 self.changed()
             return
         connected = self.status == OPEN and not self.is_over
-        if self._untold and self.status == NEW:
-            # Linux takes it for connected from now on.
-            self.status = CLOSED
+        if self._untold and not connected:
+            self._forget_tries()
+            self.release()
+            self.status = UNUSABLE
         self._untold = False
         if how != _socket.SHUT_WR:
             self.reads_no_more = True
@@ -427,6 +436,7 @@ awaited_as(
     Tcp,
     "to be ready",
     wait_to_read="to have bytes",
+    wait_to_accept="to have a connection",
     wait_to_write="to have room",
     wait_to_connect="to be connected",
 )

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Protocol
 
 from .fabric import Fabric
-from .path import LONGEST_RESEND, MOST_RESENDS, RESEND, SEGMENT, Path
+from .path import LONGEST_RESEND, MOST_RESENDS, RESEND, SEGMENT, TICK, Path
 
 DATA, END, RESET, ESTABLISHED = range(4)
 
@@ -79,7 +79,7 @@ class Wire:
         while self._segments and not self.cut and not self.path.holds:
             due, what, data = self._segments[0]
             now = self._fabric.now()
-            if due > now:
+            if due > now + TICK:
                 break
             if self.path.is_dead:
                 self._send_again(now)
@@ -92,7 +92,7 @@ class Wire:
 
     def _send_again(self, now: float) -> None:
         """The first segment is lost: put it off."""
-        if self._resends >= MOST_RESENDS:
+        if self._resends > MOST_RESENDS:
             self.end()
             self._source.gave_up()
             return
