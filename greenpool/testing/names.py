@@ -20,6 +20,7 @@ class Names:
         # By module: its namespace's identity and size when it was looked through, and the names that were
         # found.
         self._found: dict[str, tuple[int, int, list[str]]] = {}
+        self._sought: frozenset[int] = frozenset()
 
     def _taken_by(
         self, module: str, names: dict[str, object], replaced: dict[int, tuple[object, object]]
@@ -37,11 +38,11 @@ class Names:
 
     @contextmanager
     def replaced(self, pairs: Iterable[tuple[object, object]]) -> Iterator[None]:
-        """Have every module see the second of each pair in the place of the first.
-
-        The originals are the same at each call.
-        """
+        """Have every module see the second of each pair in the place of the first."""
         replaced = {id(original): (original, replacement) for original, replacement in pairs}
+        if replaced.keys() != self._sought:
+            self._sought = frozenset(replaced)
+            self._found.clear()
         undo: list[tuple[dict[str, object], str, object]] = []
         try:
             for key, module in list(sys.modules.items()):

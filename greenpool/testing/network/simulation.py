@@ -131,7 +131,9 @@ class _Spawns:
         """Kill what Network.spawn has started, and wait for its end."""
         while ending := [task for task in self._ending if not task.ready()]:
             self._ending.clear()
-            killall(ending)
+            # ``threading`` reports every other exception that ends a thread.
+            killall([task for task in ending if task.is_thread], SystemExit)
+            killall([task for task in ending if not task.is_thread])
 
 
 # What has to be undone if a greenlet that has turned the network on has never ended.
