@@ -15,6 +15,9 @@ from .descriptor import Number, State
 from .fabric import ANY, Address, Fabric, Host, failure
 from .resolver import shown_as_ipv6
 
+# An address as programs give and get it, in the form of its family.
+Shown = Any
+
 INTEGER = struct.Struct("i")
 LINGER = struct.Struct("ii")
 
@@ -132,7 +135,7 @@ class Endpoint:
         """The address of the peer; None if there is none."""
         return self.remote
 
-    def shown(self, address: Address | None) -> Any:
+    def shown(self, address: Address | None) -> Shown:
         """An address as the functions of a socket of this family give it."""
         if self.family == _socket.AF_INET6:
             return shown_as_ipv6(address or (ANY, 0))

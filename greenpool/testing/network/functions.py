@@ -8,9 +8,9 @@ from __future__ import annotations
 import _socket
 from collections.abc import Iterable
 from types import ModuleType
-from typing import Any
 
 from ... import socket as _green
+from .endpoint import Shown
 from .resolver import address_of, host_at, is_numeric, port_of, resolve, text_of
 from .sockets import fabric_here
 
@@ -29,7 +29,7 @@ def getaddrinfo(
     type: int = 0,
     proto: int = 0,
     flags: int = 0,
-) -> list[Any]:
+) -> list[Shown]:
     """As ``socket.getaddrinfo``, for the hosts of the network; IPv4 only."""
     fabric = fabric_here()
     if fabric is None:
@@ -41,7 +41,7 @@ def getaddrinfo(
         if flags & _socket.AI_NUMERICHOST or family == _socket.AF_INET6:
             raise _socket.gaierror(_socket.EAI_NONAME, "Name or service not known")
         numeric = address_of(fabric, name)
-    found = _getaddrinfo(numeric, port_of(port), family, type, proto, flags)  # type: ignore[arg-type]
+    found = _getaddrinfo(numeric, port_of(port), family, type, proto, flags)
     if family == 0 and numeric is None:
         found = [entry for entry in found if entry[0] == _socket.AF_INET]
     if flags & _socket.AI_CANONNAME and name:
@@ -77,7 +77,7 @@ def gethostbyaddr(ip_address: str, /) -> tuple[str, list[str], list[str]]:
     return found.name, [], [address if is_numeric(address) else found.address]
 
 
-def getnameinfo(sockaddr: Any, flags: int, /) -> tuple[str, str]:
+def getnameinfo(sockaddr: Shown, flags: int, /) -> tuple[str, str]:
     """As ``socket.getnameinfo``."""
     fabric = fabric_here()
     if fabric is None or len(sockaddr) != 2:

@@ -63,7 +63,7 @@ def address_of(fabric: Fabric, name: str) -> str:
     return found.address
 
 
-def port_of(port: object) -> object:
+def port_of(port: bytes | str | int | None) -> bytes | str | int | None:
     """A port as a number or its text, where *port* may be the name of a service."""
     if isinstance(port, (bytes, bytearray)):
         port = port.decode("ascii")

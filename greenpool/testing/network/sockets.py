@@ -15,13 +15,14 @@ import errno
 import os
 import socket as _standard
 from collections.abc import Callable, Iterable
+from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeVar, cast
 
 from ... import socket as _green
 from ..._core.seconds import LONGEST
 from .descriptor import Number
-from .endpoint import INTEGER, Endpoint
+from .endpoint import INTEGER, Endpoint, Shown
 from .fabric import Address, Fabric, failure
 from .resolver import resolve
 from .tcp import Tcp, connected_pair
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# A socket, simulated or not.
+Made = Any
+
 _TYPE_FLAGS = getattr(_socket, "SOCK_NONBLOCK", 0) | getattr(_socket, "SOCK_CLOEXEC", 0)
 _NON_BLOCKING = getattr(_socket, "SOCK_NONBLOCK", 0)
 _DONT_WAIT = getattr(_socket, "MSG_DONTWAIT", 0)
@@ -41,7 +45,7 @@ _TRUNCATE = getattr(_socket, "MSG_TRUNC", 0)
 _TIMED_OUT = -1
 _GiveUp: type[Exception] = getattr(_standard, "_GiveupOnSendfile")  # noqa: B009
 _original = _green.socket
-_original_pair: Callable[..., tuple[Any, Any]] = _green.socketpair
+_original_pair: Callable[..., tuple[Made, Made]] = _green.socketpair
 
 
 class Simulation:
@@ -77,7 +81,7 @@ class socket(_original, metaclass=_Kind):
     _number: Number | None
     _timeout: float | None
 
-    def __new__(cls, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> Any:
+    def __new__(cls, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> Made:
         simulated = fabric_here() is not None
         if fileno is not None:
             simulated = simulated and fileno in Simulation.numbers
@@ -186,7 +190,7 @@ class socket(_original, metaclass=_Kind):
 
     # Receiving.
 
-    def _take(self, name: str, size: int, flags: int) -> tuple[bytes, Any]:
+    def _take(self, name: str, size: int, flags: int) -> tuple[bytes, Shown]:
         end = self._open_end()
         peek = bool(flags & _socket.MSG_PEEK)
         if isinstance(end, Udp):
@@ -219,7 +223,7 @@ class socket(_original, metaclass=_Kind):
             raise ValueError("negative buffersize in recv")
         return self._take("recv", bufsize, flags)[0]
 
-    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Shown]:
         """As ``socket.recvfrom``."""
         if bufsize < 0:
             raise ValueError("negative buffersize in recvfrom")
@@ -229,11 +233,11 @@ class socket(_original, metaclass=_Kind):
         """As ``socket.recv_into``."""
         return self._take_into("recv_into", buffer, nbytes, flags)[0]
 
-    def recvfrom_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+    def recvfrom_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> tuple[int, Shown]:
         """As ``socket.recvfrom_into``."""
         return self._take_into("recvfrom_into", buffer, nbytes, flags)
 
-    def _take_into(self, name: str, buffer: Buffer, nbytes: int, flags: int) -> tuple[int, Any]:
+    def _take_into(self, name: str, buffer: Buffer, nbytes: int, flags: int) -> tuple[int, Shown]:
         with memoryview(buffer) as view, view.cast("B") as octets:
             if nbytes < 0:
                 raise ValueError(f"negative buffersize in {name}")
@@ -245,7 +249,7 @@ class socket(_original, metaclass=_Kind):
 
     def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
-    ) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]:
+    ) -> tuple[bytes, list[tuple[int, int, bytes]], int, Shown]:
         """As ``socket.recvmsg``, without ancillary data."""
         if bufsize < 0:
             raise ValueError("negative buffer size in recvmsg()")
@@ -254,7 +258,7 @@ class socket(_original, metaclass=_Kind):
 
     def recvmsg_into(
         self, buffers: Iterable[Buffer], ancbufsize: int = 0, flags: int = 0, /
-    ) -> tuple[int, list[tuple[int, int, bytes]], int, Any]:
+    ) -> tuple[int, list[tuple[int, int, bytes]], int, Shown]:
         """As ``socket.recvmsg_into``, without ancillary data."""
         views = [memoryview(buffer).cast("B") for buffer in buffers]
         data, source = self._take("recvmsg_into", sum(map(len, views)), flags)
@@ -287,13 +291,15 @@ class socket(_original, metaclass=_Kind):
         with memoryview(data) as view, view.cast("B") as octets:
             sent = 0
             while True:
-                left = timeout if not deadline or not timeout else max(0.0, deadline - scheduler.monotonic())
-                rest = octets[sent:]
-                sent += self._keep_trying(left, lambda rest=rest: _transmit(end, rest), end.wait_to_write)  # type: ignore[misc]
+                left = timeout if deadline is None else deadline - scheduler.monotonic()
+                if timeout and left is not None and left <= 0:
+                    raise TimeoutError("timed out")
+                send = partial(_transmit, end, octets[sent:])
+                sent += self._keep_trying(left, send, end.wait_to_write)
                 if sent >= len(octets):
                     return
 
-    def sendto(self, data: Buffer, *args: Any) -> int:
+    def sendto(self, data: Buffer, *args: Shown) -> int:
         """As ``socket.sendto``."""
         if not 1 <= len(args) <= 2:
             raise TypeError(f"sendto() takes 2 or 3 arguments ({1 + len(args)} given)")
@@ -310,7 +316,7 @@ class socket(_original, metaclass=_Kind):
         buffers: Iterable[Buffer],
         ancdata: Iterable[tuple[int, int, Buffer]] = (),
         flags: int = 0,
-        address: Any = None,
+        address: Shown = None,
         /,
     ) -> int:
         """As ``socket.sendmsg``, without ancillary data."""
@@ -326,7 +332,7 @@ class socket(_original, metaclass=_Kind):
 
     # Connecting.
 
-    def _address(self, address: Any) -> Address:
+    def _address(self, address: Shown) -> Address:
         end = self._open_end()
         family, most = ("AF_INET6", 4) if end.family == _socket.AF_INET6 else ("AF_INET", 2)
         if not isinstance(address, tuple):
@@ -339,7 +345,7 @@ class socket(_original, metaclass=_Kind):
             raise OverflowError("port must be 0-65535.")
         return resolve(end.fabric, host), port
 
-    def bind(self, address: Any, /) -> None:
+    def bind(self, address: Shown, /) -> None:
         """As ``socket.bind``."""
         end = self._open_end()
         self._point("bind", parks=False)
@@ -350,13 +356,13 @@ class socket(_original, metaclass=_Kind):
         self._point("listen", parks=False)
         self._tcp().listen(backlog)
 
-    def accept(self) -> tuple[Any, Any]:
+    def accept(self) -> tuple[Made, Shown]:
         """As ``socket.accept``."""
         end = self._tcp()
         accepted = self._until_done("accept", 0, end.accept, end.wait_to_accept)
         return _made(accepted), accepted.shown(accepted.remote)
 
-    def connect(self, address: Any, /) -> None:
+    def connect(self, address: Shown, /) -> None:
         """As ``socket.connect``."""
         error = self._connect(address)
         if error == _TIMED_OUT:
@@ -364,12 +370,12 @@ class socket(_original, metaclass=_Kind):
         if error:
             raise failure(error)
 
-    def connect_ex(self, address: Any, /) -> int:
+    def connect_ex(self, address: Shown, /) -> int:
         """As ``socket.connect_ex``."""
         error = self._connect(address)
         return errno.EAGAIN if error == _TIMED_OUT else error
 
-    def _connect(self, address: Any) -> int:
+    def _connect(self, address: Shown) -> int:
         end = self._end
         if end is None:
             return errno.EBADF
@@ -388,12 +394,12 @@ class socket(_original, metaclass=_Kind):
 
     # Addresses and options.
 
-    def getsockname(self) -> Any:
+    def getsockname(self) -> Shown:
         """As ``socket.getsockname``."""
         end = self._open_end()
         return end.shown(end.local)
 
-    def getpeername(self) -> Any:
+    def getpeername(self) -> Shown:
         """As ``socket.getpeername``."""
         end = self._open_end()
         remote = end.peer_name()
@@ -471,7 +477,7 @@ class socket(_original, metaclass=_Kind):
         self._closed = True
         return fd
 
-    def dup(self) -> Any:
+    def dup(self) -> Made:
         """As ``socket.dup``."""
         made = _made(self._open_end())
         made._timeout = self._timeout
@@ -545,7 +551,9 @@ def _made(end: Endpoint) -> socket:
     return made
 
 
-def socketpair(family: int | None = None, type: int = _socket.SOCK_STREAM, proto: int = 0) -> tuple[Any, Any]:
+def socketpair(
+    family: int | None = None, type: int = _socket.SOCK_STREAM, proto: int = 0
+) -> tuple[Made, Made]:
     """As ``socket.socketpair``: two connected sockets; those of datagrams are ordinary ones."""
     fabric = fabric_here()
     if fabric is None or type & ~_TYPE_FLAGS != _socket.SOCK_STREAM:
@@ -554,7 +562,7 @@ def socketpair(family: int | None = None, type: int = _socket.SOCK_STREAM, proto
     return _made(one), _made(other)
 
 
-def fromfd(fd: int, family: int, type: int, proto: int = 0) -> Any:
+def fromfd(fd: int, family: int, type: int, proto: int = 0) -> Made:
     """As ``socket.fromfd``."""
     end = Simulation.numbers.get(fd)
     if end is None or fabric_here() is None:
