@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import random
 import socket as _standard
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from ... import socket as _green
 from ..._core.spawning import spawn_callbacks
@@ -136,6 +137,28 @@ class _Spawns:
             killall([task for task in ending if not task.is_thread])
 
 
+@contextmanager
+def _wrapping_simulated_sockets() -> Iterator[None]:
+    """Have every SSLContext make TLS sockets of simulated ones."""
+    context: Any = ssl.SSLContext
+    original = context.wrap_socket
+
+    def wrap_socket(self: ssl.SSLContext, sock: Any, *args: Any, **kwargs: Any) -> object:
+        if type(sock) is not sockets.socket:
+            return original(self, sock, *args, **kwargs)
+        # Imported here, because few programs need it.
+        from .tls import wrapped
+
+        kwargs.pop("session", None)
+        return wrapped(self, sock, *args, **kwargs)
+
+    context.wrap_socket = wrap_socket
+    try:
+        yield
+    finally:
+        context.wrap_socket = original
+
+
 # What has to be undone if a greenlet that has turned the network on has never ended.
 _undo = ExitStack()
 
@@ -178,6 +201,7 @@ def simulated() -> Iterator[Network]:
         Simulation.patched = is_patched
         spawn_callbacks.add(spawns.started)
         stack.callback(end)
+        stack.enter_context(_wrapping_simulated_sockets())
         stack.enter_context(_names.replaced(pairs))
         _undo = stack.pop_all()
     try:

@@ -477,6 +477,22 @@ class socket(_original, metaclass=_Kind):
         self._closed = True
         return fd
 
+    def give_away(self) -> Endpoint:
+        """Close this socket, and have another one go on with its end."""
+        end = self._open_end()
+        number, self._number = self._number, None
+        if number is not None:
+            _forget(end, number)
+        self._end = None
+        self._closed = True
+        end.owners -= 1
+        return end
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it is one end of a connection."""
+        return self._tcp().far_host is not None
+
     def dup(self) -> Made:
         """As ``socket.dup``."""
         made = _made(self._open_end())
