@@ -346,6 +346,35 @@ def test_a_server_of_greenpool() -> None:
     assert on_network(program) == b"hello"
 
 
+# Methods that go by way of others, and those of the machine's kernel that raise for a simulated socket.
+INHERITED = {
+    *("close", "getblocking", "gettimeout", "makefile", "sendfile", "setblocking", "timeout"),
+    *("__enter__", "__exit__", "ioctl", "sendmsg_afalg", "share"),
+}
+
+
+def test_no_method_of_a_simulated_socket_is_left_to_the_kernel() -> None:
+    def program(network: Network) -> set[str]:
+        kind = socket.socket
+        return {
+            name
+            for name in dir(kind)
+            if not name.startswith("_")
+            and name not in {each for base in kind.__mro__[:1] for each in vars(base)}
+        }
+
+    assert on_network(program) - INHERITED == set()
+
+
+def test_a_patched_run_finds_the_names_after_a_run_that_was_not() -> None:
+    def program(network: Network) -> list[object]:
+        network.address("db")
+        return [standard.gethostbyname("db"), standard.getaddrinfo("db", 80)[0][4]]
+
+    on_network(lambda network: None)
+    assert on_network(program, patch=True) == ["10.0.0.2", ("10.0.0.2", 80)]
+
+
 # What is reported, and what repeats.
 
 
