@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 import socket as _standard
-import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -140,6 +139,9 @@ class _Spawns:
 @contextmanager
 def _wrapping_simulated_sockets() -> Iterator[None]:
     """Have every SSLContext make TLS sockets of simulated ones."""
+    # Imported here, because a program that is patched may import it afterwards.
+    import ssl
+
     context: Any = ssl.SSLContext
     original = context.wrap_socket
 
