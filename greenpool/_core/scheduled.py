@@ -160,6 +160,8 @@ class Scheduler:
         self.count = 0
         self.trace: list[Step] | None = None
         self.overrun = False
+        # Descriptors that only greenlets of the run make ready, so the kernel needs no time to report them.
+        self.in_memory: set[int] = set()
         self._names: dict[int, tuple[int, object, str]] = {}
         self._passed: dict[int, int] = {}
         self._known = set(current_frames())
@@ -355,6 +357,7 @@ class Scheduler:
             for agent in self.agents
             if agent.state != GONE
             for registration in list(agent.hub.registrations.values())
+            if registration.fd not in self.in_memory
         )
         if not self.jumps and deadlines:
             real_sleep(max(0.0, min(LOOK if waits_for_io else 0.01, min(deadlines) - real_monotonic())))

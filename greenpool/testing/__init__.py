@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .._core.scheduled import StepsExceeded
+from . import network
 from .explore import ScheduleFailed, explore, replay
 from .run import run
 from .strategy import schedules
 
-__all__ = ["ScheduleFailed", "StepsExceeded", "explore", "replay", "run", "schedules"]
+__all__ = ["ScheduleFailed", "StepsExceeded", "explore", "network", "replay", "run", "schedules"]

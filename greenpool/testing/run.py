@@ -90,7 +90,9 @@ class _Reports:
             return get(this, *args, **kwargs)
 
         def excepthook(args: Any) -> None:
-            self.errors.append((None, args.exc_value))
+            # As in ``threading``, where it ends a thread silently.
+            if not isinstance(args.exc_value, SystemExit):
+                self.errors.append((None, args.exc_value))
 
         names: Any = task
         kind: Any = task.Task
