@@ -22,6 +22,7 @@ import re
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -176,6 +177,7 @@ class Fixture:
         self.needs = list(inspect.signature(self.function).parameters)
 
 
+@cache
 def fixtures_of(module: ModuleType) -> dict[str, Fixture]:
     """The fixtures that a test module has or has made its own."""
     return {
@@ -273,7 +275,12 @@ def needs_threads(case: Case) -> bool:
     """Whether *case* starts plain threads or waits for one, itself or by what it uses of its module."""
     if "plain thread" in case.params.values():
         return True
-    return any(THREADS.search(source) for source in _sources(case.module, case.name, set()))
+    return _mentions_threads(case.module, case.name)
+
+
+@cache
+def _mentions_threads(module: ModuleType, name: str) -> bool:
+    return any(THREADS.search(source) for source in _sources(module, name, set()))
 
 
 def _sources(module: ModuleType, name: str, seen: set[str]) -> Iterator[str]:
