@@ -44,6 +44,7 @@ LEFT_OUT: dict[str, list[str]] = {
         "test_links.test_links_run_before_a_later_join_returns",
         "test_links.test_links_that_are_due_run_before_a_join_returns",
         "test_links.test_what_is_due_can_be_unlinked",
+        "test_pool.test_a_kill_makes_room_for_those_who_wait",
         "test_pool.test_first_come_first_served",
         "test_pool.test_imap_begins_no_more_than_maxsize",
         "test_pool.test_kill",
@@ -118,6 +119,8 @@ LEFT_OUT: dict[str, list[str]] = {
         "test_timeout.test_expiry_exactly_while_woken_comes_with_the_next_wait",
     ],
     "it runs another process": [
+        "test_links.test_a_join_in_the_child_of_a_fork_does_not_wait_for_what_the_parent_was_to_call",
+        "test_links.test_a_program_that_ends_after_a_join_has_run_the_links",
         "test_lock.test_fork",
     ],
     "it counts the frames of a traceback, and an operation of a run has one more": [
