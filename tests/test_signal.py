@@ -17,6 +17,7 @@ import pytest
 
 import greenpool
 from greenpool import signal, socket, thread
+from greenpool._core import PACKAGE, signal_handler
 from greenpool.event import Event
 from greenpool.lock import Lock
 from greenpool.queue import Queue
@@ -240,6 +241,44 @@ def test_a_handler_stands_still_for_the_one_that_interrupts_it() -> None:
     greenpool.sleep(0)
     log.append("main")
     assert log == ["outer begins", "inner begins", "inner ends", "outer ends", "main"]
+
+
+@needs_tracing
+@pytest.mark.parametrize("place", ["ended", "remove"])
+def test_a_handler_that_strikes_at_the_end_of_another_is_waited_for(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log()
+    signal.signal(signal.SIGUSR1, log.handler("first", 0.001))
+    signal.signal(signal.SIGUSR2, log.handler("second", 0.02))
+    # Code of the package, as far as a signal can see.
+    namespace: dict[str, Any] = {"raise_signal": standard.raise_signal}
+    exec(compile("def strike(signum): raise_signal(signum)", f"{PACKAGE}struck.py", "exec"), namespace)
+    strike = namespace["strike"]
+    struck = []
+
+    def strike_once() -> None:
+        if not struck:
+            struck.append(True)
+            strike(signal.SIGUSR2)
+
+    class Running(list[Any]):
+        def remove(self, handler: object) -> None:
+            if place == "remove":
+                strike_once()
+            super().remove(handler)
+
+    class Greenlet(signal_handler.HandlerGreenlet):
+        def __setattr__(self, name: str, value: object) -> None:
+            if (place, name, value) == ("ended", "ended", True):
+                strike_once()
+            super().__setattr__(name, value)
+
+    monkeypatch.setattr(signal_handler, "running_handlers", Running())
+    monkeypatch.setattr(signal_handler, "HandlerGreenlet", Greenlet)
+    strike(signal.SIGUSR1)
+    log.append("main")
+    assert log == ["first begins", "first ends", "second begins", "second ends", "main"]
 
 
 def test_what_a_handler_raises_while_another_waits_is_raised_there() -> None:

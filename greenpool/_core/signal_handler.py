@@ -197,6 +197,10 @@ class HandlerGreenlet(greenlet):
         finally:
             self.ended = True
             running_handlers.remove(this)
+            # One that has struck since the handler returned goes on above what this one has interrupted.
+            for above in running_handlers:
+                if above.below is this:
+                    above.below = self.below
             for waiter in self._held:
                 waiter.wake()
 
@@ -232,6 +236,10 @@ class HandlerGreenlet(greenlet):
             except BaseException as exception:
                 # A kill or a Timeout of the main program.
                 interrupts.append(exception)
+        try:
+            _stand_still()
+        except BaseException as exception:
+            interrupts.append(exception)
         for interruption in interrupts:
             add_interrupt(below, interruption)
 
