@@ -11,16 +11,15 @@ default argument is not found.
 from __future__ import annotations
 
 import datetime
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import ModuleType
 from typing import Any
 
 from .._core.native import sleep as _real_sleep
 from .._core.scheduled import Scheduler
 from .._core.waiter import sleep as _green_sleep
+from .names import Names
 
 # When the time of each run begins, in seconds since 1970: 2024-01-01, 00:00 UTC.
 EPOCH = 1_704_067_200.0
@@ -125,7 +124,7 @@ _Date.__name__ = _Date.__qualname__ = "date"
 _Datetime.__name__ = _Datetime.__qualname__ = "datetime"
 
 
-def _replacements() -> dict[int, tuple[object, object]]:
+def _replacements() -> list[tuple[object, object]]:
     pairs: list[tuple[object, object]] = [
         (_real_datetime, _Datetime),
         (_real_date, _Date),
@@ -137,43 +136,14 @@ def _replacements() -> dict[int, tuple[object, object]]:
         pairs.append((nanoseconds, _reading(nanoseconds, _nanoseconds)))
     pairs.append((time.time, _reading(time.time, lambda now: now - BEGIN + EPOCH)))
     pairs.append((time.time_ns, _reading(time.time_ns, lambda now: _nanoseconds(now - BEGIN + EPOCH))))
-    return {id(original): (original, replacement) for original, replacement in pairs}
+    return pairs
 
 
-# By module: its namespace's identity and size when it was looked through, and the names that were found.
-_found: dict[str, tuple[int, int, list[str]]] = {}
-
-
-def _taken_by(module: str, names: dict[str, Any], replaced: dict[int, tuple[object, object]]) -> list[str]:
-    """The names under which *module* has one of the originals.
-
-    To look through all modules takes 15 ms in a big program, so only a module that has grown is looked at
-    again.
-    """
-    identity, size, found = _found.get(module, (0, 0, []))
-    if (identity, size) != (id(names), len(names)):
-        found = [name for name, value in list(names.items()) if id(value) in replaced]
-        _found[module] = (id(names), len(names), found)
-    return found
+_names = Names(lambda module: module in _REAL or module == __name__)
 
 
 @contextmanager
 def installed() -> Iterator[None]:
     """Have every module see the clock of the run that is on."""
-    replaced = _replacements()
-    undo: list[tuple[dict[str, Any], str, object]] = []
-    try:
-        for key, module in list(sys.modules.items()):
-            if not isinstance(module, ModuleType) or module.__name__ in _REAL or module.__name__ == __name__:
-                continue
-            names = vars(module)
-            for name in _taken_by(key, names, replaced):
-                value = names.get(name)
-                pair = replaced.get(id(value))
-                if pair is not None and pair[0] is value:
-                    undo.append((names, name, value))
-                    names[name] = pair[1]
+    with _names.replaced(_replacements()):
         yield
-    finally:
-        for names, name, value in undo:
-            names[name] = value
