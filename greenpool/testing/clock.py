@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .._core.native import get_ident
 from .._core.native import sleep as _real_sleep
 from .._core.scheduled import Scheduler
 from .._core.waiter import sleep as _green_sleep
@@ -46,8 +47,10 @@ def _run_here() -> Scheduler | None:
 
 def _reading(original: Callable[[], Any], of_run: Callable[[float], Any]) -> Callable[[], Any]:
     def read() -> Any:
-        scheduler = _run_here()
-        return original() if scheduler is None else of_run(scheduler.now)
+        scheduler = Current.scheduler
+        if scheduler is None or not scheduler.jumps or get_ident() not in scheduler.by_thread:
+            return original()
+        return of_run(scheduler.now)
 
     read.__name__ = read.__qualname__ = original.__name__
     return read

@@ -33,6 +33,7 @@ from typing import Any
 
 from .. import cancel, event, greenlet, lock, pool, queue, runtime, socket, taskgroup, thread
 from .._core.task import Task
+from .._fd.workers import Workers, count_unfinished_calls
 from .clock import Current
 from .names import Names
 
@@ -150,6 +151,18 @@ def _preemptible(function: Callable[..., Any], what: str) -> Callable[..., Any]:
     return operation
 
 
+def _submitting(submit: Callable[..., None]) -> Callable[..., None]:
+    """Have a run wait for the calls that its greenlets give to OS threads."""
+
+    def operation(*args: Any) -> None:
+        submit(*args)
+        scheduler = Current.scheduler
+        if scheduler is not None and scheduler.is_here():
+            scheduler.count_calls = count_unfinished_calls
+
+    return operation
+
+
 def _rows(patched: bool) -> Iterator[tuple[Any, Callable[..., Any], tuple[str, ...]]]:
     for kind, parking, waking in (*_TABLE, *(_PATCHED if patched else ())):
         yield kind, _preemptible if patched else _parking, parking
@@ -179,6 +192,8 @@ def installed(patched: bool) -> Iterator[None]:
                         if original in ability:
                             ability.add(wrapped)
                             in_sets.append((ability, wrapped))
+        undo.append((Workers, "submit", vars(Workers)["submit"]))
+        setattr(Workers, "submit", _submitting(vars(Workers)["submit"]))  # noqa: B010 - mypy knows no other
         with _names.replaced(functions):
             yield
     finally:
