@@ -17,10 +17,10 @@ that is due, a descriptor.  So the schedule chooses when a post is seen and when
 are due fire one at a time, in an order that is a choice, too.  A candidate that was passed over ``PATIENCE``
 times goes on without a choice: a greenlet that polls does not keep the others from running.
 
-*Idleness.*  If no hub has a candidate, the descriptors get a moment of real time, if a greenlet waits for one:
-``GRACE`` seconds, or ``CHILD_GRACE`` if the run has child processes, because those take real time.  Then the
-clock jumps to the earliest timer of all hubs.  If there is none, nothing of the run can wake it: the main
-program gets LoopExit, with what each greenlet waits for.
+*Idleness.*  If no hub has a candidate, and a greenlet waits for a descriptor, the descriptors get a moment of
+real time: ``GRACE`` seconds, or ``CHILD_GRACE`` if the run has child processes, because those take real time.
+Then the clock jumps to the earliest timer of all hubs.  If there is none, nothing of the run can wake it: the
+main program gets LoopExit, with what each greenlet waits for.
 
 *OS threads.*  A call that a greenlet has given to a thread (see _fd/workers.py) takes no time of the run: at
 the next point the run waits for its end.  After ``CALL_GRACE`` seconds of real time it goes on without.  What
@@ -86,6 +86,9 @@ THREADS_GRACE = 10.0
 LOOK = 0.0005
 # Points that a run which is to end may still take before each of its greenlets is ended where it stands.
 LAST_POINTS = 20_000
+
+# Where the standard library is.
+_STANDARD = os.path.dirname(os.__file__)
 
 RUNNING, CHOOSING, HALTED, IDLE, JOINING, GONE = range(6)
 
@@ -167,6 +170,8 @@ class Scheduler:
         self.count = 0
         self.trace: list[Step] | None = None
         self.overrun = False
+        # The trace function of the hubs' threads.
+        self.tracer: Callable[..., Any] | None = None
         # Child processes that are not the run's.
         self.children_before: frozenset[int] = children()
         # By the identity of a greenlet's task or a hub's agent: its number, and the object, which keeps it.
@@ -513,14 +518,18 @@ def _interrupt_main(hub: HubState, exception: BaseException) -> None:
 def _place() -> str:
     """The line of the program that the calling greenlet has reached; "" outside of the program."""
     frame: FrameType | None = sys._getframe(2)
+    found = ""
     while frame is not None:
         code = frame.f_code
-        if code.co_filename == threading.__file__ and code.co_name == "run":
+        if code.co_filename == threading.__file__ and code.co_name in ("run", "_bootstrap_inner"):
             break
         if not code.co_filename.startswith(PACKAGE):
-            return f"{os.path.basename(code.co_filename)}:{frame.f_lineno}, in {code.co_name}"
+            place = f"{os.path.basename(code.co_filename)}:{frame.f_lineno}, in {code.co_name}"
+            if not code.co_filename.startswith(_STANDARD):
+                return place
+            found = found or place
         frame = frame.f_back
-    return ""
+    return found
 
 
 def _label(turn: Turn, number: int) -> str:
@@ -674,6 +683,10 @@ class ScheduledPoller(PollerAround):
         timers.scheduler = self.scheduler
         hub.ready = queue
         hub.timers = timers
+        if self.scheduler.tracer is not None:
+            # CPython 3.12 traces instructions only if a frame has asked for it before.
+            sys._getframe().f_trace_opcodes = True
+            sys.settrace(self.scheduler.tracer)
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         agent = self.agent

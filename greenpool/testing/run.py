@@ -19,7 +19,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .._core import error_report, task
 from .._core.current import getcurrent, set_thread_hub
@@ -29,12 +29,22 @@ from .._core.scheduled import ScheduledPoller, Scheduler, Step
 from ..runtime import run_in_turns
 from . import clock as _clock
 from . import points
+from .arguments import Clock, Preempt, check_program, check_seed, check_settings
 from .schedule import Schedule, schedule_of_seed
 
 T = TypeVar("T")
-Clock = Literal["jump", "real"]
 
 _one_run = Lock()
+
+
+class Settings(NamedTuple):
+    """What the runs of one program have in common."""
+
+    hubs: int
+    clock: Clock
+    steps: int | None
+    patch: bool = False
+    preempt: Preempt = "operations"
 
 
 class Outcome:
@@ -53,6 +63,10 @@ class Outcome:
 @contextmanager
 def instruments(patched: bool) -> Iterator[None]:
     """What runs need: the clock and the points; installed once for many runs."""
+    if getattr(getcurrent(), "task", None) is not None:
+        raise RuntimeError(
+            "a run of greenpool.testing would block the hub of this greenlet: call it outside of pools"
+        )
     with ExitStack() as stack:
         if not _one_run.acquire(False):
             raise RuntimeError("another run of greenpool.testing is on in this process")
@@ -110,16 +124,19 @@ class _Reports:
 def run_once(
     fn: Callable[[], object],
     schedule: Schedule,
-    hubs: int,
-    clock: Clock,
-    steps: int | None,
+    settings: Settings,
     seed: int = 0,
     traced: bool = False,
 ) -> Outcome:
     """Run *fn* under *schedule*, with the instruments installed."""
-    scheduler = Scheduler(schedule, clock == "jump", steps)
+    scheduler = Scheduler(schedule, settings.clock == "jump", settings.steps)
     if traced:
         scheduler.trace = []
+    if settings.preempt == "lines":
+        # Imported here, because it brings ``dis`` along.
+        from .lines import tracer
+
+        scheduler.tracer = tracer(scheduler, settings.patch)
     outcome = Outcome()
     reports = _Reports()
     ended = Lock()
@@ -129,7 +146,7 @@ def run_once(
         try:
             hub = Hub("main", poller=lambda: ScheduledPoller(scheduler))
             set_thread_hub(hub, close_with_thread=True)
-            outcome.value = run_in_turns(fn, hubs, lambda: ScheduledPoller(scheduler), scheduler)
+            outcome.value = run_in_turns(fn, settings.hubs, lambda: ScheduledPoller(scheduler), scheduler)
         except BaseException as error:
             outcome.error = error
         finally:
@@ -171,6 +188,7 @@ def run(
     clock: Clock = "jump",
     patch: bool = False,
     steps: int | None = None,
+    preempt: Preempt = "operations",
 ) -> T:
     """Run *fn* as ``greenpool.run`` does, one hub at a time, in an order that *seed* decides.
 
@@ -180,36 +198,31 @@ def run(
     and jumps to the next timer when nothing is. With "real", time is that of the machine. *patch*: run *fn*
     in a patched program.  If this process is not patched, that is a child process, made by a fork; *fn*'s
     value and exception are pickled. *steps*: the number of choices after which the run ends with
-    ``StepsExceeded``; None means that it may go on.
+    ``StepsExceeded``; None means that it may go on. *preempt*: with "lines", hubs and the threads of a
+    patched program are preempted between any two lines of the program's own code, too, and before each call
+    and store of a line.  A seed then belongs to one version of Python.
 
     Raises what *fn* raises, and the first exception that ended a greenlet and that no ``get`` has asked for.
     Raises LoopExit at once if every greenlet waits and nothing can wake one, with what each waits for.  Call
-    it outside of every pool; one run at a time in a process.
+    it outside of every pool; one run at a time in a process.  Raises RuntimeError in a greenlet or if a run
+    is on.
     """
-    check_arguments(fn, hubs, clock)
+    check_program(fn)
+    settings = Settings(hubs, clock, steps, patch, preempt)
+    check_settings(*settings)
     if seed is None:
         seed = random.SystemRandom().getrandbits(32)
+    check_seed(seed)
     if patch:
         from .patched import is_patched, run_patched
 
         if not is_patched():
-            value: T = run_patched(run, fn, hubs=hubs, seed=seed, clock=clock, patch=True, steps=steps)
+            value: T = run_patched(run, fn, seed=seed, **settings._asdict())
             return value
     with instruments(patch):
-        outcome = run_once(fn, schedule_of_seed(seed), hubs, clock, steps, seed)
+        outcome = run_once(fn, schedule_of_seed(seed), settings, seed)
     if outcome.error is not None:
         outcome.error.add_note(f"greenpool.testing: seed={seed}")
         raise outcome.error
     value = outcome.value
     return value
-
-
-def check_arguments(fn: object, hubs: int, clock: str) -> None:
-    if not callable(fn):
-        raise TypeError(f"fn must be callable, not {fn!r}")
-    if isinstance(hubs, bool) or not isinstance(hubs, int):
-        raise TypeError(f"hubs must be an int, not {hubs!r}")
-    if hubs < 1:
-        raise ValueError(f"hubs must be at least 1, not {hubs}")
-    if clock not in ("jump", "real"):
-        raise ValueError(f'clock must be "jump" or "real", not {clock!r}')

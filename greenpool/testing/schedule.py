@@ -4,9 +4,9 @@ Every schedule is a list of numbers in the end: the indices of the candidates th
 the candidate that goes on by default (the running greenlet, or the next in turn), so a list of zeros is the
 schedule without any surprise.  A shorter list goes on with zeros.
 
-``schedule_of_seed`` makes the schedule of a seed.  Even seeds give draws, in the manner of POS ("Partial Order
-Aware Concurrency Sampling", Yuan and others, 2018): a greenlet that was passed over keeps its number, so it
-stays behind for some steps and then goes on.  Odd seeds give PCT ("A Randomized Scheduler with Probabilistic
+``schedule_of_seed`` makes the schedule of a seed.  Even seeds give draws, in the manner of POS ("Partial
+Order Aware Concurrency Sampling", Yuan and others, 2018): a greenlet that was passed over keeps its number,
+so it stays behind for some steps and then goes on.  Odd seeds give PCT ("A Randomized Scheduler with Probabilistic
 Guarantees of Finding Bugs", Burckhardt and others, 2010): each greenlet has a random priority, the highest
 goes on, and at a few random points the one that would go on falls behind all others.  The first finds faults
 that need many switches; the second those that need one greenlet to stay behind for long.  ``random.Random``
