@@ -42,7 +42,7 @@ import sys
 import threading
 from _heapq import heappop, heappush
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic as real_monotonic
 from types import FrameType
@@ -61,7 +61,7 @@ from .native import sleep as real_sleep
 from .pollers import make_poller
 from .pollers.around import PollerAround
 from .sections import without_sections
-from .state import HubState
+from .state import HubState, PooledCarrier
 from .task import Task
 from .timers import Call, Timers
 from .typing import TYPE_CHECKING, Protocol
@@ -69,6 +69,10 @@ from .waiter import interrupt
 
 if TYPE_CHECKING:
     from typing import Any
+
+    Carriers = set[PooledCarrier]
+else:
+    Carriers = set
 
 
 # Turns of one hub, and timers of one hub, that are candidates at one point.
@@ -89,6 +93,8 @@ LAST_POINTS = 20_000
 
 # Where the standard library is.
 _STANDARD = os.path.dirname(os.__file__)
+# From CPython 3.12 on these are no functions.
+_INLINED = ("<listcomp>", "<dictcomp>", "<setcomp>")
 
 RUNNING, CHOOSING, HALTED, IDLE, JOINING, GONE = range(6)
 
@@ -524,7 +530,10 @@ def _place() -> str:
         if code.co_filename == threading.__file__ and code.co_name in ("run", "_bootstrap_inner"):
             break
         if not code.co_filename.startswith(PACKAGE):
-            place = f"{os.path.basename(code.co_filename)}:{frame.f_lineno}, in {code.co_name}"
+            function = frame
+            while function.f_code.co_name in _INLINED and function.f_back is not None:
+                function = function.f_back
+            place = f"{os.path.basename(code.co_filename)}:{frame.f_lineno}, in {function.f_code.co_name}"
             if not code.co_filename.startswith(_STANDARD):
                 return place
             found = found or place
@@ -661,6 +670,29 @@ class ScheduledTimers(Timers):
             entry.expire(call)
 
 
+class OrderedCarriers(Carriers):
+    """A hub's carriers in the order in which they were made, because those that are left are killed in turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._order: dict[PooledCarrier, None] = {}
+
+    def add(self, carrier: PooledCarrier) -> None:
+        super().add(carrier)
+        self._order[carrier] = None
+
+    def discard(self, carrier: PooledCarrier) -> None:
+        super().discard(carrier)
+        self._order.pop(carrier, None)
+
+    def clear(self) -> None:
+        super().clear()
+        self._order.clear()
+
+    def __iter__(self) -> Iterator[PooledCarrier]:
+        return iter(self._order)
+
+
 class ScheduledPoller(PollerAround):
     """The poller of a hub of a run: a hub that would sleep hands on the baton."""
 
@@ -683,6 +715,7 @@ class ScheduledPoller(PollerAround):
         timers.scheduler = self.scheduler
         hub.ready = queue
         hub.timers = timers
+        hub.carriers = OrderedCarriers()
         if self.scheduler.tracer is not None:
             # CPython 3.12 traces instructions only if a frame has asked for it before.
             sys._getframe().f_trace_opcodes = True

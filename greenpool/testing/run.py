@@ -4,7 +4,7 @@
 exception that ends a greenlet of the run, and that nobody has asked for with ``get``, is an error of the run.
 
 *What is the same for the same seed*: all that greenpool decides, the clock, and the ``random`` module, which
-is seeded.  The order of a set of strings (``PYTHONHASHSEED``), addresses, ``os.urandom`` and what comes in
+is seeded, and the numbers of threads without names.  The order of a set of strings (``PYTHONHASHSEED``), addresses, ``os.urandom`` and what comes in
 from other processes are not.  The garbage collector rests meanwhile, because finalizers would run at any
 moment.
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import itertools
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -157,6 +158,8 @@ def run_once(
     collects = gc.isenabled()
     gc.disable()
     random.seed(seed)
+    names: Any = threading
+    numbers, names._counter = names._counter, itertools.count(1).__next__
     _clock.Current.scheduler = scheduler
     try:
         with reports.collected():
@@ -170,6 +173,7 @@ def run_once(
     finally:
         _clock.Current.scheduler = None
         random.setstate(state)
+        names._counter = numbers
         if collects:
             gc.enable()
     if outcome.error is None:
