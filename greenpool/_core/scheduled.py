@@ -137,6 +137,11 @@ class Agent:
         # The greenlet that is halted.
         self.here: Any = None
 
+    def has_events(self) -> bool:
+        """Whether the kernel has something for the hub; it is kept for the next poll."""
+        self.events += self.poller.poller.poll(0)
+        return bool(self.events)
+
 
 class Step:
     """One hand-over, for the trace."""
@@ -375,9 +380,7 @@ class Scheduler:
         deadline = hub.timers.next_deadline()
         if deadline is not None and deadline <= self.monotonic():
             return True
-        if hub.registrations:
-            agent.events += agent.poller.poller.poll(0)
-        return bool(agent.events)
+        return bool(hub.registrations) and agent.has_events()
 
     def _choose(self, actors: list[int], yields: bool) -> int:
         passed = self._passed
@@ -628,10 +631,12 @@ class ScheduledQueue(deque[Turn]):
 
     def _loop_has_work(self) -> bool:
         hub = self.agent.hub
-        if hub.inbox.queue or hub.registrations:
+        if hub.inbox.queue:
             return True
         deadline = hub.timers.next_deadline()
-        return deadline is not None and deadline <= self.scheduler.monotonic()
+        if deadline is not None and deadline <= self.scheduler.monotonic():
+            return True
+        return bool(hub.registrations) and self.agent.has_events()
 
 
 class ScheduledTimers(Timers):

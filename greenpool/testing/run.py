@@ -160,6 +160,7 @@ def run_once(
     random.seed(seed)
     names: Any = threading
     numbers, names._counter = names._counter, itertools.count(1).__next__
+    active = set(names._active)
     _clock.Current.scheduler = scheduler
     try:
         with reports.collected():
@@ -174,6 +175,11 @@ def run_once(
         _clock.Current.scheduler = None
         random.setstate(state)
         names._counter = numbers
+        with names._active_limbo_lock:
+            # Stand-ins for threads that ``threading`` has not started: their identifiers are given again.
+            for ident, entry in list(names._active.items()):
+                if ident not in active and isinstance(entry, names._DummyThread):
+                    del names._active[ident]
         if collects:
             gc.enable()
     if outcome.error is None:
