@@ -42,7 +42,7 @@ import sys
 import threading
 from _heapq import heappop, heappush
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from time import monotonic as real_monotonic
 from types import FrameType
@@ -58,10 +58,11 @@ from .interrupts import raise_interrupt
 from .mark import MAX_PASSED_OVER, Mark
 from .native import Lock, close, current_frames, get_ident, open_descriptor, read, thread_count
 from .native import sleep as real_sleep
+from .ordered_set import OrderedSet
 from .pollers import make_poller
 from .pollers.around import PollerAround
 from .sections import without_sections
-from .state import HubState, PooledCarrier
+from .state import HubState
 from .task import Task
 from .timers import Call, Timers
 from .typing import TYPE_CHECKING, Protocol
@@ -69,10 +70,6 @@ from .waiter import interrupt
 
 if TYPE_CHECKING:
     from typing import Any
-
-    Carriers = set[PooledCarrier]
-else:
-    Carriers = set
 
 
 # Turns of one hub, and timers of one hub, that are candidates at one point.
@@ -536,10 +533,11 @@ def _place() -> str:
             function = frame
             while function.f_code.co_name in _INLINED and function.f_back is not None:
                 function = function.f_back
-            place = f"{os.path.basename(code.co_filename)}:{frame.f_lineno}, in {function.f_code.co_name}"
+            file, name = os.path.basename(code.co_filename), function.f_code.co_name
             if not code.co_filename.startswith(_STANDARD):
-                return place
-            found = found or place
+                return f"{file}:{frame.f_lineno}, in {name}"
+            # Without the line, which is another one in each version of Python.
+            found = found or f"{file}, in {name}"
         frame = frame.f_back
     return found
 
@@ -675,29 +673,6 @@ class ScheduledTimers(Timers):
             entry.expire(call)
 
 
-class OrderedCarriers(Carriers):
-    """A hub's carriers in the order in which they were made, because those that are left are killed in turn."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._order: dict[PooledCarrier, None] = {}
-
-    def add(self, carrier: PooledCarrier) -> None:
-        super().add(carrier)
-        self._order[carrier] = None
-
-    def discard(self, carrier: PooledCarrier) -> None:
-        super().discard(carrier)
-        self._order.pop(carrier, None)
-
-    def clear(self) -> None:
-        super().clear()
-        self._order.clear()
-
-    def __iter__(self) -> Iterator[PooledCarrier]:
-        return iter(self._order)
-
-
 class ScheduledPoller(PollerAround):
     """The poller of a hub of a run: a hub that would sleep hands on the baton."""
 
@@ -720,7 +695,7 @@ class ScheduledPoller(PollerAround):
         timers.scheduler = self.scheduler
         hub.ready = queue
         hub.timers = timers
-        hub.carriers = OrderedCarriers()
+        hub.carriers = OrderedSet()
         if self.scheduler.tracer is not None:
             # CPython 3.12 traces instructions only if a frame has asked for it before.
             sys._getframe().f_trace_opcodes = True

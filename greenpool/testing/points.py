@@ -32,6 +32,7 @@ from functools import wraps
 from typing import Any
 
 from .. import cancel, event, greenlet, lock, pool, queue, runtime, socket, taskgroup, thread
+from .._core.ordered_set import OrderedSet
 from .._core.task import Task
 from .._fd.workers import Workers, count_unfinished_calls
 from .clock import Current
@@ -163,12 +164,28 @@ def _submitting(submit: Callable[..., None]) -> Callable[..., None]:
     return operation
 
 
+def _ordering(make: Callable[..., None]) -> Callable[..., None]:
+    """Have an executor join its threads in the order in which it has started them."""
+
+    @wraps(make)
+    def operation(self: Any, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
+        if Current.scheduler is not None and self._threads == set():
+            self._threads = OrderedSet()
+
+    return operation
+
+
 def _rows(patched: bool) -> Iterator[tuple[Any, Callable[..., Any], tuple[str, ...]]]:
     for kind, parking, waking in (*_TABLE, *(_PATCHED if patched else ())):
         yield kind, _preemptible if patched else _parking, parking
         yield kind, _preemptible if patched else _waking, waking
 
 
+_OTHERS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
+    (Workers, "submit", _submitting),
+    (concurrent.futures.ThreadPoolExecutor, "__init__", _ordering),
+)
 _names = Names(lambda module: module.startswith(_PACKAGE) and module != "greenpool.greenlet")
 
 
@@ -192,8 +209,10 @@ def installed(patched: bool) -> Iterator[None]:
                         if original in ability:
                             ability.add(wrapped)
                             in_sets.append((ability, wrapped))
-        undo.append((Workers, "submit", vars(Workers)["submit"]))
-        setattr(Workers, "submit", _submitting(vars(Workers)["submit"]))  # noqa: B010 - mypy knows no other
+        for kind, name, wrapper in _OTHERS:
+            original = vars(kind)[name]
+            undo.append((kind, name, original))
+            setattr(kind, name, wrapper(original))
         with _names.replaced(functions):
             yield
     finally:
