@@ -3,10 +3,10 @@
 ``fn`` runs as the main program of a new pool, on a new OS thread: no hub of the caller takes part.  An
 exception that ends a greenlet of the run, and that nobody has asked for with ``get``, is an error of the run.
 
-*What is the same for the same seed*: all that greenpool decides, the clock, and the ``random`` module, which
-is seeded, and the numbers of threads without names.  The order of a set of strings (``PYTHONHASHSEED``), addresses, ``os.urandom`` and what comes in
-from other processes are not.  The garbage collector rests meanwhile, because finalizers would run at any
-moment.
+*What is the same for the same seed*: all that greenpool decides, the clock, the ``random`` module, which is
+seeded, and the numbers of threads without names.  The order of a set of strings (``PYTHONHASHSEED``) or of
+objects, addresses, ``os.urandom`` and what comes in from other processes are not.  The garbage collector rests
+meanwhile, because finalizers would run at any moment.
 
 *Threads*: one run at a time in a process.
 """
