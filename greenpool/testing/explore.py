@@ -10,6 +10,7 @@ from .._core import PACKAGE
 from .._core.errors import LoopExit
 from .._core.scheduled import Step
 from .arguments import Clock, Preempt, check_program, check_schedules, check_seed, check_settings
+from .page import Path, check_page
 from .run import Outcome, Settings, instruments, run, run_once
 from .schedule import Recorded, schedule_of_seed
 from .shrink import shrink
@@ -65,12 +66,16 @@ def explore(
     patch: bool = False,
     steps: int | None = STEPS,
     preempt: Preempt = "operations",
+    page: Path | None = None,
 ) -> None:
     """Run *fn* under so many *schedules*, those of the seeds from *seed* on.
 
-    Raises ScheduleFailed for the first that fails.  The other arguments are those of ``run``.
+    Raises ScheduleFailed for the first that fails.  *page*: the file, named "....html" or "....json", in
+    which the shortest schedule that fails is drawn, as ``greenpool.trace`` does.  The other arguments are
+    those of ``run``.
     """
     check_program(fn)
+    check_page(page)
     check_schedules(schedules)
     check_seed(seed)
     settings = Settings(hubs, clock, steps, patch, preempt)
@@ -79,18 +84,23 @@ def explore(
         from .patched import is_patched, run_patched
 
         if not is_patched():
-            run_patched(explore, fn, schedules=schedules, seed=seed, **settings._asdict())
+            run_patched(explore, fn, schedules=schedules, seed=seed, page=page, **settings._asdict())
             return
     with instruments(patch):
         for number in range(schedules):
             tried = seed + number
             outcome = run_once(fn, schedule_of_seed(tried), settings, tried)
             if outcome.error is not None:
-                raise _failure(fn, tried, number + 1, outcome, settings) from outcome.error
+                raise _failure(fn, tried, number + 1, outcome, settings, page) from outcome.error
 
 
 def _failure(
-    fn: Callable[[], object], seed: int, tried: int, outcome: Outcome, settings: Settings
+    fn: Callable[[], object],
+    seed: int,
+    tried: int,
+    outcome: Outcome,
+    settings: Settings,
+    page: Path | None,
 ) -> BaseException:
     error = outcome.error
     assert error is not None
@@ -103,7 +113,7 @@ def _failure(
         return again.choices if again.error is not None and _fault_of(again.error) == fault else None
 
     choices = shrink(outcome.choices, fails, ATTEMPTS)
-    last = run_once(fn, Recorded(choices), settings, seed, traced=True)
+    last = run_once(fn, Recorded(choices), settings, seed, traced=True, page=page)
     return ScheduleFailed(
         seed, tried, last.error or error, schedule_text(seed, choices), trace_text(last.trace)
     )

@@ -5,8 +5,8 @@ exception that ends a greenlet of the run, and that nobody has asked for with ``
 
 *What is the same for the same seed*: all that greenpool decides, the clock, the ``random`` module, which is
 seeded, and the numbers of threads without names.  The order of a set of strings (``PYTHONHASHSEED``) or of
-objects, addresses, ``os.urandom`` and what comes in from other processes are not.  The garbage collector rests
-meanwhile, because finalizers would run at any moment.
+objects, addresses, ``os.urandom`` and what comes in from other processes are not.  The garbage collector
+rests meanwhile, because finalizers would run at any moment.
 
 *Threads*: one run at a time in a process.
 """
@@ -20,7 +20,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .._core import error_report, task
 from .._core.current import getcurrent, set_thread_hub
@@ -32,6 +32,9 @@ from . import clock as _clock
 from . import points
 from .arguments import Clock, Preempt, check_program, check_seed, check_settings
 from .schedule import Schedule, schedule_of_seed
+
+if TYPE_CHECKING:
+    from .page import Path
 
 T = TypeVar("T")
 
@@ -128,8 +131,9 @@ def run_once(
     settings: Settings,
     seed: int = 0,
     traced: bool = False,
+    page: Path | None = None,
 ) -> Outcome:
-    """Run *fn* under *schedule*, with the instruments installed."""
+    """Run *fn* under *schedule*, with the instruments installed; *page* is a file to draw the run in."""
     scheduler = Scheduler(schedule, settings.clock == "jump", settings.steps)
     if traced:
         scheduler.trace = []
@@ -163,7 +167,13 @@ def run_once(
     active = set(names._active)
     _clock.Current.scheduler = scheduler
     try:
-        with reports.collected():
+        with ExitStack() as stack:
+            stack.enter_context(reports.collected())
+            if page is not None:
+                # Imported here, because few runs need it.
+                from .page import recorded
+
+                stack.enter_context(recorded(scheduler, page))
             context = contextvars.copy_context()
             thread = original_threading().Thread(
                 target=context.run, args=(body,), daemon=True, name="greenpool-run"

@@ -6,11 +6,11 @@ schedule without any surprise.  A shorter list goes on with zeros.
 
 ``schedule_of_seed`` makes the schedule of a seed.  Even seeds give draws, in the manner of POS ("Partial
 Order Aware Concurrency Sampling", Yuan and others, 2018): a greenlet that was passed over keeps its number,
-so it stays behind for some steps and then goes on.  Odd seeds give PCT ("A Randomized Scheduler with Probabilistic
-Guarantees of Finding Bugs", Burckhardt and others, 2010): each greenlet has a random priority, the highest
-goes on, and at a few random points the one that would go on falls behind all others.  The first finds faults
-that need many switches; the second those that need one greenlet to stay behind for long.  ``random.Random``
-gives the same numbers for the same integer on every machine.
+so it stays behind for some steps and then goes on.  Odd seeds give PCT ("A Randomized Scheduler with
+Probabilistic Guarantees of Finding Bugs", Burckhardt and others, 2010): each greenlet has a random priority,
+the highest goes on, and at a few random points the one that would go on falls behind all others.  The first
+finds faults that need many switches; the second those that need one greenlet to stay behind for long.
+``random.Random`` gives the same numbers for the same integer on every machine.
 """
 
 from __future__ import annotations
