@@ -79,7 +79,10 @@ PATIENCE = 100
 # Seconds of real time that descriptors get before the clock jumps, and before a deadlock is reported.
 GRACE = 0.002
 LAST_GRACE = 0.1
-CHILD_GRACE = 1.0
+CHILD_GRACE = 5.0
+# After so many waits that brought nothing, descriptors get no more time, or a program that polls would stand
+# still.  What greenlets of the run send to each other is there at once.
+WAITS_IN_VAIN = 20
 # Seconds of real time that a call on an OS thread gets before the run goes on without it.
 CALL_GRACE = 1.0
 # Seconds of real time that OS threads get before a deadlock is reported.
@@ -190,6 +193,7 @@ class Scheduler:
         self._threads = 0
         # Counts the calls that OS threads make for greenlets, once a greenlet of the run has given them one.
         self.count_calls: Callable[[], int] | None = None
+        self._in_vain = 0
         # So many calls are too slow to be waited for.
         self._given_up = 0
         self._what = ""
@@ -424,8 +428,11 @@ class Scheduler:
         if not self.jumps and deadlines:
             real_sleep(max(0.0, min(LOOK if waits_for_io else 0.01, min(deadlines) - real_monotonic())))
             return
-        if waits_for_io and self._wait_for(self._has_events, self._grace_of_io(bool(deadlines))):
-            return
+        if waits_for_io:
+            if self._wait_for(self._has_events, self._grace_of_io(bool(deadlines))):
+                self._in_vain = 0
+                return
+            self._in_vain += 1
         if threads and self._wait_for(self._has_posts, GRACE if deadlines else THREADS_GRACE):
             return
         if foreign and self._has_events():
@@ -447,12 +454,14 @@ class Scheduler:
     def _grace_of_io(self, has_deadlines: bool) -> float:
         if children() - self.children_before:
             return CHILD_GRACE if has_deadlines else THREADS_GRACE
-        return GRACE if has_deadlines else LAST_GRACE
+        if not has_deadlines:
+            return LAST_GRACE
+        return GRACE if self._in_vain < WAITS_IN_VAIN else 0.0
 
     def _wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
         end = real_monotonic() + seconds
         while not condition():
-            if real_monotonic() > end:
+            if not seconds or real_monotonic() > end:
                 return False
             real_sleep(LOOK)
         return True

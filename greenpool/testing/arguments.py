@@ -5,8 +5,17 @@ from __future__ import annotations
 import inspect
 from typing import Literal
 
+from .._core.current import getcurrent
+
 Clock = Literal["jump", "real"]
 Preempt = Literal["operations", "lines"]
+
+
+def check_caller() -> None:
+    """Raise RuntimeError in a greenlet, also in one of a run."""
+    if getattr(getcurrent(), "task", None) is not None:
+        text = "a run of greenpool.testing would block the hub of this greenlet: call it outside of pools"
+        raise RuntimeError(text)
 
 
 def check_program(fn: object) -> None:

@@ -30,7 +30,7 @@ from .._core.scheduled import ScheduledPoller, Scheduler, Step
 from ..runtime import run_in_turns
 from . import clock as _clock
 from . import points
-from .arguments import Clock, Preempt, check_program, check_seed, check_settings
+from .arguments import Clock, Preempt, check_caller, check_program, check_seed, check_settings
 from .schedule import Schedule, schedule_of_seed
 
 if TYPE_CHECKING:
@@ -67,10 +67,7 @@ class Outcome:
 @contextmanager
 def instruments(patched: bool) -> Iterator[None]:
     """What runs need: the clock and the points; installed once for many runs."""
-    if getattr(getcurrent(), "task", None) is not None:
-        raise RuntimeError(
-            "a run of greenpool.testing would block the hub of this greenlet: call it outside of pools"
-        )
+    check_caller()
     with ExitStack() as stack:
         if not _one_run.acquire(False):
             raise RuntimeError("another run of greenpool.testing is on in this process")
