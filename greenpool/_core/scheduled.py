@@ -706,8 +706,6 @@ class ScheduledPoller(PollerAround):
         hub.timers = timers
         hub.carriers = OrderedSet()
         if self.scheduler.tracer is not None:
-            # CPython 3.12 traces instructions only if a frame has asked for it before.
-            sys._getframe().f_trace_opcodes = True
             sys.settrace(self.scheduler.tracer)
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:

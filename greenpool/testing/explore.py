@@ -86,7 +86,7 @@ def explore(
         if not is_patched():
             run_patched(explore, fn, schedules=schedules, seed=seed, page=page, **settings._asdict())
             return
-    with instruments(patch):
+    with instruments(patch, preempt):
         for number in range(schedules):
             tried = seed + number
             outcome = run_once(fn, schedule_of_seed(tried), settings, tried)
@@ -159,7 +159,7 @@ def replay(
         if not is_patched():
             value: T = run_patched(replay, fn, seed, **settings._asdict())
             return value
-    with instruments(patch):
+    with instruments(patch, preempt):
         outcome = run_once(fn, Recorded(choices), settings, number)
     if outcome.error is not None:
         raise outcome.error

@@ -17,6 +17,7 @@ import contextvars
 import gc
 import itertools
 import random
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -65,7 +66,7 @@ class Outcome:
 
 
 @contextmanager
-def instruments(patched: bool) -> Iterator[None]:
+def instruments(patched: bool, preempt: Preempt = "operations") -> Iterator[None]:
     """What runs need: the clock and the points; installed once for many runs."""
     check_caller()
     with ExitStack() as stack:
@@ -74,6 +75,11 @@ def instruments(patched: bool) -> Iterator[None]:
         stack.callback(_one_run.release)
         stack.enter_context(_clock.installed())
         stack.enter_context(points.installed(patched))
+        if preempt == "lines":
+            # Imported here, because it brings ``dis`` along.
+            from .lines import monitored
+
+            stack.enter_context(monitored(patched))
         yield
 
 
@@ -134,8 +140,7 @@ def run_once(
     scheduler = Scheduler(schedule, settings.clock == "jump", settings.steps)
     if traced:
         scheduler.trace = []
-    if settings.preempt == "lines":
-        # Imported here, because it brings ``dis`` along.
+    if settings.preempt == "lines" and not hasattr(sys, "monitoring"):
         from .lines import tracer
 
         scheduler.tracer = tracer(scheduler, settings.patch)
@@ -236,7 +241,7 @@ def run(
         if not is_patched():
             value: T = run_patched(run, fn, seed=seed, **settings._asdict())
             return value
-    with instruments(patch):
+    with instruments(patch, preempt):
         outcome = run_once(fn, schedule_of_seed(seed), settings, seed)
     if outcome.error is not None:
         outcome.error.add_note(f"greenpool.testing: seed={seed}")
