@@ -80,3 +80,8 @@ def test_a_run_within_a_run() -> None:
 def test_a_run_in_a_greenlet(patch: bool) -> None:
     with pytest.raises(RuntimeError, match="outside of pools"):
         greenpool.run(lambda: testing.explore(lambda: None, patch=patch))
+
+
+def test_a_run_in_a_main_program_that_has_waited() -> None:
+    greenpool.sleep(0)
+    assert testing.run(lambda: 7) == 7
