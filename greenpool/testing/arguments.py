@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Literal
 
+from .._core.carrier import Carrier
 from .._core.current import getcurrent
 from .clock import Current
 
@@ -14,11 +15,9 @@ Preempt = Literal["operations", "lines"]
 
 def check_caller() -> None:
     """Raise RuntimeError in a greenlet, also in one of a run."""
-    here = getcurrent()
-    hub = getattr(here, "hub", None)
     run = Current.scheduler
     # The main program of a plain thread may block its hub.
-    if (hub is not None and hub.main is not here) or (run is not None and run.is_here()):
+    if isinstance(getcurrent(), Carrier) or (run is not None and run.is_here()):
         text = "a run of greenpool.testing would block the hub of this greenlet: call it outside of pools"
         raise RuntimeError(text)
 

@@ -79,7 +79,7 @@ def test_a_run_within_a_run() -> None:
 @pytest.mark.parametrize("patch", [False, True])
 def test_a_run_in_a_greenlet(patch: bool) -> None:
     with pytest.raises(RuntimeError, match="outside of pools"):
-        greenpool.run(lambda: testing.explore(lambda: None, patch=patch))
+        greenpool.run(lambda: greenpool.spawn(testing.explore, lambda: None, patch=patch).get())
 
 
 def test_a_run_in_a_main_program_that_has_waited() -> None:
