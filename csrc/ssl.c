@@ -1,4 +1,4 @@
-/* Measured: a small request over TLS: 2.15x of its twins in Python.
+/* Measured: a small request over TLS: 3.7x of its twins in Python (26,300 instructions instead of 98,200).
 
 SSLSocket.recv, recv_into, send and sendall.
 
@@ -19,12 +19,14 @@ while bytes are on their way: so the C does not set _moving. */
 
 static struct {
     PyTypeObject *type;
-    Slot connection, decrypted, descriptor, exact, incoming, left, lock, missing, moving, outgoing, owed, starved, unsent;
+    Slot connection, decrypted, descriptor, exact, header, incoming, left, lock, missing, moving, outgoing, owed;
+    Slot starved, unsent;
 } tls = {NULL,
          {"_sslobj", 0},
          {"_decrypted", 0},
          {"_descriptor", 0},
          {"_exact", 0},
+         {"_header", 0},
          {"_incoming", 0},
          {"_left", 0},
          {"_tls_lock", 0},
@@ -37,12 +39,21 @@ static struct {
 
 /* How much to ask the kernel for, how much to encrypt at a time, and the most plain bytes of a record. */
 static Py_ssize_t ahead, batch, record_size;
+static PyObject *record_size_object;
+
+/* What the classes of OpenSSL's connection and of the buffers have. To look a method up for each call takes as long as
+   the call of a short one. */
+static struct {
+    PyObject *pending, *read, *write;
+} of_connection, of_buffer;
+static PyTypeObject *connection_type;
 
 /* Python functions, the exception that says that OpenSSL needs input, and two values of _missing. */
 static PyObject *recv_twin, *recv_into_twin, *send_twin, *sendall_twin, *await_sent, *owe, *flush_if_possible, *wake_readers;
 static PyObject *want_read, *unknown, *nothing, *empty;
 
-static PyObject *str_acquire, *str_pending, *str_read, *str_registrations, *str_release, *str_write, *str_write_eof;
+static PyObject *str_acquire, *str_registrations, *str_release, *str_write_eof;
+static PyObject *str_pending, *str_read, *str_write;
 
 /* What a step of reading leaves to do. */
 enum { STEP_DONE = 0, STEP_STARVED = 1 };
@@ -85,11 +96,20 @@ find_stream(PyObject *self, Stream *stream)
     return status;
 }
 
-/* The attribute `pending` of a buffer. */
+/* Call a method of the connection *args[0]*: *found*, or that of the *name* if a program has put an object of its own
+   in the connection's place. */
+static PyObject *
+call_connection(PyObject *found, PyObject *name, PyObject *const *args, size_t count)
+{
+    return Py_IS_TYPE(args[0], connection_type) ? PyObject_Vectorcall(found, args, count, NULL)
+                                                : PyObject_VectorcallMethod(name, args, count, NULL);
+}
+
+/* How much is in a buffer, or -1. */
 static Py_ssize_t
 pending_in(PyObject *buffer)
 {
-    PyObject *count = PyObject_GetAttr(buffer, str_pending);
+    PyObject *count = Py_TYPE(of_buffer.pending)->tp_descr_get(of_buffer.pending, buffer, NULL);
     if (!count) {
         return -1;
     }
@@ -106,14 +126,23 @@ acquire(PyObject *lock, PyObject *greenlet)
     return taken ? (taken < 0 ? -1 : 0) : done(PyObject_CallMethodNoArgs(lock, str_acquire));
 }
 
+static int
+give_back(PyObject *lock, PyObject *greenlet)
+{
+    int freed = free_rlock(lock, greenlet);
+    return freed ? (freed < 0 ? -1 : 0) : done(PyObject_CallMethodNoArgs(lock, str_release));
+}
+
 /* Release the lock. Keeps an exception. Returns *status*, or -1 with an exception of its own. */
 static int
 release(PyObject *lock, PyObject *greenlet, int status)
 {
+    if (!PyErr_Occurred()) {
+        return give_back(lock, greenlet) < 0 ? -1 : status;
+    }
     PyObject *kind, *value, *traceback;
     PyErr_Fetch(&kind, &value, &traceback);
-    int freed = free_rlock(lock, greenlet);
-    if (freed < 0 || (freed == 0 && done(PyObject_CallMethodNoArgs(lock, str_release)) < 0)) {
+    if (give_back(lock, greenlet) < 0) {
         Py_XDECREF(kind);
         Py_XDECREF(value);
         Py_XDECREF(traceback);
@@ -137,22 +166,33 @@ send_alert(PyObject *self)
 
 /* 1 if OpenSSL needs input and none is there. */
 static int
-is_starved(PyObject *self, PyObject *incoming)
+is_starved(PyObject *self)
 {
-    int starved = holds(self, &tls.starved, Py_True);
-    if (starved > 0) {
-        Py_ssize_t there = pending_in(incoming);
-        return there < 0 ? -1 : there == 0;
-    }
-    return starved;
+    return holds(self, &tls.starved, Py_True);
 }
 
-/* _fill, in the usual case. Returns STEP_DONE if OpenSSL has got something. */
+/* 1 if OpenSSL has no part of a record that has not come as a whole. What the socket has counted of a header, while it
+   was watched, is void from now on. */
 static int
-fill(PyObject *self, Caller *caller, PyObject *incoming)
+forget_header(PyObject *self)
 {
-    int fd;
-    if (get_fd(self, &fd) < 0) {
+    int whole = holds(self, &tls.missing, nothing);
+    if (whole > 0) {
+        whole = holds(self, &tls.header, empty);
+        if (whole == 0 && set(self, &tls.header, empty) < 0) {
+            whole = -1;
+        }
+    }
+    return whole;
+}
+
+/* _fill, in the usual case. Returns STEP_DONE if OpenSSL has got something. *limit*, the size of a read, becomes
+   smaller if OpenSSL has less than that now. */
+static int
+fill(PyObject *self, Caller *caller, PyObject *incoming, Py_ssize_t *limit)
+{
+    int fd, whole = forget_header(self);
+    if (whole < 0 || get_fd(self, &fd) < 0) {
         return -1;
     }
     Py_ssize_t count;
@@ -170,11 +210,15 @@ fill(PyObject *self, Caller *caller, PyObject *incoming)
                    ? -1
                    : BY_TWIN;
     }
-    int status = done(PyObject_CallMethodOneArg(incoming, str_write, bytes));
+    PyObject *args[] = {incoming, bytes};
+    int status = done(PyObject_Vectorcall(of_buffer.write, args, 2, NULL));
     Py_DECREF(bytes);
     if (status < 0 || set(self, &tls.missing, unknown) < 0 || set(self, &tls.starved, Py_False) < 0 ||
         (count < ahead && note_short_read(self, caller) < 0)) {
         return -1;
+    }
+    if (whole && count < *limit) {
+        *limit = count; /* no part of a record came before these bytes */
     }
     return STEP_DONE;
 }
@@ -211,28 +255,67 @@ share_rest(PyObject *self, Caller *caller)
     return alone < 0 ? -1 : done(PyObject_CallOneArg(wake_readers, self));
 }
 
-/* After a read of *count* bytes: note whether OpenSSL has more. If this fails, the bytes are lost; that takes a failure of
-   a getter. */
+/* After a read of *count* bytes, of which there could be *most*: 1 if OpenSSL has more plain bytes. At the end of the
+   stream the next read finds the end again, so that counts as more. */
 static int
-note_rest(PyObject *self, Caller *caller, Stream *stream, Py_ssize_t count)
+has_decrypted(Stream *stream, Py_ssize_t count, Py_ssize_t most)
 {
-    int starved = 0;
-    if (count > 0) {
-        PyObject *rest = PyObject_CallMethodNoArgs(stream->connection, str_pending);
-        starved = rest ? !PyObject_IsTrue(rest) : -1;
-        Py_XDECREF(rest);
+    if (count == 0) {
+        return 1;
     }
-    Py_ssize_t there = pending_in(stream->incoming);
-    if (count < 0 || starved < 0 || there < 0 || set(self, &tls.starved, starved ? Py_True : Py_False) < 0 ||
+    if (count < most) {
+        return 0; /* OpenSSL returns less than it is asked for only if the record has no more */
+    }
+    PyObject *rest = call_connection(of_connection.pending, str_pending, &stream->connection, 1);
+    int more = rest ? PyObject_IsTrue(rest) : -1;
+    Py_XDECREF(rest);
+    return more;
+}
+
+/* _note_rest, after a read of *count* bytes, of which there could be *most*. If this fails, the bytes are lost; that
+   takes a failure of a getter. */
+static int
+note_rest(PyObject *self, Caller *caller, Stream *stream, Py_ssize_t count, Py_ssize_t most)
+{
+    int decrypted = count < 0 ? -1 : has_decrypted(stream, count, most);
+    Py_ssize_t there = decrypted < 0 ? -1 : pending_in(stream->incoming);
+    if (there < 0 || set(self, &tls.starved, decrypted || there ? Py_False : Py_True) < 0 ||
         (!there && set(self, &tls.missing, nothing) < 0)) {
         return -1;
     }
-    return there || !starved ? share_rest(self, caller) : 0;
+    return decrypted || there ? share_rest(self, caller) : 0;
+}
+
+/* What a read asks OpenSSL for: at most *size* bytes, into *buffer* or, if that is NULL, into bytes. */
+typedef struct {
+    Py_ssize_t most;
+    PyObject *size, *buffer;
+} Read;
+
+/* Enter OpenSSL. *limit* is what it has at most. */
+static PyObject *
+decrypt(PyObject *connection, const Read *asked, Py_ssize_t limit)
+{
+    PyObject *args[] = {connection, asked->size, asked->buffer};
+    if (asked->buffer) {
+        return call_connection(of_connection.read, str_read, args, 3);
+    }
+    if (limit == asked->most) {
+        return call_connection(of_connection.read, str_read, args, 2);
+    }
+    /* The standard method makes bytes of the size that it is asked for, and shrinks them afterwards: 1,000 instructions
+       more for a small request. */
+    PyObject *result = NULL;
+    if ((args[1] = PyLong_FromSsize_t(limit))) {
+        result = call_connection(of_connection.read, str_read, args, 2);
+        Py_DECREF(args[1]);
+    }
+    return result;
 }
 
 /* One step of a read, under the lock. Returns STEP_DONE with a result, STEP_STARVED, -1 or BY_TWIN. */
 static int
-read_step(PyObject *self, Caller *caller, Stream *stream, PyObject *size, PyObject *buffer, PyObject **result)
+read_step(PyObject *self, Caller *caller, Stream *stream, const Read *asked, PyObject **result)
 {
     int usual = holds(self, &tls.moving, Py_False);
     if (usual > 0) {
@@ -244,15 +327,15 @@ read_step(PyObject *self, Caller *caller, Stream *stream, PyObject *size, PyObje
     if (usual <= 0) {
         return usual < 0 ? -1 : BY_TWIN;
     }
-    int starved = is_starved(self, stream->incoming);
+    Py_ssize_t limit = asked->most;
+    int starved = is_starved(self);
     if (starved) {
-        int status = starved < 0 ? -1 : fill(self, caller, stream->incoming);
+        int status = starved < 0 ? -1 : fill(self, caller, stream->incoming, &limit);
         if (status != STEP_DONE) {
             return status;
         }
     }
-    *result = buffer ? PyObject_CallMethodObjArgs(stream->connection, str_read, size, buffer, NULL)
-                     : PyObject_CallMethodOneArg(stream->connection, str_read, size);
+    *result = decrypt(stream->connection, asked, limit);
     if (!*result) {
         if (!PyErr_ExceptionMatches(want_read)) {
             send_alert(self);
@@ -263,7 +346,7 @@ read_step(PyObject *self, Caller *caller, Stream *stream, PyObject *size, PyObje
             return -1;
         }
     }
-    else if (note_rest(self, caller, stream, count_of(*result)) < 0) {
+    else if (note_rest(self, caller, stream, count_of(*result), limit) < 0) {
         Py_CLEAR(*result);
         return -1;
     }
@@ -278,15 +361,15 @@ read_step(PyObject *self, Caller *caller, Stream *stream, PyObject *size, PyObje
 
 /* Returns 0 with a result, -1 or BY_TWIN. */
 static int
-read_when_ready(PyObject *self, Caller *caller, Stream *stream, PyObject *size, PyObject *buffer, PyObject **result)
+read_when_ready(PyObject *self, Caller *caller, Stream *stream, const Read *asked, PyObject **result)
 {
-    int starved = is_starved(self, stream->incoming);
+    int starved = is_starved(self);
     int status = starved < 0 ? -1 : starved ? wait_or_spend(caller) : spend_budget(caller->greenlet);
     while (status == 0) {
         if (acquire(stream->lock, caller->greenlet) < 0) {
             return -1;
         }
-        status = release(stream->lock, caller->greenlet, read_step(self, caller, stream, size, buffer, result));
+        status = release(stream->lock, caller->greenlet, read_step(self, caller, stream, asked, result));
         if (status == STEP_DONE) {
             return *result ? 0 : -1;
         }
@@ -301,7 +384,7 @@ read_when_ready(PyObject *self, Caller *caller, Stream *stream, PyObject *size, 
 
 /* In the usual case, do what read_when_ready does. Otherwise return BY_TWIN. */
 static int
-read_on_this_hub(PyObject *self, Py_ssize_t size, PyObject *buffer, PyObject **result)
+read_on_this_hub(PyObject *self, const Read *asked, PyObject **result)
 {
     Stream stream;
     int status = find_stream(self, &stream);
@@ -311,10 +394,7 @@ read_on_this_hub(PyObject *self, Py_ssize_t size, PyObject *buffer, PyObject **r
     Caller caller;
     status = find_caller(self, &caller);
     if (status == 0) {
-        /* OpenSSL gives at most one record at a time. */
-        PyObject *asked = PyLong_FromSsize_t(buffer || size < record_size ? size : record_size);
-        status = asked ? read_when_ready(self, &caller, &stream, asked, buffer, result) : -1;
-        Py_XDECREF(asked);
+        status = read_when_ready(self, &caller, &stream, asked, result);
         drop_caller(&caller);
     }
     drop_stream(&stream);
@@ -330,8 +410,13 @@ tls_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *name
             PyErr_Clear(); /* the twin raises it */
         }
         if (size > 0) {
+            /* OpenSSL gives at most one record at a time. */
+            Read asked = {size, args[0], NULL};
+            if (size > record_size) {
+                asked = (Read){record_size, record_size_object, NULL};
+            }
             PyObject *result = NULL;
-            int status = read_on_this_hub(self, size, NULL, &result);
+            int status = read_on_this_hub(self, &asked, &result);
             if (status != BY_TWIN) {
                 return status < 0 ? NULL : result;
             }
@@ -349,8 +434,10 @@ tls_recv_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject 
             PyErr_Clear(); /* the twin raises it */
         }
         else {
-            PyObject *result = NULL;
-            int status = view.len ? read_on_this_hub(self, view.len, args[0], &result) : BY_TWIN;
+            PyObject *result = NULL, *size = PyLong_FromSsize_t(view.len);
+            Read asked = {view.len, size, args[0]};
+            int status = !size ? -1 : view.len ? read_on_this_hub(self, &asked, &result) : BY_TWIN;
+            Py_XDECREF(size);
             PyBuffer_Release(&view);
             if (status != BY_TWIN) {
                 return status < 0 ? NULL : result;
@@ -396,14 +483,11 @@ write_step(PyObject *self, Stream *stream, PyObject *data, PyObject **written)
     if (usual > 0) {
         usual = holds(self, &tls.owed, empty);
     }
-    if (usual > 0) {
-        Py_ssize_t before = pending_in(stream->outgoing);
-        usual = before < 0 ? -1 : before == 0;
-    }
     if (usual <= 0) {
         return usual < 0 ? -1 : BY_TWIN;
     }
-    *written = PyObject_CallMethodOneArg(stream->connection, str_write, data);
+    PyObject *args[] = {stream->connection, data};
+    *written = call_connection(of_connection.write, str_write, args, 2);
     if (!*written) {
         if (PyErr_ExceptionMatches(want_read)) {
             PyErr_Clear();
@@ -412,7 +496,7 @@ write_step(PyObject *self, Stream *stream, PyObject *data, PyObject **written)
         send_alert(self);
         return -1;
     }
-    PyObject *encrypted = PyObject_CallMethodNoArgs(stream->outgoing, str_read);
+    PyObject *encrypted = PyObject_Vectorcall(of_buffer.read, &stream->outgoing, 1, NULL);
     if (!encrypted) {
         return -1;
     }
@@ -532,10 +616,36 @@ static Method tls_methods[] = {
 };
 
 const char connect_ssl_doc[] = PyDoc_STR(
-"connect_ssl($module, SSLSocket, SSLWantReadError, await_sent, owe, flush_if_possible, wake_readers, ahead,\n"
-"batch, record, unknown, /)\n--\n\n"
-"Take note of the class, the exception, the functions and the sizes. Returns the methods for it. Called once, after\n"
-"connect_socket.");
+"connect_ssl($module, SSLSocket, connection, buffer, SSLWantReadError, await_sent, owe, flush_if_possible,\n"
+"wake_readers, ahead, batch, record, unknown, /)\n--\n\n"
+"Take note of the class, those of OpenSSL's connection and of its buffers, the exception, the functions and the\n"
+"sizes. Returns the methods for the first. Called once, after connect_socket.");
+
+static int
+find_methods(PyObject *connection, PyObject *buffer)
+{
+    const struct {
+        PyObject **variable, *type;
+        const char *name;
+    } wanted[] = {
+        {&of_connection.pending, connection, "pending"}, {&of_connection.read, connection, "read"},
+        {&of_connection.write, connection, "write"},     {&of_buffer.pending, buffer, "pending"},
+        {&of_buffer.read, buffer, "read"},               {&of_buffer.write, buffer, "write"},
+    };
+    for (size_t i = 0; i < LENGTH(wanted); i++) {
+        PyObject *found = PyObject_GetAttrString(wanted[i].type, wanted[i].name);
+        if (!found) {
+            return -1;
+        }
+        Py_XSETREF(*wanted[i].variable, found);
+    }
+    keep_type(&connection_type, connection);
+    if (!Py_IS_TYPE(of_buffer.pending, &PyGetSetDescr_Type)) {
+        PyErr_Format(PyExc_TypeError, "%R.pending must be a getter", buffer);
+        return -1;
+    }
+    return 0;
+}
 
 PyObject *
 connect_ssl(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
@@ -545,8 +655,8 @@ connect_ssl(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs
         {&str_registrations, "registrations"}, {&str_release, "release"}, {&str_write, "write"},
         {&str_write_eof, "write_eof"},
     };
-    if (check_arguments("connect_ssl", args, nargs, "CCFFFFIIII") < 0 || intern_names(names, LENGTH(names)) < 0 ||
-        find_slots(args[0], SLOTS(tls.connection, tls.unsent)) < 0) {
+    if (check_arguments("connect_ssl", args, nargs, "CCCCFFFFIIII") < 0 || intern_names(names, LENGTH(names)) < 0 ||
+        find_slots(args[0], SLOTS(tls.connection, tls.unsent)) < 0 || find_methods(args[1], args[2]) < 0) {
         return NULL;
     }
     PyObject *zero = PyLong_FromLong(0), *bytes = PyBytes_FromStringAndSize(NULL, 0);
@@ -558,14 +668,15 @@ connect_ssl(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs
     Py_XSETREF(nothing, zero);
     Py_XSETREF(empty, bytes);
     keep_type(&tls.type, args[0]);
-    keep(&want_read, args[1]);
-    keep(&await_sent, args[2]);
-    keep(&owe, args[3]);
-    keep(&flush_if_possible, args[4]);
-    keep(&wake_readers, args[5]);
-    ahead = PyLong_AsSsize_t(args[6]);
-    batch = PyLong_AsSsize_t(args[7]);
-    record_size = PyLong_AsSsize_t(args[8]);
-    keep(&unknown, args[9]);
+    keep(&want_read, args[3]);
+    keep(&await_sent, args[4]);
+    keep(&owe, args[5]);
+    keep(&flush_if_possible, args[6]);
+    keep(&wake_readers, args[7]);
+    ahead = PyLong_AsSsize_t(args[8]);
+    batch = PyLong_AsSsize_t(args[9]);
+    record_size = PyLong_AsSsize_t(args[10]);
+    keep(&record_size_object, args[10]);
+    keep(&unknown, args[11]);
     return make_methods(tls.type, tls_methods, LENGTH(tls_methods));
 }

@@ -53,6 +53,8 @@ def connect_waiter(
 def connect_hub(hub: type, read: int, write: int, rare: int, /) -> dict[str, Any]: ...
 def connect_ssl(
     SSLSocket: type,
+    connection: type,
+    buffer: type,
     SSLWantReadError: type,
     await_sent: FunctionType,
     owe: FunctionType,

@@ -44,6 +44,7 @@ connection wake each other (``_wake_readers``).
 from __future__ import annotations
 
 import _socket
+import _ssl
 import ssl as _standard
 from collections.abc import Callable as _Callable
 from time import monotonic as _monotonic
@@ -131,7 +132,8 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
     _outgoing: _Any
     # Whether bytes are on their way between OpenSSL and the kernel.
     _moving: bool
-    # Whether OpenSSL needs input before it can give plain bytes, or the reason why there are none.
+    # Whether OpenSSL needs input before it can give plain bytes, or the reason why there are none, and its
+    # buffer is empty.
     _starved: bool
     # Encrypted bytes, and the count of the plain ones that the writer has just encrypted; see the head.
     _unsent: bytes | memoryview
@@ -169,6 +171,8 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
         shake_hands = kwargs.pop("do_handshake_on_connect", True)
         made = _create_over_originals(cls, sock, *args, do_handshake_on_connect=False, **kwargs)
         made._incoming.write(left)
+        made._starved = False
+        made._missing = _UNKNOWN
         made.do_handshake_on_connect = shake_hands
         if shake_hands:
             try:
@@ -187,6 +191,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
                 return self._missing or _HEADER - len(self._header)
         else:
             self._missing = _UNKNOWN
+            self._header = b""
         return _AHEAD
 
     def _count_record(self, data: bytes) -> None:
@@ -295,7 +300,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
             if not (lock.acquire(False) or lock.acquire(timeout=limit)):
                 raise TimeoutError(f"The {what} operation timed out")
             try:
-                if not done and not (waits_for_input and self._starved and not self._incoming.pending):
+                if not done and not (waits_for_input and self._starved):
                     try:
                         result = operation(*args)
                         done = True
@@ -307,7 +312,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
                         raise
                 if done:
                     # A read does not wait for the peer to take an answer of OpenSSL's own.
-                    if (reads or filled) and (self._incoming.pending or not self._starved):
+                    if (reads or filled) and not self._starved:
                         self._wake_readers()
                     if reads:
                         # The peer's bytes are not lost if OpenSSL's own answer cannot be sent now.
@@ -342,7 +347,7 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
             registration = self._current_registration()
             if registration is None:
                 registration = self._register()
-                if reading and (self._incoming.pending or not self._starved):
+                if reading and not self._starved:
                     continue  # another hub has taken the bytes before it could find this registration
             in_time = self._park_read(registration, deadline) if reading else self._park_write(deadline)
 
@@ -364,12 +369,14 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
 
     def _shake_hands(self, connection: _Any) -> None:
         connection.do_handshake()
-        self._starved = not connection.pending()
-        self._note_boundary()
+        self._note_rest(bool(connection.pending()))
 
-    def _note_boundary(self) -> None:
+    def _note_rest(self, decrypted: bool) -> None:
+        """Note what is there for the next read; *decrypted*: OpenSSL has plain bytes."""
+        there = self._incoming.pending
+        self._starved = not decrypted and not there
         # OpenSSL takes a whole record before it gives any of it.
-        if self._missing == _UNKNOWN and not self._incoming.pending:
+        if self._missing == _UNKNOWN and not there:
             self._missing = 0
 
     # The connection object is looked up once.  A greenlet that waits while another one calls ``shutdown``,
@@ -397,8 +404,8 @@ class SSLSocket(_base, _green_socket):  # type: ignore[misc]  # the bases disagr
         if self._decrypted:
             return self._take("_decrypted", size, *buffer)
         result: bytes | int = connection.read(size, *buffer)
-        self._starved = bool(result) and not connection.pending()
-        self._note_boundary()
+        # After the end of the stream the next read finds it again.
+        self._note_rest(not result or bool(connection.pending()))
         return result
 
     def _take(self, name: str, size: int, buffer: _WriteableBuffer | None = None) -> bytes | int:
@@ -568,6 +575,8 @@ if _speedups is not None:
         SSLSocket,
         _speedups.connect_ssl(
             SSLSocket,
+            getattr(_ssl, "_SSLSocket"),  # noqa: B009
+            MemoryBIO,  # noqa: F405
             SSLWantReadError,  # noqa: F405
             vars(SSLSocket)["_await_sent"],
             vars(SSLSocket)["_owe"],

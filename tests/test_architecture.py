@@ -145,7 +145,7 @@ def test_runtime_knows_nothing_that_knows_it() -> None:
 
 # The entry points of programs patch, and so do the modules under gevent's name.
 STARTERS = {"greenpool.__main__", "greenpool.celery", "greenpool.dask", "greenpool.gunicorn"}
-STARTERS |= {"greenpool.testing.patched"}
+STARTERS |= {"greenpool.pytest_plugin", "greenpool.testing.patched"}
 STARTERS |= {name for name in MODULES if name.startswith("greenpool._gevent.")}
 
 

@@ -23,6 +23,7 @@ PAGES = [
             "live-page",
             "monkey",
             "profilers",
+            "pytest-plugin",
             "servers",
             "trace",
             "tutorial",
@@ -35,6 +36,7 @@ FLEET_TESTS = "tests/programs/test_fleet.py"
 GEVENT_TESTS = "tests/programs/test_as_gevent.py"
 NIGHT_TESTS = "tests/test_hang_at_night.py"
 PROFILER_TESTS = "tests/programs/test_profilers.py"
+PYTEST_TESTS = "tests/test_pytest_plugin_patched.py"
 WEB_TESTS = "tests/console/test_web.py"
 CELERY = "CELERY_CUSTOM_WORKER_POOL=greenpool.celery:TaskPool"
 
@@ -75,11 +77,13 @@ RUN_BY = {
     "py-spy record --format raw --threads --output profile.txt"
     " -- python -m greenpool --pool-size 2 app.py": PROFILER_TESTS,
     "py-spy record --pid 4711 --duration 10 --output profile.svg": PROFILER_TESTS,
+    "pytest --greenpool-patch": PYTEST_TESTS,
     "python -m greenpool --as-gevent -m celery -A app worker -P gevent": GEVENT_TESTS,
     "python -m greenpool --as-gevent -m locust -f locustfile.py": GEVENT_TESTS,
     "python -m greenpool --as-gevent app.py": "tests/test_as_gevent.py",
     "python -m greenpool -m debugpy --listen 5678 --wait-for-client app.py": "tests/programs/test_debugpy.py",
     "python -m greenpool -m pdb app.py": PROFILER_TESTS,
+    "python -m greenpool -m pytest": PYTEST_TESTS,
     "python fleet.py here http://localhost:8000/": FLEET_TESTS,
     "scripts/gevent-tests": BY_HAND[0],
     "ssh -L 8099:127.0.0.1:8099 server greenpool web 4711 --port 8099": BY_HAND[1],

@@ -180,6 +180,50 @@ def test_a_socket_that_is_watched_in_the_middle_of_a_record(peer_and_client: tup
     assert client.recv(100) == b"four"
 
 
+@pytest.mark.parametrize("size", [1, 5, 11, 12, 13, 16384, 40_000])
+@pytest.mark.parametrize("way", ["recv", "recv_into"])
+def test_records_and_reads_of_all_sizes(way: str, size: int, peer_and_client: tuple[Peer, Any]) -> None:
+    """The reader parks after each record, and only then: it knows whether OpenSSL has a rest of it."""
+    peer, client = peer_and_client
+    buffer = bytearray(size)
+    texts = [b"a dozen byte", b"\0" * 16384, b"a dozen byte"]
+    got = bytearray()
+
+    def receive() -> None:
+        while len(got) < sum(map(len, texts)):
+            got.extend(client.recv(size) if way == "recv" else buffer[: client.recv_into(buffer)])
+
+    reading = greenpool.spawn(receive)
+    for count in range(len(texts)):
+        greenpool.idle()
+        assert got == b"".join(texts[:count])
+        peer.plain.sendall(peer.encrypted(texts[count]))
+        while len(got) < sum(map(len, texts[: count + 1])):
+            greenpool.sleep(0)
+    reading.get()
+    assert got == b"".join(texts)
+
+
+def test_a_socket_that_is_watched_for_a_part_of_a_header(peer_and_client: tuple[Peer, Any]) -> None:
+    peer, client = peer_and_client
+    first = peer.encrypted(b"one")
+    client.setblocking(False)
+    peer.plain.sendall(first[:3])
+    select.select([client._fd], [], [], 5)
+    with pytest.raises(ssl.SSLWantReadError):
+        run(client.recv, 100)
+    client.setblocking(True)
+    waiting = greenpool.spawn(client.recv, 100)
+    greenpool.idle()
+    peer.plain.sendall(first[3:])
+    assert waiting.get() == b"one"
+    client.setblocking(False)
+    peer.plain.sendall(peer.encrypted(b"two", b"three"))
+    for text in (b"two", b"three"):
+        assert select.select([client._fd], [], [], 5)[0]
+        assert run(client.recv, 100) == text
+
+
 def test_reading_nothing(peer_and_client: tuple[Peer, Any]) -> None:
     _, client = peer_and_client
     assert client.recv(0) == b""
@@ -256,7 +300,11 @@ def test_unwrapping_takes_no_plain_byte(peer_and_client: tuple[Peer, Any]) -> No
         assert other.recv(100) == b"in the clear"
 
 
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("came", [3, 100, None])
 def test_a_second_handshake_that_came_with_the_goodbye(
+    came: int | None,
+    watched: bool,
     peer_and_client: tuple[Peer, Any],
     server_context: ssl.SSLContext,
     client_context: ssl.SSLContext,
@@ -266,11 +314,17 @@ def test_a_second_handshake_that_came_with_the_goodbye(
     second = client_context.wrap_bio(incoming, outgoing, server_hostname="localhost")
     with pytest.raises(ssl.SSLWantReadError):
         second.do_handshake()
-    peer.plain.sendall(peer.goodbye() + outgoing.read())
+    hello = outgoing.read()
+    peer.plain.sendall(peer.goodbye() + hello[:came])
     assert run(client.recv, 100) == b""
     plain = client.unwrap()
+    if watched:
+        plain.fileno()
     server = greenpool.spawn(server_context.wrap_socket, plain, server_side=True)
     peer.plain.recv(100)  # the client's goodbye
+    if came is not None:
+        greenpool.idle()
+        peer.plain.sendall(hello[came:])
     while True:
         try:
             second.do_handshake()

@@ -3,6 +3,9 @@
 They come with Python, in the version of the running interpreter: test.lock_tests and test.test_queue. Each
 runs with OS threads, and with greenlets in their place, on one hub and on four. For greenlets it is a copy of
 the module in which ``threading``, ``_thread`` and ``time`` are the green ones.
+
+They sleep for many seconds. Those of greenlets run under the jumping clock, so that only those of OS threads
+take that time; with ``--greenpool-clock=real`` all do.
 """
 
 from __future__ import annotations
@@ -60,7 +63,11 @@ if hasattr(standard["test.test_queue"].BaseQueueTestMixin, "test_shutdown_empty"
         "BaseQueueTestMixin.test_shutdown_immediate_all_methods_in_many_threads": polling,
     }
 
-# Tests that wait for half a second or more.
+# Tests that hardly sleep: their many threads poll. A jumping clock spares nothing there, and its scheduler
+# switches slowly among so many.
+BUSY = {"BaseSimpleQueueTest"}
+
+# Tests that wait for half a second or more, where the clock is real.
 SLOW = {"test_acquire_timeout", "test_basic", "test_failing_queue", "test_timeout"}
 
 
@@ -89,14 +96,6 @@ def green_copies() -> dict[str, Any]:
     return found
 
 
-class OnFourHubs:
-    """Run each test as the main function of a pool, which spreads the test's threads over its hubs."""
-
-    def run(self, result: unittest.TestResult | None = None) -> Any:
-        with greenpool.Runtime(pool_size=4) as runtime:
-            return runtime.block_on(super().run, result)  # type: ignore[misc]
-
-
 def names_of_tests(cls: type) -> dict[str, str]:
     """Return the tests of a class, each with its name in the class that defines it."""
     names = [name for name in dir(cls) if name.startswith("test")]
@@ -116,26 +115,30 @@ def slow(test: Callable[..., None]) -> Callable[..., None]:
     return marked
 
 
-def cases(where: str, modules: dict[str, Any], excused: dict[str, str], *mixins: type) -> dict[str, type]:
+def cases(
+    where: str, modules: dict[str, Any], excused: dict[str, str], *marks: pytest.MarkDecorator
+) -> dict[str, type]:
     found = {}
     for base_name, subjects in SUBJECTS.items():
         base = next(vars(module)[base_name] for module in modules.values() if hasattr(module, base_name))
         attributes: dict[str, Any] = {"__module__": __name__, **subjects}
+        if base_name not in BUSY:
+            attributes["pytestmark"] = [*marks]
         for test, name in names_of_tests(base).items():
             if name in excused:
                 attributes[test] = unittest.skip(excused[name])(getattr(base, test))
-            elif test in SLOW:
+            elif test in SLOW and not marks:
                 attributes[test] = slow(getattr(base, test))
         # The test classes of the queues are not TestCases by themselves.
         cases = () if issubclass(base, unittest.TestCase) else (unittest.TestCase,)
-        found[base_name + where] = type(base_name + where, (*mixins, base, *cases), attributes)
+        found[base_name + where] = type(base_name + where, (base, *cases), attributes)
     return found
 
 
 green = green_copies()
 globals().update(cases("WithThreads", standard, EXCUSED))
-globals().update(cases("OnOneHub", green, EXCUSED | EXCUSED_IN_GREENLETS))
-globals().update(cases("OnFourHubs", green, EXCUSED | EXCUSED_IN_GREENLETS, OnFourHubs))
+globals().update(cases("OnOneHub", green, EXCUSED | EXCUSED_IN_GREENLETS, pytest.mark.greenpool(hubs=0)))
+globals().update(cases("OnFourHubs", green, EXCUSED | EXCUSED_IN_GREENLETS, pytest.mark.greenpool(hubs=4)))
 
 
 def test_nothing_is_left_out() -> None:

@@ -1,4 +1,7 @@
-"""Timeout and with_timeout, as gevent documents them."""
+"""Timeout and with_timeout, as gevent documents them.
+
+The clock jumps, so that no test takes the time that it waits for. With ``--greenpool-clock=real`` all do.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,10 @@ from greenpool.event import AsyncResult, Event
 from greenpool.lock import BoundedSemaphore, Condition, Lock, RLock, Semaphore
 from greenpool.pool import Group, Pool
 from greenpool.queue import Channel, LifoQueue, Queue, SimpleQueue
+
+pytestmark = pytest.mark.greenpool(hubs=0)
+# A hub that is busy until some time has passed would be busy for ever: the clock stands still meanwhile.
+real_clock = pytest.mark.greenpool(hubs=0, clock="real")
 
 SOON = 0.005
 LATE = 60
@@ -226,6 +233,7 @@ def expire_while_woken(wait_twice: Callable[[Timeout], object]) -> object:
     return greenlet.get()
 
 
+@real_clock
 def test_expiry_exactly_while_woken_comes_with_the_next_wait() -> None:
     def wait_twice(timeout: Timeout) -> object:
         assert not timeout.pending
@@ -236,6 +244,7 @@ def test_expiry_exactly_while_woken_comes_with_the_next_wait() -> None:
     assert expire_while_woken(wait_twice) is True
 
 
+@real_clock
 def test_close_takes_back_one_that_has_struck_but_was_not_raised() -> None:
     def wait_twice(timeout: Timeout) -> object:
         timeout.close()

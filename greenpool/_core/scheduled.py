@@ -63,7 +63,7 @@ from .pollers import make_poller
 from .pollers.around import PollerAround
 from .sections import without_sections
 from .state import HubState
-from .task import Task
+from .task import LinkedTask, Task
 from .timers import Call, Timers
 from .typing import TYPE_CHECKING, Protocol
 from .waiter import interrupt
@@ -623,10 +623,16 @@ class ScheduledQueue(deque[Turn]):
         """The turns that may be next, *first* in front."""
         found: list[Turn] = [] if first is None else [first]
         mark: Turn | None = None
+        sources: list[Task[Any]] = []
         for turn in self:
             if isinstance(turn, Mark):
                 mark = turn
+            elif isinstance(turn, LinkedTask) and turn.source in sources:
+                # The links of one greenlet start in order: each takes those before it for done.
+                continue
             elif turn is not first:
+                if isinstance(turn, LinkedTask):
+                    sources.append(turn.source)
                 found.append(turn)
                 if len(found) >= WIDTH:
                     break

@@ -139,9 +139,11 @@ def _look_at(hub: HubState, seen: dict[HubState, _Stall], begin: float, now: flo
         seconds = now - stall.since
         if not HAS_GIL:
             frame = current_frames().get(hub.thread_id)
+        # First, because the hub's thread may run on while the rest is made.
+        stack = _stack(frame)
         text = f"{hub!r} has been kept from its other greenlets by {_running(hub)} for {seconds:.2f} s"
         text += _describe_call(frame)
-        _report(f"{text}\n{''.join(_stack(frame))}".rstrip(), seconds, False)
+        _report(f"{text}\n{''.join(stack)}".rstrip(), seconds, False)
 
 
 def _end(hub: HubState, stall: _Stall, now: float) -> None:
@@ -186,7 +188,8 @@ def _stack(frame: FrameType | None) -> list[str]:
     if not HAS_GIL:
         code = frame.f_code
         return [f'  File "{code.co_filename}", line {frame.f_lineno}, in {code.co_name}\n']
-    entries = traceback.extract_stack(frame)
+    # Walked at once: to read the source lets go of the GIL.
+    entries = traceback.StackSummary.extract(iter([*traceback.walk_stack(frame)][::-1]))
     return traceback.format_list([entry for entry in entries if not entry.filename.startswith(PACKAGE)])
 
 

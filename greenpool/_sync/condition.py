@@ -142,7 +142,10 @@ class Condition:
         woken: list[Waiter] = []
         with self._guard:
             while self._waiting and len(woken) < n:
-                waiter, _ = self._waiting.popitem(last=False)
+                try:
+                    waiter, _ = self._waiting.popitem(last=False)
+                except KeyError:
+                    break  # a signal handler has notified the last ones
                 if waiter.claim():
                     woken.append(waiter)
         for waiter in woken:

@@ -280,7 +280,10 @@ class SimpleQueue(Generic[T]):
         self._serve_getters(woken)
         putters = self._putters
         while putters and self._has_room():
-            putter = putters.popleft()
+            try:
+                putter = putters.popleft()
+            except IndexError:
+                return  # a signal handler has let the last ones in
             item = putter.value
             if putter.claim():
                 woken.append(putter)
@@ -293,7 +296,10 @@ class SimpleQueue(Generic[T]):
     def _serve_getters(self, woken: list[Waiter]) -> None:
         getters = self._getters
         while getters:
-            getter = getters[0]
+            try:
+                getter = getters[0]
+            except IndexError:
+                return  # a signal handler has served the line
             if not getter.state:
                 remove = getter.value is not PEEK
                 try:
@@ -326,8 +332,11 @@ class SimpleQueue(Generic[T]):
         getters.rotate(0)
         waiting = list(self._putters)
         self._putters.clear()
-        while getters:
-            waiting.append(getters.popleft())
+        try:
+            while getters:
+                waiting.append(getters.popleft())
+        except IndexError:
+            pass  # a signal handler has shut the others out
         woken += [waiter for waiter in waiting if waiter.claim(ShutDown(), FAILED)]
 
     # Putting.

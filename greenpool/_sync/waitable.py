@@ -129,7 +129,8 @@ class WaitLine(deque[Any]):
     or timed out stay, claimed, until they come to the head, or until they may be more than half of all.
 
     A look at the head and a ``popleft`` that follows it at once are one step, for signal handlers and
-    finalizers, too: those run between two calls, and there is none between the two.
+    finalizers, too: those run behind a call or a jump backwards, and there is none between the two.  (The
+    condition of a ``while`` has such a jump behind it.)
     """
 
     # How many have left since the last clearing; some of them may be out of the line already.
@@ -147,8 +148,13 @@ class WaitLine(deque[Any]):
     def leave(self, waiter: Claimable) -> None:
         """*waiter* gives up; nobody will claim it any more."""
         waiter.claim(None, EXPIRED)
-        while self and self[0].state:
-            self.popleft()
+        try:
+            while self:
+                if not self[0].state:
+                    break
+                self.popleft()
+        except IndexError:
+            pass  # a signal handler has served the line
         self.left += 1
         if self.left > 16 and self.left * 2 > len(self):
             self._clear_out()
@@ -193,7 +199,10 @@ class Waitable:
         waiting.rotate(0)
         woken = []
         while waiting:
-            waiter = waiting.popleft()
+            try:
+                waiter = waiting.popleft()
+            except IndexError:
+                break  # a signal handler has served the line
             if waiter.claim(True):
                 woken.append(waiter)
         return woken

@@ -35,7 +35,7 @@ def check_program(fn: object) -> None:
 
 def check_settings(hubs: int, clock: str, steps: int | None, patch: bool, preempt: str) -> None:
     """Raise TypeError or ValueError for an argument that is none of its kind."""
-    _check_count("hubs", hubs)
+    _check_count("hubs", hubs, least=0)
     if steps is not None:
         _check_count("steps", steps, " or None")
     if clock not in ("jump", "real"):
@@ -57,8 +57,8 @@ def check_seed(seed: int, also: str = "") -> None:
         raise TypeError(f"seed must be an int{also}, not {seed!r}")
 
 
-def _check_count(name: str, count: int, also: str = "") -> None:
+def _check_count(name: str, count: int, also: str = "", least: int = 1) -> None:
     if isinstance(count, bool) or not isinstance(count, int):
         raise TypeError(f"{name} must be an int{also}, not {count!r}")
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1, not {count}")
+    if count < least:
+        raise ValueError(f"{name} must be at least {least}, not {count}")

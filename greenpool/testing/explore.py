@@ -86,7 +86,7 @@ def explore(
         if not is_patched():
             run_patched(explore, fn, schedules=schedules, seed=seed, page=page, **settings._asdict())
             return
-    with instruments(patch, preempt):
+    with instruments(patch, preempt=preempt):
         for number in range(schedules):
             tried = seed + number
             outcome = run_once(fn, schedule_of_seed(tried), settings, tried)
@@ -152,14 +152,14 @@ def replay(
     check_program(fn)
     settings = Settings(hubs, clock, steps, patch, preempt)
     check_settings(*settings)
-    number, choices = _read_schedule(seed)
+    number, choices = read_schedule(seed)
     if patch:
         from .patched import is_patched, run_patched
 
         if not is_patched():
             value: T = run_patched(replay, fn, seed, **settings._asdict())
             return value
-    with instruments(patch, preempt):
+    with instruments(patch, preempt=preempt):
         outcome = run_once(fn, Recorded(choices), settings, number)
     if outcome.error is not None:
         raise outcome.error
@@ -172,7 +172,7 @@ def schedule_text(seed: int, choices: Sequence[int]) -> str:
     return f"{seed}:" + ",".join(f"{place}={choice}" for place, choice in enumerate(choices) if choice)
 
 
-def _read_schedule(text: str) -> tuple[int, list[int]]:
+def read_schedule(text: str) -> tuple[int, list[int]]:
     try:
         seed, _, listed = text.partition(":")
         pairs = [tuple(map(int, pair.split("="))) for pair in listed.split(",") if pair]

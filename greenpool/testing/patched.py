@@ -31,12 +31,7 @@ def run_patched(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call *function* in a child process that is patched; returns and raises what it does."""
     check_caller()
     reader, writer = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    with warnings.catch_warnings():
-        # Of the other threads: none of them takes part in the child.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
+    child = fork_quietly()
     if not child:
         status = 1
         try:
@@ -57,15 +52,29 @@ def run_patched(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return value
 
 
+def fork_quietly() -> int:
+    """Fork, without the warning of the other threads: none of them takes part in the child."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def patch_here() -> None:
+    """Patch this process, a child that was made for it."""
+    with warnings.catch_warnings():
+        # Modules of the parent have made locks and started threads before.
+        warnings.simplefilter("ignore", monkey.MonkeyPatchWarning)
+        monkey.patch_all()
+
+
 def _run_in_child(
     writer: int, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     value, error = None, None
     try:
-        with warnings.catch_warnings():
-            # Modules of the parent have made locks and started threads before.
-            warnings.simplefilter("ignore", monkey.MonkeyPatchWarning)
-            monkey.patch_all()
+        patch_here()
         value = function(*args, **kwargs)
     except BaseException as caught:
         error = caught

@@ -28,6 +28,7 @@ from .._core.current import getcurrent, set_thread_hub
 from .._core.hub import Hub
 from .._core.native import Lock, original_threading
 from .._core.scheduled import ScheduledPoller, Scheduler, Step
+from .._core.waiter import yield_now
 from ..runtime import run_in_turns
 from . import clock as _clock
 from . import points
@@ -66,15 +67,19 @@ class Outcome:
 
 
 @contextmanager
-def instruments(patched: bool, preempt: Preempt = "operations") -> Iterator[None]:
-    """What runs need: the clock and the points; installed once for many runs."""
+def instruments(patched: bool, only_clock: bool = False, preempt: Preempt = "operations") -> Iterator[None]:
+    """What runs need: the clock and the points; installed once for many runs.
+
+    *only_clock* leaves the points out, for a run in the order that greenpool takes by itself.
+    """
     check_caller()
     with ExitStack() as stack:
         if not _one_run.acquire(False):
             raise RuntimeError("another run of greenpool.testing is on in this process")
         stack.callback(_one_run.release)
         stack.enter_context(_clock.installed())
-        stack.enter_context(points.installed(patched))
+        if not only_clock:
+            stack.enter_context(points.installed(patched))
         if preempt == "lines":
             # Imported here, because it brings ``dis`` along.
             from .lines import monitored
@@ -135,8 +140,13 @@ def run_once(
     seed: int = 0,
     traced: bool = False,
     page: Path | None = None,
+    collects_errors: bool = True,
 ) -> Outcome:
-    """Run *fn* under *schedule*, with the instruments installed; *page* is a file to draw the run in."""
+    """Run *fn* under *schedule*, with the instruments installed; *page* is a file to draw the run in.
+
+    With *collects_errors* an exception that ends a greenlet is an error of the run; otherwise it is reported
+    as in any program.
+    """
     scheduler = Scheduler(schedule, settings.clock == "jump", settings.steps)
     if traced:
         scheduler.trace = []
@@ -153,7 +163,13 @@ def run_once(
         try:
             hub = Hub("main", poller=lambda: ScheduledPoller(scheduler))
             set_thread_hub(hub, close_with_thread=True)
-            outcome.value = run_in_turns(fn, settings.hubs, lambda: ScheduledPoller(scheduler), scheduler)
+            if settings.hubs:
+                outcome.value = run_in_turns(fn, settings.hubs, lambda: ScheduledPoller(scheduler), scheduler)
+            else:
+                # The loop has to begin before the schedule chooses: its first turn is its start.
+                yield_now()
+                scheduler.begin()
+                outcome.value = fn()
         except BaseException as error:
             outcome.error = error
         finally:
@@ -170,7 +186,8 @@ def run_once(
     _clock.Current.scheduler = scheduler
     try:
         with ExitStack() as stack:
-            stack.enter_context(reports.collected())
+            if collects_errors:
+                stack.enter_context(reports.collected())
             if page is not None:
                 # Imported here, because few runs need it.
                 from .page import recorded
@@ -216,13 +233,14 @@ def run(
 
     The same seed gives the same run.  None draws one; an exception then has it in a note.
 
-    *hubs*: the number of hubs of the pool. *clock*: with "jump", time stands still while anything is ready,
-    and jumps to the next timer when nothing is. With "real", time is that of the machine. *patch*: run *fn*
-    in a patched program.  If this process is not patched, that is a child process, made by a fork; *fn*'s
-    value and exception are pickled. *steps*: the number of choices after which the run ends with
-    ``StepsExceeded``; None means that it may go on. *preempt*: with "lines", hubs and the threads of a
-    patched program are preempted between any two lines of the program's own code, too, and before each call
-    and store of a line.  A seed then belongs to one version of Python.
+    *hubs*: the number of hubs of the pool.  With 0 there is no pool: *fn* and its greenlets share one hub, as
+    in a program that makes no pool, and greenlets that are left end with *fn*. *clock*: with "jump", time
+    stands still while anything is ready, and jumps to the next timer when nothing is. With "real", time is
+    that of the machine. *patch*: run *fn* in a patched program.  If this process is not patched, that is a
+    child process, made by a fork; *fn*'s value and exception are pickled. *steps*: the number of choices
+    after which the run ends with ``StepsExceeded``; None means that it may go on. *preempt*: with "lines",
+    hubs and the threads of a patched program are preempted between any two lines of the program's own code,
+    too, and before each call and store of a line.  A seed then belongs to one version of Python.
 
     Raises what *fn* raises, and the first exception that ended a greenlet and that no ``get`` has asked for.
     Raises LoopExit at once if every greenlet waits and nothing can wake one, with what each waits for.  Call
@@ -241,7 +259,7 @@ def run(
         if not is_patched():
             value: T = run_patched(run, fn, seed=seed, **settings._asdict())
             return value
-    with instruments(patch, preempt):
+    with instruments(patch, preempt=preempt):
         outcome = run_once(fn, schedule_of_seed(seed), settings, seed)
     if outcome.error is not None:
         outcome.error.add_note(f"greenpool.testing: seed={seed}")

@@ -34,7 +34,7 @@ FUNCTIONS = pytest.mark.parametrize(
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        ({"hubs": 0}, ValueError, "hubs must be at least 1, not 0"),
+        ({"hubs": -1}, ValueError, "hubs must be at least 0, not -1"),
         ({"hubs": True}, TypeError, "hubs must be an int, not True"),
         ({"steps": 0}, ValueError, "steps must be at least 1, not 0"),
         ({"steps": 1.5}, TypeError, "steps must be an int or None, not 1.5"),

@@ -61,3 +61,17 @@ def test_a_program_that_never_ends_fails() -> None:
 def test_a_text_that_is_no_schedule_is_refused() -> None:
     with pytest.raises(ValueError, match="not a schedule"):
         testing.replay(lambda: None, "nonsense")
+
+
+def test_the_links_of_a_greenlet_start_in_order() -> None:
+    import greenpool
+
+    def main() -> None:
+        called: list[int] = []
+        greenlet = greenpool.spawn(greenpool.sleep, 0)
+        for number in range(3):
+            greenlet.link(lambda _, number=number: called.append(number))
+        greenpool.sleep(1)
+        assert called == [0, 1, 2]
+
+    testing.explore(main, schedules=100)

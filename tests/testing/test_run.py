@@ -171,7 +171,28 @@ def test_outside_of_a_run_the_clock_is_real() -> None:
     assert datetime.datetime is date
 
 
-@pytest.mark.parametrize("hubs", [0, True, "two"])
+@pytest.mark.parametrize("hubs", [-1, True, "two"])
 def test_a_bad_number_of_hubs_is_refused(hubs: int) -> None:
     with pytest.raises((TypeError, ValueError), match="hubs must be"):
         testing.run(lambda: None, hubs=hubs)
+
+
+def test_without_a_pool_all_greenlets_share_the_hub_of_the_main_function() -> None:
+    left = []
+
+    def wait() -> None:
+        try:
+            Event().wait()
+        finally:
+            left.append("ended")
+
+    def main() -> tuple[bool, float]:
+        begun = time.monotonic()
+        seen: list[object] = []
+        greenpool.spawn(lambda: seen.append(greenpool.get_hub()))
+        greenpool.spawn(wait)
+        greenpool.sleep(60)
+        return seen == [greenpool.get_hub()], time.monotonic() - begun
+
+    assert testing.run(main, hubs=0, seed=2) == (True, 60)
+    assert left == ["ended"]
