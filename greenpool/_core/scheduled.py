@@ -226,6 +226,10 @@ class Scheduler:
         """Whether the caller runs on a hub of this run."""
         return get_ident() in self.by_thread
 
+    def hub_names(self) -> set[str]:
+        """The names of the hubs of this run."""
+        return {agent.hub.name for agent in self.agents}
+
     def queue_for(self, hub: HubState, poller: ScheduledPoller) -> ScheduledQueue:
         """The ready queue of a new hub of the run."""
         queue = ScheduledQueue()

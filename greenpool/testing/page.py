@@ -60,4 +60,6 @@ def recorded(scheduler: Scheduler, path: Path) -> Iterator[None]:
             record = recording.stop()
     finally:
         names.monotonic, names.time, names.make_recorder = originals
-    trace.write(record, path)
+    # The caller's own hub, if it has one, has no part in the run.
+    own = scheduler.hub_names()
+    trace.write(record._replace(hubs=[hub for hub in record.hubs if hub.name in own]), path)
