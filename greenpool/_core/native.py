@@ -44,6 +44,7 @@ __all__ = [
     "read",
     "sleep",
     "start_new_thread",
+    "thread_count",
     "write",
 ]
 
@@ -58,6 +59,7 @@ signal: Any = importlib.import_module("_signal")
 
 # Of OS threads only.
 current_frames = sys._current_frames
+thread_count = _thread._count
 
 close = os.close
 eventfd_read: Any = getattr(os, "eventfd_read", None)

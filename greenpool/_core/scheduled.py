@@ -17,10 +17,14 @@ that is due, a descriptor.  So the schedule chooses when a post is seen and when
 are due fire one at a time, in an order that is a choice, too.  A candidate that was passed over ``PATIENCE``
 times goes on without a choice: a greenlet that polls does not keep the others from running.
 
-*Idleness.*  If no hub has a candidate, the descriptors get a moment (``GRACE`` seconds of real time, if a
-greenlet waits for one).  Then the clock jumps to the earliest timer of all hubs.  If there is none, nothing
-of the run can wake it: the main program gets LoopExit, with what each greenlet waits for.  OS threads that
-the run has started outside of its hubs are waited for in real time; what they do is outside the schedule.
+*Idleness.*  If no hub has a candidate, and a greenlet waits for a descriptor, the descriptors get a moment of
+real time: ``GRACE`` seconds, or ``CHILD_GRACE`` if the run has child processes, because those take real time.
+Then the clock jumps to the earliest timer of all hubs.  If there is none, nothing of the run can wake it: the
+main program gets LoopExit, with what each greenlet waits for.
+
+*OS threads.*  A call that a greenlet has given to a thread (see _fd/workers.py) takes no time of the run: at
+the next point the run waits for its end.  After ``CALL_GRACE`` seconds of real time it goes on without.  What
+other OS threads do is outside the schedule.  An idle run waits for them in real time.
 
 *The normal hub pays nothing*: a hub gets the queue, the timers and the poller of this module when it is made,
 and its methods do not know of them.
@@ -52,8 +56,9 @@ from .errors import LoopExit
 from .inbox import Turn
 from .interrupts import raise_interrupt
 from .mark import MAX_PASSED_OVER, Mark
-from .native import Lock, current_frames, get_ident
+from .native import Lock, close, current_frames, get_ident, open_descriptor, read, thread_count
 from .native import sleep as real_sleep
+from .ordered_set import OrderedSet
 from .pollers import make_poller
 from .pollers.around import PollerAround
 from .sections import without_sections
@@ -74,11 +79,22 @@ PATIENCE = 100
 # Seconds of real time that descriptors get before the clock jumps, and before a deadlock is reported.
 GRACE = 0.002
 LAST_GRACE = 0.1
+CHILD_GRACE = 5.0
+# After so many waits that brought nothing, descriptors get no more time, or a program that polls would stand
+# still.  What greenlets of the run send to each other is there at once.
+WAITS_IN_VAIN = 20
+# Seconds of real time that a call on an OS thread gets before the run goes on without it.
+CALL_GRACE = 1.0
 # Seconds of real time that OS threads get before a deadlock is reported.
 THREADS_GRACE = 10.0
 LOOK = 0.0005
 # Points that a run which is to end may still take before each of its greenlets is ended where it stands.
 LAST_POINTS = 20_000
+
+# Where the standard library is.
+_STANDARD = os.path.dirname(os.__file__)
+# From CPython 3.12 on these are no functions.
+_INLINED = ("<listcomp>", "<dictcomp>", "<setcomp>")
 
 RUNNING, CHOOSING, HALTED, IDLE, JOINING, GONE = range(6)
 
@@ -121,6 +137,11 @@ class Agent:
         # The greenlet that is halted.
         self.here: Any = None
 
+    def has_events(self) -> bool:
+        """Whether the kernel has something for the hub; it is kept for the next poll."""
+        self.events += self.poller.poller.poll(0)
+        return bool(self.events)
+
 
 class Step:
     """One hand-over, for the trace."""
@@ -162,9 +183,21 @@ class Scheduler:
         self.overrun = False
         # Descriptors that only greenlets of the run make ready, so the kernel needs no time to report them.
         self.in_memory: set[int] = set()
-        self._names: dict[int, tuple[int, object, str]] = {}
+        # The trace function of the hubs' threads.
+        self.tracer: Callable[..., Any] | None = None
+        # Child processes that are not the run's.
+        self.children_before: frozenset[int] = children()
+        # By the identity of a greenlet's task or a hub's agent: its number, and the object, which keeps it.
+        self._numbers: dict[int, tuple[int, object]] = {}
         self._passed: dict[int, int] = {}
+        # The threads of the process, and their number once the hubs run.
         self._known = set(current_frames())
+        self._threads = 0
+        # Counts the calls that OS threads make for greenlets, once a greenlet of the run has given them one.
+        self.count_calls: Callable[[], int] | None = None
+        self._in_vain = 0
+        # So many calls are too slow to be waited for.
+        self._given_up = 0
         self._what = ""
 
     # What the runner calls, on the thread of the run's main program.
@@ -174,6 +207,7 @@ class Scheduler:
         for agent in self.agents:
             if agent.hub.thread_id != get_ident():
                 agent.arrived.acquire()
+        self._threads = thread_count()
         self.running = True
 
     def wait_for_hubs(self) -> None:
@@ -193,6 +227,10 @@ class Scheduler:
     def is_here(self) -> bool:
         """Whether the caller runs on a hub of this run."""
         return get_ident() in self.by_thread
+
+    def hub_names(self) -> set[str]:
+        """The names of the hubs of this run."""
+        return {agent.hub.name for agent in self.agents}
 
     def queue_for(self, hub: HubState, poller: ScheduledPoller) -> ScheduledQueue:
         """The ready queue of a new hub of the run."""
@@ -241,25 +279,44 @@ class Scheduler:
         return self._choose([-1 - index for index in range(count)], False) if count > 1 else 0
 
     def _give_way(self, agent: Agent, state: int, own: list[Turn], first: Turn | None = None) -> Any:
-        agent.state = state
         self.count += 1
         if self.limit is not None and self.count > self.limit and not self.overrun:
             self._stop(StepsExceeded(f"the run has not ended within {self.limit} steps"))
+        if self.count_calls is not None:
+            self._wait_for_calls(self.count_calls)
+        agents = self.agents
+        if (
+            len(own) == 1
+            and self.trace is None
+            and agent.errand is None
+            and not any(map(self._may_go_on, agents))
+        ):
+            # Nothing to choose: it goes on.
+            self._what = ""
+            return own[0]
+        agent.state = state
         while True:
-            candidates = [(agent, turn) for turn in own or self._candidates_of(agent)]
-            for other in self.agents:
-                if other is not agent:
-                    candidates += [(other, turn) for turn in self._candidates_of(other)]
-            if candidates:
+            turns = own.copy() or self._candidates_of(agent)
+            ends = [len(turns)]
+            for other in agents:
+                if other is not agent and self._may_go_on(other):
+                    turns += self._candidates_of(other)
+                ends.append(len(turns))
+            if turns:
                 break
             self._find_something()
         index = 0
-        if len(candidates) > 1:
-            numbers = [self._number(target, turn) for target, turn in candidates]
-            index = self._choose(numbers, state != HALTED and first is None)
-        target, turn = candidates[index]
+        if len(turns) > 1:
+            index = self._choose(self._numbers_of(turns), state != HALTED and first is None)
+        turn = turns[index]
+        target = agent
+        if index >= ends[0]:
+            place = 1
+            while index >= ends[place]:
+                place += 1
+            target = agents[place - 1]
         if self.trace is not None:
-            self._note(target, turn, index, len(candidates))
+            self._note(target, turn, index, len(turns))
         self._what = ""
         if target is agent:
             agent.chosen = turn
@@ -309,6 +366,20 @@ class Scheduler:
             return [agent.hub.mark] if ended or agent.errand is not None else []
         return []
 
+    def _may_go_on(self, agent: Agent) -> bool:
+        """False if *agent* runs or has no candidate; costs less than a look at those."""
+        if agent.state != IDLE:
+            return RUNNING < agent.state < GONE
+        hub = agent.hub
+        heap = hub.timers.heap
+        return bool(
+            hub.inbox.queue
+            or hub.ready
+            or hub.registrations
+            or agent.errand is not None
+            or (heap and heap[0][0] <= self.monotonic())
+        )
+
     def _has_work(self, agent: Agent) -> bool:
         hub = agent.hub
         if hub.inbox.queue or hub.ready:
@@ -316,23 +387,22 @@ class Scheduler:
         deadline = hub.timers.next_deadline()
         if deadline is not None and deadline <= self.monotonic():
             return True
-        if hub.registrations:
-            agent.events += agent.poller.poller.poll(0)
-        return bool(agent.events)
+        return bool(hub.registrations) and agent.has_events()
 
     def _choose(self, actors: list[int], yields: bool) -> int:
         passed = self._passed
         index = -1
         for place, actor in enumerate(actors):
-            if actor >= 0 and passed.get(actor, 0) > PATIENCE:
+            times = passed.get(actor, 0)
+            passed[actor] = times + 1
+            if times > PATIENCE and index < 0 <= actor:
                 index = place
-                break
-        if index < 0:
-            index = self.count % len(actors) if self.overrun else self.schedule.choose(actors, yields)
-            if not self.overrun:
-                self.choices.append(index)
-        for actor in actors:
-            passed[actor] = passed.get(actor, 0) + 1
+        if self.overrun:
+            index = self.count % len(actors)
+        else:
+            if index < 0:
+                index = self.schedule.choose(actors, yields)
+            self.choices.append(index)
         passed[actors[index]] = 0
         return index
 
@@ -347,6 +417,9 @@ class Scheduler:
 
     def _find_something(self) -> None:
         """No hub has anything to do: let descriptors, timers or OS threads bring something."""
+        # Looked at first: a thread that has ended its call since has brought something already.
+        foreign = thread_count() != self._threads
+        threads = foreign and self._has_threads()
         deadlines = [
             deadline
             for agent in self.agents
@@ -355,16 +428,21 @@ class Scheduler:
         waits_for_io = any(
             registration.waiters()
             for agent in self.agents
-            if agent.state != GONE
+            if agent.state != GONE and agent.hub.registrations
             for registration in list(agent.hub.registrations.values())
             if registration.fd not in self.in_memory
         )
         if not self.jumps and deadlines:
             real_sleep(max(0.0, min(LOOK if waits_for_io else 0.01, min(deadlines) - real_monotonic())))
             return
-        if waits_for_io and self._wait_for(self._has_events, GRACE if deadlines else LAST_GRACE):
+        if waits_for_io:
+            if self._wait_for(self._has_events, self._grace_of_io(bool(deadlines))):
+                self._in_vain = 0
+                return
+            self._in_vain += 1
+        if threads and self._wait_for(self._has_posts, GRACE if deadlines else THREADS_GRACE):
             return
-        if self._has_threads() and self._wait_for(self._has_posts, GRACE if deadlines else THREADS_GRACE):
+        if foreign and self._has_events():
             return
         if deadlines:
             self.now = max(self.now, min(deadlines))
@@ -380,13 +458,31 @@ class Scheduler:
         )
         main.errand = partial(_interrupt_main, main.hub, error)
 
+    def _grace_of_io(self, has_deadlines: bool) -> float:
+        if children() - self.children_before:
+            return CHILD_GRACE if has_deadlines else THREADS_GRACE
+        if not has_deadlines:
+            return LAST_GRACE
+        return GRACE if self._in_vain < WAITS_IN_VAIN else 0.0
+
     def _wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
         end = real_monotonic() + seconds
         while not condition():
-            if real_monotonic() > end:
+            if not seconds or real_monotonic() > end:
                 return False
             real_sleep(LOOK)
         return True
+
+    def _wait_for_calls(self, count_calls: Callable[[], int]) -> None:
+        """Wait for what OS threads do for greenlets of the run: its time stands still meanwhile."""
+        end = real_monotonic() + CALL_GRACE
+        while (unfinished := count_calls()) > self._given_up:
+            if real_monotonic() > end:
+                break
+            real_sleep(LOOK / 10)
+        self._given_up = unfinished
+        if not unfinished:
+            self.count_calls = None
 
     def _has_events(self) -> bool:
         return any(agent.state == IDLE and self._has_work(agent) for agent in self.agents)
@@ -396,9 +492,9 @@ class Scheduler:
 
     def _has_threads(self) -> bool:
         """Whether an OS thread that the run has started, and that is no hub, is at work."""
-        idle = {thread for find in idle_threads for thread in find()}
         own = {agent.hub.thread_id for agent in self.agents}
-        return bool(set(current_frames()) - self._known - idle - own)
+        others = set(current_frames()) - self._known - own
+        return bool(others and others - {thread for find in idle_threads for thread in find()})
 
     def describe(self) -> str:
         """What each parked greenlet of the run waits for; all its threads but the calling one stand still."""
@@ -411,28 +507,25 @@ class Scheduler:
 
     # Names.
 
-    def _number(self, agent: Agent, turn: Turn) -> int:
-        return self._identify(agent, turn)[0]
-
-    def _identify(self, agent: Agent, turn: Turn) -> tuple[int, object, str]:
-        if isinstance(turn, Mark):
-            key: object = agent
-        elif isinstance(turn, Task):
-            key = turn
-        else:
-            key = getattr(turn, "task", None) or turn
-        known = self._names.get(id(key))
-        if known is None or known[1] is not key:
-            number = len(self._names)
-            known = self._names[id(key)] = (number, key, _label(key, number))
-        return known
+    def _numbers_of(self, turns: list[Turn]) -> list[int]:
+        known = self._numbers
+        numbers = []
+        for turn in turns:
+            task = turn if isinstance(turn, (Mark, Task)) else getattr(turn, "task", None) or turn
+            entry = known.get(id(task))
+            if entry is None:
+                # The entry keeps the object, so no other one gets its identity.
+                entry = known[id(task)] = (len(known), task)
+            numbers.append(entry[0])
+        return numbers
 
     def _note(self, agent: Agent, turn: Turn, choice: int, width: int) -> None:
         assert self.trace is not None
-        _, _, label = self._identify(agent, turn)
-        self.trace.append(
-            Step(self.monotonic() - self.begun, _place(), self._what, agent.hub.name, label, choice, width)
-        )
+        (number,) = self._numbers_of([turn])
+        # A trace leaves the loops out, so they get no name.
+        label = "" if isinstance(turn, Mark) else _label(turn, number)
+        at = self.monotonic() - self.begun
+        self.trace.append(Step(at, _place(), self._what, agent.hub.name, label, choice, width))
 
 
 def _raise(exception: BaseException) -> None:
@@ -447,22 +540,28 @@ def _interrupt_main(hub: HubState, exception: BaseException) -> None:
 def _place() -> str:
     """The line of the program that the calling greenlet has reached; "" outside of the program."""
     frame: FrameType | None = sys._getframe(2)
+    found = ""
     while frame is not None:
         code = frame.f_code
-        if code.co_filename == threading.__file__ and code.co_name == "run":
+        if code.co_filename == threading.__file__ and code.co_name in ("run", "_bootstrap_inner"):
             break
         if not code.co_filename.startswith(PACKAGE):
-            return f"{os.path.basename(code.co_filename)}:{frame.f_lineno}, in {code.co_name}"
+            function = frame
+            while function.f_code.co_name in _INLINED and function.f_back is not None:
+                function = function.f_back
+            file, name = os.path.basename(code.co_filename), function.f_code.co_name
+            if not code.co_filename.startswith(_STANDARD):
+                return f"{file}:{frame.f_lineno}, in {name}"
+            # Without the line, which is another one in each version of Python.
+            found = found or f"{file}, in {name}"
         frame = frame.f_back
-    return ""
+    return found
 
 
-def _label(key: object, number: int) -> str:
-    if isinstance(key, Agent):
-        # No name: a trace leaves the loops out.
-        return ""
-    function = getattr(key, "_function", None)
-    arguments = getattr(key, "args", ())
+def _label(turn: Turn, number: int) -> str:
+    task = turn if isinstance(turn, Task) else getattr(turn, "task", None)
+    function = getattr(task, "_function", None)
+    arguments = getattr(task, "args", ())
     if function is None and arguments and callable(arguments[0]):
         function = arguments[0]
     owner = getattr(function, "__self__", None)
@@ -470,6 +569,21 @@ def _label(key: object, number: int) -> str:
     if not isinstance(name, str):
         return "main"
     return f"{name.rpartition('<locals>.')[2]} #{number}"
+
+
+def children() -> frozenset[int]:
+    """The child processes of this one; none where the system does not list them."""
+    found: list[bytes] = []
+    try:
+        for task in os.listdir("/proc/self/task"):
+            descriptor = open_descriptor(f"/proc/self/task/{task}/children", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                found += read(descriptor, 65_536).split()
+            finally:
+                close(descriptor)
+    except OSError:
+        return frozenset()
+    return frozenset(map(int, found))
 
 
 @without_sections
@@ -537,10 +651,12 @@ class ScheduledQueue(deque[Turn]):
 
     def _loop_has_work(self) -> bool:
         hub = self.agent.hub
-        if hub.inbox.queue or hub.registrations:
+        if hub.inbox.queue:
             return True
         deadline = hub.timers.next_deadline()
-        return deadline is not None and deadline <= self.scheduler.monotonic()
+        if deadline is not None and deadline <= self.scheduler.monotonic():
+            return True
+        return bool(hub.registrations) and self.agent.has_events()
 
 
 class ScheduledTimers(Timers):
@@ -601,6 +717,9 @@ class ScheduledPoller(PollerAround):
         timers.scheduler = self.scheduler
         hub.ready = queue
         hub.timers = timers
+        hub.carriers = OrderedSet()
+        if self.scheduler.tracer is not None:
+            sys.settrace(self.scheduler.tracer)
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         agent = self.agent

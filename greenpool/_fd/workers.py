@@ -331,6 +331,12 @@ def _find_idle_threads() -> dict[int, object]:
     return {thread: token for workers in every for thread, token in workers.find_idle().items()}
 
 
+def count_unfinished_calls() -> int:
+    """How many calls threads make, or are to make, at the moment."""
+    with _every_lock:
+        return sum(workers.unfinished for workers in _every)
+
+
 # An idle thread wakes no greenlet.
 idle_threads.append(_find_idle_threads)
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .._core.native import get_ident
 from .._core.native import sleep as _real_sleep
 from .._core.scheduled import Scheduler
 from .._core.waiter import sleep as _green_sleep
@@ -46,8 +47,10 @@ def _run_here() -> Scheduler | None:
 
 def _reading(original: Callable[[], Any], of_run: Callable[[float], Any]) -> Callable[[], Any]:
     def read() -> Any:
-        scheduler = _run_here()
-        return original() if scheduler is None else of_run(scheduler.now)
+        scheduler = Current.scheduler
+        if scheduler is None or not scheduler.jumps or get_ident() not in scheduler.by_thread:
+            return original()
+        return of_run(scheduler.now)
 
     read.__name__ = read.__qualname__ = original.__name__
     return read
@@ -94,7 +97,7 @@ class _Date(_real_date, metaclass=_Likeness):
     original = _real_date
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        return _real_date(*args, **kwargs)
+        return _real_date.__new__(_real_date if cls is _Date else cls, *args, **kwargs)
 
     @classmethod
     def today(cls) -> Any:
@@ -105,7 +108,7 @@ class _Datetime(_real_datetime, metaclass=_Likeness):
     original = _real_datetime
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        return _real_datetime(*args, **kwargs)
+        return _real_datetime.__new__(_real_datetime if cls is _Datetime else cls, *args, **kwargs)
 
     @classmethod
     def now(cls, tz: datetime.tzinfo | None = None) -> Any:
@@ -124,6 +127,44 @@ _Date.__name__ = _Date.__qualname__ = "date"
 _Datetime.__name__ = _Datetime.__qualname__ = "datetime"
 
 
+def _of_now(original: Callable[..., Any], arguments: int) -> Callable[..., Any]:
+    """A function of ``time`` that means the present time if it gets no more than so many arguments."""
+    as_struct = original in (_strftime, _asctime)
+
+    def of_now(*args: Any) -> Any:
+        if _run_here() is None or len(args) > arguments or (args and args[-1] is not None and not as_struct):
+            return original(*args)
+        return original(*args[:arguments], _localtime(_now()) if as_struct else _now())
+
+    of_now.__name__ = of_now.__qualname__ = original.__name__
+    return of_now
+
+
+_localtime, _strftime, _asctime = time.localtime, time.strftime, time.asctime
+_clock_gettime = time.clock_gettime
+_CLOCKS_OF_RUN = {
+    getattr(time, name, None)
+    for name in ("CLOCK_REALTIME", "CLOCK_MONOTONIC", "CLOCK_MONOTONIC_RAW", "CLOCK_BOOTTIME")
+}
+
+
+def _read_clock(number: int, /) -> float:
+    """As ``time.clock_gettime``."""
+    scheduler = _run_here()
+    if scheduler is None or number not in _CLOCKS_OF_RUN:
+        return _clock_gettime(number)
+    return _now() if number == time.CLOCK_REALTIME else scheduler.now
+
+
+def _nanoseconds_of_clock(original: Callable[[int], int]) -> Callable[[int], int]:
+    def clock_gettime_ns(number: int, /) -> int:
+        if _run_here() is None or number not in _CLOCKS_OF_RUN:
+            return original(number)
+        return _nanoseconds(_read_clock(number))
+
+    return clock_gettime_ns
+
+
 def _replacements() -> list[tuple[object, object]]:
     pairs: list[tuple[object, object]] = [
         (_real_datetime, _Datetime),
@@ -136,7 +177,42 @@ def _replacements() -> list[tuple[object, object]]:
         pairs.append((nanoseconds, _reading(nanoseconds, _nanoseconds)))
     pairs.append((time.time, _reading(time.time, lambda now: now - BEGIN + EPOCH)))
     pairs.append((time.time_ns, _reading(time.time_ns, lambda now: _nanoseconds(now - BEGIN + EPOCH))))
+    pairs += [
+        (function, _of_now(function, 0)) for function in (time.gmtime, _localtime, time.ctime, _asctime)
+    ]
+    pairs.append((_strftime, _of_now(_strftime, 1)))
+    pairs.append((_clock_gettime, _read_clock))
+    nanoseconds = time.clock_gettime_ns
+    pairs.append((nanoseconds, _nanoseconds_of_clock(nanoseconds)))
     return pairs
+
+
+@contextmanager
+def _standard_library() -> Iterator[None]:
+    """Have modules that keep a clock in another way see that of the run, too."""
+    undo: list[tuple[Any, str, object]] = []
+
+    def put(owner: Any, name: str, value: object) -> None:
+        if hasattr(owner, name):
+            undo.append((owner, name, getattr(owner, name)))
+            setattr(owner, name, value)
+
+    modules = sys.modules
+    if "sched" in modules:
+        # Its clock and its sleep are default arguments.
+        put(modules["sched"].scheduler.__init__, "__defaults__", (time.monotonic, _sleep))
+    if "uuid" in modules:
+        # It asks C code for the time, unless there is none.
+        put(modules["uuid"], "_generate_time_safe", None)
+        put(modules["uuid"], "_last_timestamp", None)
+    if "logging" in modules:
+        start = getattr(modules["logging"], "_startTime", 0.0)
+        put(modules["logging"], "_startTime", EPOCH if isinstance(start, float) else _nanoseconds(EPOCH))
+    try:
+        yield
+    finally:
+        for owner, name, value in reversed(undo):
+            setattr(owner, name, value)
 
 
 _names = Names(lambda module: module in _REAL or module == __name__)
@@ -145,5 +221,5 @@ _names = Names(lambda module: module in _REAL or module == __name__)
 @contextmanager
 def installed() -> Iterator[None]:
     """Have every module see the clock of the run that is on."""
-    with _names.replaced(_replacements()):
+    with _names.replaced(_replacements()), _standard_library():
         yield

@@ -6,8 +6,12 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from .._core import PACKAGE
+from .._core.errors import LoopExit
 from .._core.scheduled import Step
-from .run import Clock, Outcome, check_arguments, instruments, run, run_once
+from .arguments import Clock, Preempt, check_program, check_schedules, check_seed, check_settings
+from .page import Path, check_page
+from .run import Outcome, Settings, instruments, run, run_once
 from .schedule import Recorded, schedule_of_seed
 from .shrink import shrink
 
@@ -17,6 +21,8 @@ T = TypeVar("T")
 ATTEMPTS = 200
 # The choices that a run of explore may take: a program that goes on for ever under one schedule fails.
 STEPS = 100_000
+# Exceptions by which a test says that it is to be skipped: those of pytest and unittest.
+SKIPS = ("Skipped", "SkipTest")
 
 
 class ScheduleFailed(AssertionError):
@@ -59,26 +65,33 @@ def explore(
     clock: Clock = "jump",
     patch: bool = False,
     steps: int | None = STEPS,
+    preempt: Preempt = "operations",
+    page: Path | None = None,
 ) -> None:
     """Run *fn* under so many *schedules*, those of the seeds from *seed* on.
 
-    Raises ScheduleFailed for the first that fails.  The other arguments are those of ``run``.
+    Raises ScheduleFailed for the first that fails.  *page*: the file, named "....html" or "....json", in
+    which the shortest schedule that fails is drawn, as ``greenpool.trace`` does.  The other arguments are
+    those of ``run``.
     """
-    check_arguments(fn, hubs, clock)
+    check_program(fn)
+    check_page(page)
+    check_schedules(schedules)
+    check_seed(seed)
+    settings = Settings(hubs, clock, steps, patch, preempt)
+    check_settings(*settings)
     if patch:
         from .patched import is_patched, run_patched
 
         if not is_patched():
-            run_patched(
-                explore, fn, schedules=schedules, hubs=hubs, seed=seed, clock=clock, patch=True, steps=steps
-            )
+            run_patched(explore, fn, schedules=schedules, seed=seed, page=page, **settings._asdict())
             return
-    with instruments(patch):
+    with instruments(patch, preempt=preempt):
         for number in range(schedules):
             tried = seed + number
-            outcome = run_once(fn, schedule_of_seed(tried), hubs, clock, steps, tried)
+            outcome = run_once(fn, schedule_of_seed(tried), settings, tried)
             if outcome.error is not None:
-                raise _failure(fn, tried, number + 1, outcome, hubs, clock, steps) from outcome.error
+                raise _failure(fn, tried, number + 1, outcome, settings, page) from outcome.error
 
 
 def _failure(
@@ -86,24 +99,37 @@ def _failure(
     seed: int,
     tried: int,
     outcome: Outcome,
-    hubs: int,
-    clock: Clock,
-    steps: int | None,
+    settings: Settings,
+    page: Path | None,
 ) -> BaseException:
     error = outcome.error
     assert error is not None
-    if not isinstance(error, Exception):
+    if isinstance(error, (KeyboardInterrupt, SystemExit)) or type(error).__name__ in SKIPS:
         return error
+    fault = _fault_of(error)
 
     def fails(choices: list[int]) -> list[int] | None:
-        again = run_once(fn, Recorded(choices), hubs, clock, steps, seed)
-        return again.choices if type(again.error) is type(error) else None
+        again = run_once(fn, Recorded(choices), settings, seed)
+        return again.choices if again.error is not None and _fault_of(again.error) == fault else None
 
     choices = shrink(outcome.choices, fails, ATTEMPTS)
-    last = run_once(fn, Recorded(choices), hubs, clock, steps, seed, traced=True)
+    last = run_once(fn, Recorded(choices), settings, seed, traced=True, page=page)
     return ScheduleFailed(
         seed, tried, last.error or error, schedule_text(seed, choices), trace_text(last.trace)
     )
+
+
+def _fault_of(error: BaseException) -> tuple[type, str, int]:
+    """What makes a fault the same one: its kind, and the line of the program that raised it."""
+    file, line = "", 0
+    traceback = error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if not code.co_filename.startswith(PACKAGE):
+            file, line = code.co_filename, traceback.tb_lineno
+        traceback = traceback.tb_next
+    # Which of those that wait forever is told of the deadlock makes no difference.
+    return (LoopExit, "", 0) if isinstance(error, LoopExit) else (type(error), file, line)
 
 
 def replay(
@@ -114,23 +140,27 @@ def replay(
     clock: Clock = "jump",
     patch: bool = False,
     steps: int | None = STEPS,
+    preempt: Preempt = "operations",
 ) -> T:
     """Run *fn* once more under the schedule of *seed*, or of a ScheduleFailed's ``schedule``.
 
     Returns and raises what ``run`` does.
     """
-    if isinstance(seed, int):
-        return run(fn, hubs=hubs, seed=seed, clock=clock, patch=patch, steps=steps)
-    check_arguments(fn, hubs, clock)
+    if not isinstance(seed, str):
+        check_seed(seed, ", or a schedule as text")
+        return run(fn, hubs=hubs, seed=seed, clock=clock, patch=patch, steps=steps, preempt=preempt)
+    check_program(fn)
+    settings = Settings(hubs, clock, steps, patch, preempt)
+    check_settings(*settings)
+    number, choices = read_schedule(seed)
     if patch:
         from .patched import is_patched, run_patched
 
         if not is_patched():
-            value: T = run_patched(replay, fn, seed, hubs=hubs, clock=clock, patch=True, steps=steps)
+            value: T = run_patched(replay, fn, seed, **settings._asdict())
             return value
-    number, choices = read_schedule(seed)
-    with instruments(patch):
-        outcome = run_once(fn, Recorded(choices), hubs, clock, steps, number)
+    with instruments(patch, preempt=preempt):
+        outcome = run_once(fn, Recorded(choices), settings, number)
     if outcome.error is not None:
         raise outcome.error
     value = outcome.value

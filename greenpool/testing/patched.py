@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import monkey
+from .arguments import check_caller
 
 
 def is_patched() -> bool:
@@ -28,6 +29,7 @@ def is_patched() -> bool:
 
 def run_patched(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call *function* in a child process that is patched; returns and raises what it does."""
+    check_caller()
     reader, writer = os.pipe()
     child = fork_quietly()
     if not child:

@@ -32,6 +32,7 @@ from ..runtime import Runtime
 from .explore import STEPS, ScheduleFailed, explore, read_schedule, trace_text
 from .patched import is_patched
 from .plugin_marker import Settings
+from .run import Settings as RunSettings
 from .run import instruments, run_once
 from .schedule import Recorded, Schedule, schedule_of_seed
 
@@ -152,9 +153,7 @@ class Call:
             outcome = run_once(
                 fn,
                 schedule,
-                settings.hubs,
-                settings.clock,
-                settings.steps,
+                RunSettings(settings.hubs, settings.clock, settings.steps, self._patched),
                 number,
                 traced=not settings.only_clock,
                 collects_errors=not settings.only_clock,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .run import Clock
+from .arguments import Clock
 
 _SCHEDULE = re.compile(r"\d+(:(\d+=\d+(,\d+=\d+)*)?)?")
 
