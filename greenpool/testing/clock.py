@@ -11,6 +11,7 @@ default argument is not found.
 from __future__ import annotations
 
 import datetime
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
