@@ -18,7 +18,7 @@ import pytest
 import greenpool
 from greenpool import socket, testing
 from greenpool.testing.network import Network
-from greenpool.testing.run import instruments, run_once
+from greenpool.testing.run import Settings, instruments, run_once
 from greenpool.testing.schedule import schedule_of_seed
 
 Program = Callable[[Network], Any]
@@ -423,7 +423,7 @@ def traced(seed: int) -> list[object]:
             return busy(network)
 
     with instruments(False):
-        outcome = run_once(main, schedule_of_seed(seed), 2, "jump", None, seed, traced=True)
+        outcome = run_once(main, schedule_of_seed(seed), Settings(2, "jump", None), seed, traced=True)
     assert outcome.error is None, outcome.error
     steps = [(step.at, step.place, step.what, step.hub, step.actor, step.choice) for step in outcome.trace]
     return [outcome.value, outcome.choices, steps]
