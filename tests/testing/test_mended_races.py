@@ -16,7 +16,7 @@ from .mended import RACES, Race
 
 TESTS = Path(__file__).parent.parent
 
-# Each race runs in a child without the C extension, so one of the runs that every change has to pass is enough.
+# Each race runs in a child without the C extension, so one of the runs of .ci/run is enough.
 pytestmark = pytest.mark.skipif(
     speedups is None or not HAS_GIL, reason="the run with the C extension and a GIL has these tests"
 )
