@@ -107,6 +107,7 @@ LEFT_OUT: dict[str, list[str]] = {
     "it looks at what is freed, and a run keeps its greenlets until it ends": [
         "test_cancel.test_a_scope_that_was_never_left_ends_with_its_greenlet",
         "test_futures.test_no_cycle_keeps_a_result_alive",
+        "test_greenlet.test_minimal_idents_are_small_and_used_again",
     ],
     "it is about plain threads without a hub, which a run does not have": [
         "test_futures.test_a_plain_thread_blocks_for_it",
