@@ -33,6 +33,7 @@ from typing import Any
 
 from .. import cancel, event, greenlet, lock, pool, queue, runtime, socket, taskgroup, thread
 from .._core.ordered_set import OrderedSet
+from .._core.scheduled import Scheduler
 from .._core.task import Task
 from .._fd.workers import Workers, count_unfinished_calls
 from .clock import Current
@@ -100,56 +101,46 @@ _WAKING: tuple[Callable[..., Any], ...] = (greenlet.spawn, greenlet.spawn_later,
 _ABILITIES = (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids)
 
 
-def _is_inside(depth: int = 2) -> bool:
-    name = sys._getframe(depth).f_globals.get("__name__", "")
-    return isinstance(name, str) and name.startswith(_PACKAGE)
+def _calling_module() -> str:
+    """The name of the module that calls an operation."""
+    name = sys._getframe(3).f_globals.get("__name__", "")
+    return name if isinstance(name, str) else ""
 
 
-def _is_inside_patched(depth: int = 2) -> bool:
-    name = sys._getframe(depth).f_globals.get("__name__", "")
-    return isinstance(name, str) and (name.startswith(_PACKAGE) or name in _STANDARD)
+def _is_inside() -> bool:
+    return _calling_module().startswith(_PACKAGE)
 
 
-def _parking(function: Callable[..., Any], what: str) -> Callable[..., Any]:
-    @wraps(function)
-    def operation(*args: Any, **kwargs: Any) -> Any:
-        scheduler = Current.scheduler
-        if scheduler is None or _is_inside():
-            return function(*args, **kwargs)
-        scheduler.may_park(what)
-        result = function(*args, **kwargs)
-        scheduler.may_preempt(f"{what}, done")
-        return result
-
-    return operation
+def _is_inside_patched() -> bool:
+    name = _calling_module()
+    return name.startswith(_PACKAGE) or name in _STANDARD
 
 
-def _waking(function: Callable[..., Any], what: str) -> Callable[..., Any]:
-    @wraps(function)
-    def operation(*args: Any, **kwargs: Any) -> Any:
-        scheduler = Current.scheduler
-        if scheduler is None or _is_inside():
-            return function(*args, **kwargs)
-        scheduler.may_preempt(what)
-        result = function(*args, **kwargs)
-        scheduler.may_preempt(f"{what}, done")
-        return result
-
-    return operation
+Point = Callable[[Scheduler, str], None]
 
 
-def _preemptible(function: Callable[..., Any], what: str) -> Callable[..., Any]:
-    @wraps(function)
-    def operation(*args: Any, **kwargs: Any) -> Any:
-        scheduler = Current.scheduler
-        if scheduler is None or _is_inside_patched():
-            return function(*args, **kwargs)
-        scheduler.may_park(what)
-        result = function(*args, **kwargs)
-        scheduler.may_park(f"{what}, done")
-        return result
+def _wrapper(begin: Point, end: Point, is_inside: Callable[[], bool]) -> Callable[[Any, str], Any]:
+    """Makes a point of each kind of operation."""
 
-    return operation
+    def wrapped(function: Callable[..., Any], what: str) -> Callable[..., Any]:
+        @wraps(function)
+        def operation(*args: Any, **kwargs: Any) -> Any:
+            scheduler = Current.scheduler
+            if scheduler is None or is_inside():
+                return function(*args, **kwargs)
+            begin(scheduler, what)
+            result = function(*args, **kwargs)
+            end(scheduler, f"{what}, done")
+            return result
+
+        return operation
+
+    return wrapped
+
+
+_parking = _wrapper(Scheduler.may_park, Scheduler.may_preempt, _is_inside)
+_waking = _wrapper(Scheduler.may_preempt, Scheduler.may_preempt, _is_inside)
+_preemptible = _wrapper(Scheduler.may_park, Scheduler.may_park, _is_inside_patched)
 
 
 def _submitting(submit: Callable[..., None]) -> Callable[..., None]:
@@ -176,12 +167,6 @@ def _ordering(make: Callable[..., None]) -> Callable[..., None]:
     return operation
 
 
-def _rows(patched: bool) -> Iterator[tuple[Any, Callable[..., Any], tuple[str, ...]]]:
-    for kind, parking, waking in (*_TABLE, *(_PATCHED if patched else ())):
-        yield kind, _preemptible if patched else _parking, parking
-        yield kind, _preemptible if patched else _waking, waking
-
-
 _OTHERS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
     (Workers, "submit", _submitting),
     (concurrent.futures.ThreadPoolExecutor, "__init__", _ordering),
@@ -197,22 +182,27 @@ def installed(patched: bool) -> Iterator[None]:
     parking, waking = (_preemptible, _preemptible) if patched else (_parking, _waking)
     functions = [(function, parking(function, function.__name__)) for function in _PARKING]
     functions += [(function, waking(function, function.__name__)) for function in _WAKING]
+    methods = [
+        (kind, name, wrapper)
+        for kind, parks, wakes in (*_TABLE, *(_PATCHED if patched else ()))
+        for wrapper, names in ((parking, parks), (waking, wakes))
+        for name in names
+    ]
     try:
-        for kind, wrapper, names in _rows(patched):
-            for name in names:
-                original = vars(kind).get(name)
-                if original is not None:
-                    undo.append((kind, name, original))
-                    wrapped = wrapper(original, f"{kind.__name__}.{name}")
-                    setattr(kind, name, wrapped)
-                    for ability in _ABILITIES:
-                        if original in ability:
-                            ability.add(wrapped)
-                            in_sets.append((ability, wrapped))
-        for kind, name, wrapper in _OTHERS:
+        for kind, name, wrapper in methods:
+            original = vars(kind).get(name)
+            if original is not None:
+                undo.append((kind, name, original))
+                wrapped = wrapper(original, f"{kind.__name__}.{name}")
+                setattr(kind, name, wrapped)
+                for ability in _ABILITIES:
+                    if original in ability:
+                        ability.add(wrapped)
+                        in_sets.append((ability, wrapped))
+        for kind, name, replace in _OTHERS:
             original = vars(kind)[name]
             undo.append((kind, name, original))
-            setattr(kind, name, wrapper(original))
+            setattr(kind, name, replace(original))
         with _names.replaced(functions):
             yield
     finally:

@@ -127,6 +127,14 @@ class Endpoint:
         """The address from which this host reaches *target*."""
         return target if self.host.has(target) else self.host.address
 
+    def bind_towards(self, target: str) -> None:
+        """Have the local address be that from which this host reaches *target*, if none was chosen."""
+        if self.local is None:
+            self.host.bind(self, self.source_for(target), 0)
+        elif self.local[0] == ANY:
+            self.host.release(self)
+            self.host.take(self, (self.source_for(target), self.local[1]))
+
     def release(self, wait: bool = False) -> None:
         """Give the local port back."""
         self.host.release(self, wait)

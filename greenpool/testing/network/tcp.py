@@ -115,11 +115,7 @@ class Tcp(Endpoint):
         host = self.fabric.at(target, self.host)
         if host is None:
             return errno.ENETUNREACH
-        if self.local is None:
-            self.host.bind(self, self.source_for(target), 0)
-        elif self.local[0] == ANY:
-            self.host.release(self)
-            self.host.take(self, (self.source_for(target), self.local[1]))
+        self.bind_towards(target)
         self.remote = (target, port)
         self.status = CONNECTING
         self._untold = True

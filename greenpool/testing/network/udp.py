@@ -41,11 +41,7 @@ class Udp(Endpoint):
             target = LOOPBACK
         if self.fabric.at(target, self.host) is None:
             return errno.ENETUNREACH
-        if self.local is None:
-            self.host.bind(self, self.source_for(target), 0)
-        elif self.local[0] == ANY:
-            self.host.release(self)
-            self.host.take(self, (self.source_for(target), self.local[1]))
+        self.bind_towards(target)
         self.remote = (target, port)
         self.show()
         return 0
