@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from greenpool.testing.plugin_marker import read_seed, settings_of
+from inner_pytest import run
 
 pytest_plugins = ["pytester"]
 pytestmark = [pytest.mark.slow, pytest.mark.time_limit(180)]
-
-
-@pytest.fixture(autouse=True)
-def no_options_of_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.startswith("PYTEST_"):
-            monkeypatch.delenv(name)
-
-
-def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-rA", *options, timeout=80)
 
 
 RACE = """

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import pytest
 
+from inner_pytest import run, without_options_of_this_run
+
 pytest_plugins = ["pytester"]
 pytestmark = [pytest.mark.slow, pytest.mark.time_limit(180)]
-
-
-@pytest.fixture(autouse=True)
-def no_options_of_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.startswith("PYTEST_"):
-            monkeypatch.delenv(name)
-
-
-def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-rA", *options, timeout=80)
 
 
 BOTH = """
@@ -322,7 +312,8 @@ def test_a_pool(greenpool_runtime):
 def test_a_patched_session(pytester: pytest.Pytester, command: tuple[str, ...]) -> None:
     pytester.makepyfile(service=SERVICE, test_service=TESTS)
     pytester.makeconftest(CONFTEST)
-    result = pytester.run(sys.executable, "-m", *command, "-p", "no:cacheprovider", timeout=80)
+    with without_options_of_this_run():
+        result = pytester.run(sys.executable, "-m", *command, "-p", "no:cacheprovider", timeout=80)
     result.assert_outcomes(passed=4)
 
 
