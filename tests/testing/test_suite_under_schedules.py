@@ -53,6 +53,7 @@ LEFT_OUT: dict[str, list[str]] = {
         "test_queue.test_a_put_that_has_handed_over_its_item_is_not_killed",
     ],
     "a signal, a finalizer or a profile hook interrupts it": [
+        "test_event.test_set_in_a_finalizer",
         "test_event.test_set_in_a_signal_handler",
         "test_lock.test_a_finalizer_between_two_greenlets_owns_the_lock_that_it_takes",
         "test_lock.test_a_handler_releases_what_the_main_program_waits_for",
@@ -107,7 +108,6 @@ LEFT_OUT: dict[str, list[str]] = {
     "it looks at what is freed, and a run keeps its greenlets until it ends": [
         "test_cancel.test_a_scope_that_was_never_left_ends_with_its_greenlet",
         "test_futures.test_no_cycle_keeps_a_result_alive",
-        "test_greenlet.test_minimal_idents_are_small_and_used_again",
     ],
     "it is about plain threads without a hub, which a run does not have": [
         "test_futures.test_a_plain_thread_blocks_for_it",
