@@ -314,7 +314,7 @@ def test_on_a_thread_without_a_hub(
 
 
 def test_hubs_go_on_while_snapshots_are_taken(fast_switching: None) -> None:
-    """Greenlets that switch all the time are described whole or not at all."""
+    """Greenlets that switch all the time are found, and each is described whole."""
     over: list[bool] = []
 
     def switch(event: Event) -> None:
@@ -329,6 +329,23 @@ def test_hubs_go_on_while_snapshots_are_taken(fast_switching: None) -> None:
             for greenlet in greenlets:
                 assert info_of(greenlet, taken).state in ("not started", "ready", "parked", "running")
         over.append(True)
+
+
+def test_greenlets_that_start_meanwhile_are_found(fast_switching: None) -> None:
+    """From the inbox to the ready queue, and from there to a carrier."""
+
+    def switch(over: list[bool]) -> None:
+        while not over:
+            greenpool.sleep(0.0001)
+
+    with Runtime(pool_size=2) as runtime:
+        for _ in range(300):
+            over: list[bool] = []
+            greenlets = [runtime.spawn(switch, over) for _ in range(20)]
+            for _ in range(3):
+                found = {each.ident for each in snapshot().greenlets}
+                assert found.issuperset(map(id, greenlets))
+            over.append(True)
 
 
 def test_equal_stacks_are_counted(parked: Callable[..., Greenlet[object]]) -> None:

@@ -2,7 +2,8 @@
 
 With a GIL the calling thread looks at all hubs itself.  So it needs no answer of a hub whose greenlet
 computes.  Each greenlet's frames are taken in one step (see frames.py), and a greenlet that was resumed while
-it was looked at is looked at once more.  Without a GIL each hub looks at its own greenlets, between its
+it was looked at is looked at once more.  A task that a hub moves from one queue to the next is in neither for
+a moment, so a hub that is awake is looked through again for tasks that were missed.  Without a GIL each hub looks at its own greenlets, between its
 passes, in slices of SLICE seconds.  Of a hub that does not answer only those facts are known that are single
 references: no stacks but the innermost line of the one that runs.
 
@@ -29,7 +30,7 @@ from . import PACKAGE
 from .current import getcurrent, open_hubs
 from .frames import stack_from, stack_of
 from .holds import calls_method_of_self, has_steps, held_by
-from .native import HAS_GIL, Lock, SimpleQueue, current_frames
+from .native import HAS_GIL, Lock, SimpleQueue, current_frames, sleep
 from .spawning import line_of
 from .stall_watch import blocking_call, outermost
 from .state import GreenThread, HubState, HubTask
@@ -50,6 +51,13 @@ COPIES = 100
 
 # Looks at a greenlet that is resumed again and again.
 TRIES = 3
+
+# The moves of a task: from the inbox or a timer to the ready queue, from there to the loop, and to a carrier.
+# One look can miss it during each of them.
+MOVES = 3
+# So many times as many seconds does a hub get to go on between two looks.
+MOMENTS = 20
+MOMENT = 0.00005
 
 # Their frames are those of the wait itself.
 _WAITING = tuple(f"{PACKAGE}_core/{name}.py" for name in ("mark", "registration", "waiter"))
@@ -393,25 +401,56 @@ class _Look:
         self._caller = getcurrent() if hub.is_own_thread() else None
 
     def rows(self) -> Iterator[Row]:
+        seen: set[int] = set()
+        place = self._thread_place()
+        yield from self._look_through(seen)
+        if HAS_GIL and self._caller is None:
+            for _ in range(MOVES):
+                before, place = place, self._await_move(place)
+                if place == before:
+                    break
+                yield from self._look_through(seen)
+
+    def _thread_place(self) -> tuple[int, int, int]:
+        """How far the hub's thread has come."""
+        hub = self.hub
+        frame = None if hub.inbox.asleep else current_frames().get(hub.thread_id)
+        return (hub.passes, 0, 0) if frame is None else (hub.passes, id(frame), frame.f_lasti)
+
+    def _await_move(self, place: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Let the hub's thread go on from *place*, and return where it is then.
+
+        The same place says that it does not go on: it is asleep, or in a call that takes long.
+        """
+        now = self._thread_place()
+        for _ in range(MOMENTS):
+            if now != place or self.hub.inbox.asleep:
+                break
+            sleep(MOMENT)
+            now = self._thread_place()
+        return now
+
+    def _look_through(self, seen: set[int]) -> Iterator[Row]:
+        """Describe the tasks that are not among those *seen*, by their identities, and add them."""
         hub = self.hub
         # In the order in which a task goes, so that one that moves on meanwhile is found at a later place.
         posted = _copy_of(hub.inbox.queue)
         later = [entry.owner for _, _, entry in list(hub.timers.heap) if entry.pending]
         due = _copy_of(hub.ready)
         ready = set(map(id, due))
-        new = {id(turn): turn for turn in (*posted, *later, *due) if isinstance(turn, Task)}
+        new = {id(turn): turn for turn in (*posted, *later, *due, hub.starting) if isinstance(turn, Task)}
         for greenlet in (hub.main, *list(hub.carriers)):
             # A main greenlet that has not been adopted has no task.
             task = getattr(greenlet, "task", None)
-            if greenlet is not None and isinstance(task, Task) and not task.done:
-                if new:
-                    new.pop(id(task), None)
+            if greenlet is not None and isinstance(task, Task) and not task.done and id(task) not in seen:
+                seen.add(id(task))
                 yield self._describe(greenlet, task, id(greenlet) in ready)
                 self._count += 1
         for task in new.values():
             carrier = task.carrier
-            if task.done:
+            if task.done or id(task) in seen:
                 continue
+            seen.add(id(task))
             if carrier is None:
                 yield self._row(task, "not started", None, "", "", 0, 1)
             else:
