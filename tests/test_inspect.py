@@ -8,11 +8,14 @@ import pickle
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 import pytest
 
 import greenpool
 from greenpool import Greenlet, Runtime, socket
+from greenpool._core.native import HAS_GIL
+from greenpool._core.survey import survey
 from greenpool.event import Event
 from greenpool.inspect import GreenletInfo, Snapshot, note_origins, snapshot
 from greenpool.lock import Condition, Lock
@@ -128,7 +131,7 @@ def test_the_holder_of_a_lock_that_computes() -> None:
     assert info_of(holder, taken).state == "running"
     (hub,) = (hub for hub in taken.hubs if hub.name == "greenpool-1")
     assert hub.runs == holder.name
-    if greenpool._core.native.HAS_GIL:  # type: ignore[attr-defined]
+    if HAS_GIL:
         assert info.held_by == (holder.name,)
         assert hub.answered
         assert hub.since is not None
@@ -346,6 +349,22 @@ def test_greenlets_that_start_meanwhile_are_found(fast_switching: None) -> None:
                 found = {each.ident for each in snapshot().greenlets}
                 assert found.issuperset(map(id, greenlets))
             over.append(True)
+
+
+@pytest.mark.skipif(HAS_GIL, reason="a look at the frames of other threads stops them only without a GIL")
+def test_a_look_stops_no_threads_unless_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop_all() -> dict[int, FrameType]:
+        raise AssertionError("all threads are stopped")
+
+    with Runtime(pool_size=2) as runtime:
+        over = Event()
+        greenlets = [runtime.spawn(over.wait) for _ in range(4)]
+        monkeypatch.setattr("greenpool._core.survey.current_frames", stop_all)
+        for stacks in (True, False):
+            _, found = survey(stacks, may_stop_threads=False)
+            assert {each.ident for each in found}.issuperset(map(id, greenlets))
+        monkeypatch.undo()
+        over.set()
 
 
 def test_equal_stacks_are_counted(parked: Callable[..., Greenlet[object]]) -> None:

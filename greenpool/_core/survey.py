@@ -55,7 +55,7 @@ TRIES = 3
 # The moves of a task: from the inbox or a timer to the ready queue, from there to the loop, and to a carrier.
 # One look can miss it during each of them.
 MOVES = 3
-# So many times as many seconds does a hub get to go on between two looks.
+# The longest wait for a hub to go on between two looks: so many sleeps of so many seconds.
 MOMENTS = 20
 MOMENT = 0.00005
 
@@ -402,33 +402,31 @@ class _Look:
 
     def rows(self) -> Iterator[Row]:
         seen: set[int] = set()
-        place = self._thread_place()
-        yield from self._look_through(seen)
-        if HAS_GIL and self._caller is None:
-            for _ in range(MOVES):
-                before, place = place, self._await_move(place)
-                if place == before:
-                    break
-                yield from self._look_through(seen)
+        # The hub's own thread moves no task meanwhile.  Without a GIL a look at frames stops all threads.
+        is_one_look = not HAS_GIL or self._caller is not None
+        for left in range(0 if is_one_look else MOVES, -1, -1):
+            before = self._thread_place() if left else None
+            yield from self._look_through(seen)
+            if before is None or not self._goes_on(before):
+                return
 
     def _thread_place(self) -> tuple[int, int, int]:
-        """How far the hub's thread has come."""
+        """How far the hub's thread has come; with a GIL only."""
         hub = self.hub
         frame = None if hub.inbox.asleep else current_frames().get(hub.thread_id)
         return (hub.passes, 0, 0) if frame is None else (hub.passes, id(frame), frame.f_lasti)
 
-    def _await_move(self, place: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Let the hub's thread go on from *place*, and return where it is then.
+    def _goes_on(self, before: tuple[int, int, int]) -> bool:
+        """Let the hub's thread leave the place where it is; False if it has stood still since *before*.
 
-        The same place says that it does not go on: it is asleep, or in a call that takes long.
+        It stands still while it is asleep or in a call that takes long, and moves no task then.
         """
-        now = self._thread_place()
+        place = self._thread_place()
         for _ in range(MOMENTS):
-            if now != place or self.hub.inbox.asleep:
+            if self.hub.inbox.asleep or self._thread_place() != place:
                 break
             sleep(MOMENT)
-            now = self._thread_place()
-        return now
+        return self._thread_place() != before
 
     def _look_through(self, seen: set[int]) -> Iterator[Row]:
         """Describe the tasks that are not among those *seen*, by their identities, and add them."""

@@ -120,7 +120,7 @@ Point = Callable[[Scheduler, str], None]
 
 
 def _wrapper(begin: Point, end: Point, is_inside: Callable[[], bool]) -> Callable[[Any, str], Any]:
-    """Makes a point of each kind of operation."""
+    """What wraps the operations of one kind, which has these two points."""
 
     def wrapped(function: Callable[..., Any], what: str) -> Callable[..., Any]:
         @wraps(function)
