@@ -110,6 +110,8 @@ class Watch:
                 self._write(f"\n\nTime limit exceeded: {limit[1]}\n\n")
                 faulthandler.dump_traceback(self.stderr, all_threads=True)
                 self._write(parked_greenlets())
+                # A log is cut at its top, and without a GIL the test may have ended since.
+                self._write(f"\nTime limit exceeded: {limit[1]}\n")
                 self._exit(1)
 
     def _write(self, text: str) -> None:

@@ -122,6 +122,7 @@ def failed(run: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess
 
 def check_report_of_parked(report: str) -> None:
     assert "Time limit exceeded: test_it.py::test_that_hangs" in report
+    assert report.endswith("\nTime limit exceeded: test_it.py::test_that_hangs\n")
     assert re.search(r"line \d+ in test_that_hangs", report)
     assert "Parked greenlets with this stack: 3" in report
     assert re.search(r"line \d+, in parked_here", report)

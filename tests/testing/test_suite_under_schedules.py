@@ -56,6 +56,7 @@ LEFT_OUT: dict[str, list[str]] = {
         "test_event.test_set_in_a_finalizer",
         "test_event.test_set_in_a_signal_handler",
         "test_lock.test_a_finalizer_between_two_greenlets_owns_the_lock_that_it_takes",
+        "test_lock.test_a_finalizer_releases_it_at_any_point",
         "test_lock.test_a_handler_releases_what_the_main_program_waits_for",
         "test_lock.test_a_handler_takes_a_permit_at_any_point",
         "test_lock.test_a_handler_takes_an_rlock_that_it_has_to_wait_for_at_any_point",
