@@ -30,8 +30,8 @@ TREES: st.SearchStrategy[Any] = st.deferred(
     )
 )
 # When another hub cancels, and which scope, by the order in which they are entered.
-CANCELS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 4)), max_size=3)
-MOST = 40
+MOST_CANCELLED = 4
+CANCELS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, MOST_CANCELLED)), max_size=3)
 
 Log = list[tuple[str, float]]
 
@@ -58,9 +58,9 @@ class Block:
 class Calculation:
     """Goes through a tree as one greenlet does, with a clock that is a number."""
 
-    def __init__(self, cancels: list[tuple[int, int]]) -> None:
+    def __init__(self, cancels: list[tuple[int, int]], count: int) -> None:
         self.now = 0.0
-        self.blocks = [Block() for _ in range(MOST)]
+        self.blocks = [Block() for _ in range(count)]
         self.entered = 0
         self.open: list[Block] = []
         # The exceptions that are being handled, by clean-ups that wait.
@@ -150,9 +150,9 @@ class Calculation:
 class Program:
     """Goes through a tree with scopes and waits."""
 
-    def __init__(self, cancels: list[tuple[int, int]]) -> None:
+    def __init__(self, cancels: list[tuple[int, int]], count: int) -> None:
         self.begun = current_time()
-        self.scopes = [CancelScope() for _ in range(MOST)]
+        self.scopes = [CancelScope() for _ in range(count)]
         self.entered = 0
         self.open: list[CancelScope] = []
         self.log: Log = []
@@ -207,11 +207,20 @@ class Program:
             self.run(cleanup)
 
 
+def scopes_in(tree: Any) -> int:
+    """How many scopes *tree* has; hypothesis draws some with more than a hundred."""
+    if isinstance(tree, list):
+        return sum(map(scopes_in, tree))
+    return isinstance(tree, tuple) and (tree[0] == "scope") + sum(map(scopes_in, tree[1:]))
+
+
 def compare(tree: Any, cancels: list[tuple[int, int]]) -> None:
     whole = ("scope", None, False, tree)
-    calculation = Calculation(cancels)
+    # One may be cancelled that is never entered.
+    count = scopes_in(whole) + MOST_CANCELLED
+    calculation = Calculation(cancels, count)
     calculation.run(whole)
-    program = Program(cancels)
+    program = Program(cancels, count)
     handle = greenpool.current_handle()
     assert handle is not None
     handle.spawn_on(0, program.run, whole).get()

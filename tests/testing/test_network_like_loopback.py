@@ -37,6 +37,10 @@ class Play:
     def make(self, kind: int) -> Any:
         made = self.stack.enter_context(self.module.socket(standard.AF_INET, kind))
         made.setblocking(False)
+        if kind == standard.SOCK_STREAM:
+            # The kernel would keep a small segment back until an earlier one is acknowledged (Nagle), and
+            # with it what that does to the other end.  An accepted socket has the option of its listener.
+            made.setsockopt(standard.IPPROTO_TCP, standard.TCP_NODELAY, 1)
         return made
 
     def of(self, name: str) -> Any:
