@@ -34,10 +34,11 @@ NEEDS_GIL_TO_SEE_SIGNALS = sys.version_info < (3, 13)
 
 
 class SignalWaker(PipeWaker):
-    __slots__ = ("_previous",)
+    __slots__ = ("_listens", "_previous")
 
     def __init__(self) -> None:
         super().__init__()
+        self._listens = False
         # The program's own descriptor, as the hub found it when it last blocked in its poller.
         self._previous = -1
 
@@ -67,6 +68,7 @@ class SignalWaker(PipeWaker):
         self.fd = -1
 
     def _listen(self) -> None:
+        self._listens = True
         previous = set_wakeup_fd(self._write_fd)
         if previous != self._write_fd:
             self._previous = previous
@@ -74,7 +76,14 @@ class SignalWaker(PipeWaker):
             write(self._write_fd, b"")
 
     def _stop_listening(self) -> None:
-        current = set_wakeup_fd(self._previous, warn_on_full_buffer=False)
+        if not self._listens:
+            return  # what the program has set since the last sleep stays
+        try:
+            current = set_wakeup_fd(self._previous, warn_on_full_buffer=False)
+        except (OSError, ValueError):
+            # The program has closed it while the hub slept.
+            current = set_wakeup_fd(-1)
+        self._listens = False
         if current != self._write_fd:
             # A signal handler has set another meanwhile, or none.
             set_wakeup_fd(current)

@@ -184,6 +184,52 @@ def test_the_child_of_another_threads_fork_does_not_write_to_the_parents_pipe(
     assert statuses == [0]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_goes_on_after_the_program_has_closed_its_descriptor(
+    run_script: Callable[[str], str],
+) -> None:
+    run_script("""
+import os, signal, socket, threading, time
+import greenpool
+from greenpool.event import Event
+
+near, far = socket.socketpair()
+with near, far:
+    near.setblocking(False)
+    signal.set_wakeup_fd(near.fileno())
+    greenpool.sleep(0.01)
+    signal.set_wakeup_fd(-1)
+child = os.fork()
+if child == 0:
+    done = Event()
+
+    def wake():
+        time.sleep(0.05)
+        done.set()
+
+    threading.Thread(target=wake).start()
+    os._exit(not done.wait(10))
+assert os.waitpid(child, 0)[1] == 0
+""")
+
+
+def test_the_program_closes_its_descriptor_while_the_hub_sleeps() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        signal.set_wakeup_fd(near.fileno())
+        event = Event()
+
+        def close() -> None:
+            near.close()
+            event.set()
+
+        thread = soon(close)
+        assert event.wait(20)
+        thread.join()
+        assert signal.set_wakeup_fd(-1) == -1
+
+
 def test_only_the_main_thread_has_one() -> None:
     found: list[tuple[bool, bool]] = []
 
