@@ -14,6 +14,9 @@ import pytest
 
 import greenpool
 from greenpool import Greenlet, Runtime, socket
+from greenpool._core import native
+from greenpool._core.current import current_hub
+from greenpool._core.frames import frames_of_greenlets
 from greenpool._core.native import HAS_GIL
 from greenpool._core.survey import survey
 from greenpool.event import Event
@@ -314,6 +317,34 @@ def test_on_a_thread_without_a_hub(
         while info_of(greenlet, on_new_thread(snapshot)).call != "Event.wait":
             greenpool.sleep(0.001)
         event.set()
+
+
+def test_a_thread_in_a_native_wait_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain thread that has had a hub, say one of a pool, may wait for hours for its next call."""
+    monkeypatch.setattr("greenpool._core.survey.PATIENCE", 1000)
+    monkeypatch.setattr("greenpool._core.frames.PATIENCE", 1000)
+    has_hub, over = native.Lock(), native.Lock()
+    has_hub.acquire()
+    over.acquire()
+    names = []
+
+    def use_and_wait() -> None:
+        greenpool.sleep(0)
+        greenpool.spawn(greenpool.sleep, 0).get()
+        names.append(current_hub().name)
+        has_hub.release()
+        over.acquire()
+
+    thread = threading.Thread(target=use_and_wait)
+    thread.start()
+    has_hub.acquire()
+    taken = snapshot()
+    hub = next(hub for hub in taken.hubs if hub.name == names[0])
+    assert hub.answered == HAS_GIL
+    assert [each.state for each in taken.greenlets if each.hub == hub.name] == ["running"]
+    list(frames_of_greenlets({}))
+    over.release()
+    thread.join()
 
 
 def test_hubs_go_on_while_snapshots_are_taken(fast_switching: None) -> None:

@@ -44,6 +44,16 @@ def _walk(attributes: Iterator[str], first: Any) -> list[Any]:
     return list(takewhile(bool, accumulate(attributes, getattr, initial=first)))
 
 
+def only_runs_its_program(hub: HubState) -> bool:
+    """Whether the thread of *hub* has no other greenlets and has not parked; any thread.
+
+    It may be in a native wait for hours, as the idle threads of a pool are, and would answer after that only.
+    There is nothing that it alone could tell.
+    """
+    main = hub.main
+    return main is not None and not hub.live and getattr(main, "waiter", None) is None
+
+
 def frames_of_greenlets(frames: dict[int, FrameType]) -> Iterator[Found]:
     """The identifier of each greenlet as a thread, its frame, and whether it is one of ``threading``.
 
@@ -57,7 +67,7 @@ def frames_of_greenlets(frames: dict[int, FrameType]) -> Iterator[Found]:
             continue
         if HAS_GIL or hub.is_own_thread():
             yield from list(_frames_of_hub(hub, frames))
-        elif hub.post(_answer, hub, frames, answers):
+        elif not only_runs_its_program(hub) and hub.post(_answer, hub, frames, answers):
             asked += 1
     end = monotonic() + PATIENCE
     try:

@@ -28,7 +28,7 @@ from weakref import ref
 
 from . import PACKAGE
 from .current import getcurrent, open_hubs
-from .frames import stack_from, stack_of
+from .frames import only_runs_its_program, stack_from, stack_of
 from .holds import calls_method_of_self, has_steps, held_by
 from .native import HAS_GIL, Lock, SimpleQueue, current_frames, sleep
 from .spawning import line_of
@@ -677,6 +677,8 @@ def survey(stacks: bool = True, may_stop_threads: bool = True) -> tuple[list[Hub
     for hub in hubs:
         if HAS_GIL or not stacks or hub.is_own_thread():
             known[hub] = _look_at(hub, shapes, tables, frames, stacks)
+        elif only_runs_its_program(hub):
+            known[hub] = _look_at(hub, shapes, tables, frames, False)
         elif hub.post(_Slices(hub, tables, answers).go_on):
             asked.append(hub)
     if asked:
