@@ -22,6 +22,11 @@ real time: ``GRACE`` seconds, or ``CHILD_GRACE`` if the run has child processes,
 Then the clock jumps to the earliest timer of all hubs.  If there is none, nothing of the run can wake it: the
 main program gets LoopExit, with what each greenlet waits for.
 
+*A run that does not end.*  A main program that waits too long, or goes on for too many steps, gets an
+exception.  So it ends, and the others are killed.  A greenlet that catches its GreenletExit and goes on would
+keep the run from its end.  So its hub then ends without it: the greenlet stands where it is, and never goes
+on.
+
 *OS threads.*  A call that a greenlet has given to a thread (see _fd/workers.py) takes no time of the run: at
 the next point the run waits for its end.  After ``CALL_GRACE`` seconds of real time it goes on without.  What
 other OS threads do is outside the schedule.  An idle run waits for them in real time.
@@ -62,7 +67,7 @@ from .ordered_set import OrderedSet
 from .pollers import make_poller
 from .pollers.around import PollerAround
 from .sections import without_sections
-from .state import HubState
+from .state import HubState, PooledCarrier
 from .task import LinkedTask, Task
 from .timers import Call, Timers
 from .typing import TYPE_CHECKING, Protocol
@@ -88,8 +93,10 @@ CALL_GRACE = 1.0
 # Seconds of real time that OS threads get before a deadlock is reported.
 THREADS_GRACE = 10.0
 LOOK = 0.0005
-# Points that a run which is to end may still take before each of its greenlets is ended where it stands.
+# Points that a run which is to end may still take before each of its greenlets is ended where it stands, and
+# before its hubs are.
 LAST_POINTS = 20_000
+VERY_LAST_POINTS = 25_000
 
 # Where the standard library is.
 _STANDARD = os.path.dirname(os.__file__)
@@ -119,7 +126,19 @@ class Schedule(Protocol):
 class Agent:
     """One hub of a run."""
 
-    __slots__ = ("hub", "queue", "poller", "baton", "state", "chosen", "errand", "events", "here", "arrived")
+    __slots__ = (
+        "hub",
+        "queue",
+        "poller",
+        "baton",
+        "state",
+        "chosen",
+        "errand",
+        "events",
+        "here",
+        "arrived",
+        "left_behind",
+    )
 
     def __init__(self, hub: HubState, queue: ScheduledQueue, poller: ScheduledPoller) -> None:
         self.hub = hub
@@ -136,6 +155,8 @@ class Agent:
         self.events: list[tuple[int, int]] = []
         # The greenlet that is halted.
         self.here: Any = None
+        # The run has ended without it.
+        self.left_behind = False
 
     def has_events(self) -> bool:
         """Whether the kernel has something for the hub; it is kept for the next poll."""
@@ -170,6 +191,8 @@ class Scheduler:
     def __init__(self, schedule: Schedule, jumps: bool = True, steps: int | None = None) -> None:
         self.schedule = schedule
         self.jumps = jumps
+        self.steps = steps
+        # The number of steps after which the main program is interrupted, once more if it goes on.
         self.limit = steps
         self.now = 1024.0
         self.begun = self.monotonic()
@@ -178,6 +201,8 @@ class Scheduler:
         self.running = False
         self.ended = False
         self.choices: list[int] = []
+        # The steps that it took before the main program was interrupted last, and since then.
+        self.taken = 0
         self.count = 0
         self.trace: list[Step] | None = None
         self.overrun = False
@@ -199,6 +224,8 @@ class Scheduler:
         # So many calls are too slow to be waited for.
         self._given_up = 0
         self._what = ""
+        # The carriers of hubs that were left behind.
+        self._unfinished: list[PooledCarrier] = []
 
     # What the runner calls, on the thread of the run's main program.
 
@@ -217,8 +244,13 @@ class Scheduler:
 
     def end(self) -> None:
         """The hubs have ended, or never will: from here on every thread runs by itself."""
-        self.running = False
+        was_running, self.running = self.running, False
         self.ended = True
+        for agent in self.agents:
+            if RUNNING < agent.state < GONE:
+                # It waits for the baton, with greenlets that do not end.
+                agent.left_behind = was_running
+                agent.baton.release()
 
     def monotonic(self) -> float:
         """The time of the run."""
@@ -265,7 +297,8 @@ class Scheduler:
             return None
         if self.overrun:
             raise_interrupt(current_greenlet())
-            if self.count > LAST_POINTS:
+            if LAST_POINTS < self.count <= VERY_LAST_POINTS:
+                self.count += 1
                 raise GreenletExit
         return agent
 
@@ -280,8 +313,8 @@ class Scheduler:
 
     def _give_way(self, agent: Agent, state: int, own: list[Turn], first: Turn | None = None) -> Any:
         self.count += 1
-        if self.limit is not None and self.count > self.limit and not self.overrun:
-            self._stop(StepsExceeded(f"the run has not ended within {self.limit} steps"))
+        if self.limit is not None and self.count > self.limit:
+            self._stop(StepsExceeded(f"the run has not ended within {self.steps} steps"))
         if self.count_calls is not None:
             self._wait_for_calls(self.count_calls)
         agents = self.agents
@@ -326,15 +359,45 @@ class Scheduler:
             if state == GONE:
                 return None
             agent.baton.acquire()
-        agent.state = RUNNING
+            if agent.left_behind:
+                self._leave_behind(agent)
+                return agent.hub.mark
         errand, agent.errand = agent.errand, None
-        if errand is not None:
-            errand()
+        try:
+            if errand is not None:
+                errand()
+        finally:
+            agent.state = RUNNING
         chosen, agent.chosen = agent.chosen, None
         return chosen
 
-    def sleep(self, agent: Agent) -> None:
-        """The hub of *agent* has nothing to do."""
+    def _leave_behind(self, agent: Agent) -> None:
+        """The run has ended without this hub: its loop goes on, to end it, and the calling greenlet never."""
+        loop = agent.hub.loop
+        if getcurrent() is not loop:
+            assert loop is not None
+            loop.switch(agent.hub.mark)
+
+    def end_hub(self, agent: Agent) -> None:
+        """End a hub that was left behind; in its loop, which finds nothing more to do."""
+        hub = agent.hub
+        agent.left_behind = False
+        hub.stopping = True
+        # Kept until the thread has ended.  Else GreenletExit would be raised in them, and they might go on.
+        self._unfinished += hub.carriers
+        hub.inbox.queue.clear()
+        for carrier in hub.carriers:
+            if carrier.task is not None:
+                carrier.task.end_with_thread()
+        hub.carriers.clear()
+        hub.free_carriers.clear()
+        hub.inbox.queue.clear()
+        hub.timers.clear()
+        hub.ready.clear()
+        hub.live = 0
+
+    def sleep(self, agent: Agent) -> bool:
+        """The hub of *agent* has nothing to do; False if the run has ended without it meanwhile."""
         if self.running:
             self._give_way(agent, IDLE, [])
         else:
@@ -344,6 +407,7 @@ class Scheduler:
             agent.baton.acquire()
             agent.state = RUNNING
             agent.chosen = None
+        return not agent.left_behind
 
     def leave(self, agent: Agent) -> None:
         """The hub of *agent* has ended: its thread runs no more of the run."""
@@ -409,9 +473,11 @@ class Scheduler:
     def _stop(self, exception: BaseException) -> None:
         """Have the main program raise *exception*, and the schedule choose no more."""
         self.overrun = True
+        self.taken += self.count
         self.count = 0
+        self.limit = VERY_LAST_POINTS
         main = self.agents[0]
-        main.errand = partial(_interrupt_main, main.hub, exception)
+        main.errand = partial(_interrupt_main, main, exception)
 
     # Idleness.
 
@@ -448,15 +514,11 @@ class Scheduler:
             self.now = max(self.now, min(deadlines))
             return
         main = self.agents[0]
-        if main.state != IDLE:
-            # The pool is to end, but a greenlet goes on waiting, although it was killed.
-            text = f"greenlets of the run do not end; parked:\n{self.describe()}"
-            main.errand = partial(_raise, LoopExit(text))
-            return
-        error = LoopExit(
-            f"every greenlet of the run waits, and nothing can wake one; parked:\n{self.describe()}"
-        )
-        main.errand = partial(_interrupt_main, main.hub, error)
+        what = "every greenlet of the run waits, and nothing can wake one"
+        if main.state == JOINING:
+            what = "greenlets of the run go on waiting, although they were killed"
+        error = LoopExit(f"{what}; parked:\n{self.describe()}")
+        main.errand = partial(_interrupt_main, main, error)
 
     def _grace_of_io(self, has_deadlines: bool) -> float:
         if children() - self.children_before:
@@ -528,13 +590,12 @@ class Scheduler:
         self.trace.append(Step(at, _place(), self._what, agent.hub.name, label, choice, width))
 
 
-def _raise(exception: BaseException) -> None:
-    raise exception
-
-
-def _interrupt_main(hub: HubState, exception: BaseException) -> None:
-    if hub.main is not None:
-        interrupt(hub.main, exception)
+def _interrupt_main(agent: Agent, exception: BaseException) -> None:
+    if agent.state == JOINING:
+        # It waits for the hubs, and for no waiter.
+        raise exception
+    if agent.hub.main is not None:
+        interrupt(agent.hub.main, exception)
 
 
 def _place() -> str:
@@ -607,7 +668,11 @@ class ScheduledQueue(deque[Turn]):
 
     def popleft(self) -> Turn:
         scheduler = self.scheduler
-        if not scheduler.running or self.agent.state == GONE:
+        agent = self.agent
+        if agent.left_behind and getcurrent() is agent.hub.loop:
+            scheduler.end_hub(agent)
+            return agent.hub.mark
+        if not scheduler.running or agent.state == GONE:
             return deque.popleft(self)
         turn = scheduler.pick(self)
         self.take_out(turn)
@@ -723,10 +788,13 @@ class ScheduledPoller(PollerAround):
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         agent = self.agent
+        if agent.left_behind:
+            self.scheduler.end_hub(agent)
+            return []
         if self.scheduler.ended:
             return self.poller.poll(0.01 if timeout is None else min(timeout, 0.01))
-        if timeout != 0:
-            self.scheduler.sleep(agent)
+        if timeout != 0 and not self.scheduler.sleep(agent):
+            return []
         events, agent.events = agent.events, []
         return events + self.poller.poll(0)
 

@@ -17,8 +17,9 @@ from .shrink import shrink
 
 T = TypeVar("T")
 
-# Runs that may be spent on a shorter schedule.
+# Runs that may be spent on a shorter schedule, and choices: a run that goes on for ever takes very many.
 ATTEMPTS = 200
+ATTEMPTED_STEPS = 200_000
 # The choices that a run of explore may take: a program that goes on for ever under one schedule fails.
 STEPS = 100_000
 # Exceptions by which a test says that it is to be skipped: those of pytest and unittest.
@@ -107,9 +108,14 @@ def _failure(
     if isinstance(error, (KeyboardInterrupt, SystemExit)) or type(error).__name__ in SKIPS:
         return error
     fault = _fault_of(error)
+    steps = 0
 
     def fails(choices: list[int]) -> list[int] | None:
+        nonlocal steps
+        if steps > ATTEMPTED_STEPS:
+            return None
         again = run_once(fn, Recorded(choices), settings, seed)
+        steps += again.steps
         return again.choices if again.error is not None and _fault_of(again.error) == fault else None
 
     choices = shrink(outcome.choices, fails, ATTEMPTS)

@@ -216,7 +216,7 @@ def run_once(
     if outcome.error is None:
         outcome.error = reports.first()
     outcome.choices = scheduler.choices
-    outcome.steps = scheduler.count
+    outcome.steps = scheduler.taken + scheduler.count
     outcome.trace = scheduler.trace or []
     return outcome
 
