@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from types import GenericAlias, TracebackType
 
 from .current import current_greenlet
@@ -51,6 +52,12 @@ class Timeout(BaseException, Generic[S_co]):
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)
 
+    # Of the class, because most timeouts are started and closed once: each of them would cost a store.
+    greenlet: GreenThread = None  # type: ignore[assignment]  # until it is started
+    _task: object = None
+    _timer: Timer | None = None
+    _thrown: BaseException | None = None
+
     @overload
     def __init__(
         self: Timeout[None],
@@ -90,10 +97,6 @@ class Timeout(BaseException, Generic[S_co]):
         self.ref = ref
         self.seconds = seconds
         self.exception = exception
-        self.greenlet: GreenThread = None  # type: ignore[assignment]  # until it is started
-        self._task: object = None
-        self._timer: Timer | None = None
-        self._thrown: BaseException | None = None
 
     @classmethod
     def start_new(
@@ -118,7 +121,8 @@ class Timeout(BaseException, Generic[S_co]):
 
     def start(self) -> None:
         """Start the clock, for the calling greenlet."""
-        if self.pending:
+        timer = self._timer
+        if timer is not None and timer.pending:
             raise RuntimeError(f"{self!r} is already started; close it before starting it again")
         if self.seconds is None:
             return
@@ -127,7 +131,8 @@ class Timeout(BaseException, Generic[S_co]):
         timers = greenlet.hub.timers
         if not self.ref:
             timers.has_weak = True
-        self._timer = timers.call_later(self.seconds, self._fire)
+        timer = self._timer = Timer(self._fire, ())
+        timers.enter(monotonic() + self.seconds, timer)
 
     def _fire(self) -> None:
         if self.greenlet.task is not self._task:
@@ -148,19 +153,22 @@ class Timeout(BaseException, Generic[S_co]):
 
     def close(self) -> None:
         """Stop the clock.  One that has fired but could not be raised yet will not be."""
-        if self._timer is not None:
-            self._timer.cancel()
+        timer = self._timer
+        if timer is not None:
+            timer.cancel()
             self._timer = None
-        thrown, self._thrown = self._thrown, None
-        interrupts = () if thrown is None else self.greenlet.interrupts
-        if interrupts:
+        thrown = self._thrown
+        if thrown is not None:
+            self._thrown = None
+            interrupts = self.greenlet.interrupts
             for index, pending in enumerate(interrupts):
                 if pending is thrown:
-                    del interrupts[index]
+                    del interrupts[index]  # type: ignore[union-attr]
                     break
 
     def __enter__(self) -> Self:
-        if not self.pending:
+        timer = self._timer
+        if timer is None or not timer.pending:
             self.start()
         return self
 
