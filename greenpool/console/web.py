@@ -20,6 +20,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from socket import socket as StandardSocket
 from time import monotonic
 from typing import Any
 
@@ -87,7 +88,7 @@ class Watcher:
 
     def look(self, seconds: float = 0.0) -> None:
         """Ask the process once, and watch its hubs for so many *seconds*; raises ConsoleError."""
-        connection = blocking(connect, self.target)
+        connection = _connect(self.target)
         with GreenSocket(connection.family, connection.type, fileno=connection.detach()) as green:
             answer = _ask(green, {"command": "page", "seconds": seconds})
         if self.book.pid not in (None, answer["pid"]):
@@ -156,6 +157,28 @@ class Watcher:
                 told.set()
             if self.trouble:
                 sleep(RETRY)
+
+
+def _connect(target: str) -> StandardSocket:
+    """Connect on another thread.  If the greenlet is killed meanwhile, the thread closes the connection."""
+    # First comes the connection, or the end of the greenlet.  To append is one step, so one of the two sees
+    # that it is late.
+    steps: list[StandardSocket | None] = []
+
+    def connect_for_greenlet() -> StandardSocket:
+        connection = connect(target)
+        steps.append(connection)
+        if steps[0] is not connection:
+            connection.close()
+        return connection
+
+    try:
+        return blocking(connect_for_greenlet)
+    except BaseException:
+        steps.append(None)
+        if steps[0] is not None:
+            steps[0].close()
+        raise
 
 
 def _ask(connection: GreenSocket, request: _Json) -> _Json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 import greenpool
 from greenpool import console
+from greenpool._core import native
 from greenpool._core.native import HAS_GIL
 from greenpool.console.command import main
 from greenpool.inspect import snapshot
@@ -267,3 +269,44 @@ def test_nobody_is_asked_while_no_page_is_open() -> None:
     while greenlets() != before:
         greenpool.sleep(0.001)
     console.close()
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    near, far = socket.socketpair()
+    far.settimeout(10)
+    yield near, far
+    assert far.recv(1) == b""
+    assert near.fileno() == -1
+    far.close()
+
+
+def test_a_look_that_is_killed_before_it_is_connected(
+    ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on = native.SimpleQueue[None](), native.SimpleQueue[None]()
+
+    def connect(target: str) -> socket.socket:
+        begun.put(None)
+        goes_on.get()
+        return ends[0]
+
+    monkeypatch.setattr("greenpool.console.web.connect", connect)
+    looking = greenpool.spawn(Watcher("5").look)
+    while begun.empty():
+        greenpool.sleep(0.001)
+    looking.kill()
+    goes_on.put(None)
+
+
+def test_a_look_that_is_killed_when_it_has_just_been_connected(
+    ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blocking(call: Callable[[], object]) -> None:
+        call()
+        raise greenpool.GreenletExit
+
+    monkeypatch.setattr("greenpool.console.web.connect", lambda target: ends[0])
+    monkeypatch.setattr("greenpool.console.web.blocking", blocking)
+    with pytest.raises(greenpool.GreenletExit):
+        Watcher("5").look()
