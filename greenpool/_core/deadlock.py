@@ -10,7 +10,8 @@ nothing, and no Python signal handler is installed but those for Ctrl-C.  At res
 
 - a hub that sleeps in its poller, with nothing in its inbox, no timer, and no greenlet that waits for I/O.
   Its greenlets, if it has any, are all parked then, because a hub sleeps only when none is ready
-- an idle thread of a pool of workers, which waits for its next call (see ``idle_threads``).
+- an idle thread of a pool of workers, which waits for its next call (see ``idle_threads``), even if a call
+  has left it a hub: that runs within calls only.
 
 *All at one moment.*  The threads are looked at one after the other, in two rounds.  Each look gives a token,
 and a thread gets another token each time that it comes to rest.  A thread with the same token in both rounds
@@ -40,7 +41,7 @@ FIRST_LOOK = 0.25
 LONGEST_LOOK = 4.0
 
 
-# Each returns the identifiers of threads that are no hubs and at rest, with a token for each.  _fd/workers.py
+# Each returns the identifiers of threads that are at rest in no loop, with a token for each.  _fd/workers.py
 # has an entry here, because the core's imports point down only.
 idle_threads: list[Callable[[], Mapping[int, object]]] = []
 
@@ -84,8 +85,10 @@ def _threads_at_rest() -> dict[int, object] | None:
     own = get_ident()
     for thread in current_frames():
         if thread != own:
+            token = idle.get(thread)
             hub = hubs.get(thread)
-            token = idle.get(thread) if hub is None else _pass_at_rest(hub)
+            if token is None and hub is not None:
+                token = _pass_at_rest(hub)
             if token is None:
                 return None
             tokens[thread] = token

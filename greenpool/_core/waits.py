@@ -24,7 +24,7 @@ from typing import NamedTuple, TypeVar
 from . import PACKAGE
 from .current import remembered
 from .error_report import report_error
-from .frames import stack_of
+from .frames import only_runs_its_program, stack_of
 from .mark import Mark
 from .native import SimpleQueue, current_frames
 from .registration import Registration
@@ -298,7 +298,10 @@ def describe_all(hub: HubState) -> str:
     asked = [
         other
         for other in remembered()
-        if other is not hub and other.thread_id in threads and other.post(_answer, other, held_by, answers)
+        if other is not hub
+        and other.thread_id in threads
+        and not only_runs_its_program(other)
+        and other.post(_answer, other, held_by, answers)
     ]
     waits = waits_of(hub, held_by)
     end = monotonic() + LONGEST_ANSWER

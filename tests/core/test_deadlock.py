@@ -462,6 +462,23 @@ print(is_deadlocked(greenpool.run, Event().wait))
     assert output == "True\n"
 
 
+def test_an_idle_worker_thread_that_has_a_hub_wakes_nobody(run: Run) -> None:
+    """A call of it has waited.  What it has left on the hub goes on within a later call only."""
+    output = run("""
+def leave_behind():
+    greenpool.spawn(greenpool.sleep, 1000)
+    greenpool.sleep(0.001)
+
+from greenpool._core import waits
+
+waits.LONGEST_ANSWER = 0.1
+for call in (greenpool.sleep, leave_behind):
+    greenpool.blocking(call)
+    print(is_deadlocked(greenpool.run, Event().wait))
+""")
+    assert output == "True\nTrue\n"
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux lists a process's threads")
 def test_a_thread_of_which_python_knows_nothing(run: Run) -> None:
     """Such a thread may call Python code later."""
