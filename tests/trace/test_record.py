@@ -148,23 +148,28 @@ def test_a_greenlet_that_yields_stays_ready(record: Record) -> None:
     assert outcomes == ["yields", "yields", "yields", "ends"]
 
 
+def has_parked(task: Task[object]) -> bool:
+    carrier = task.carrier
+    return carrier is not None and carrier.waiter is not None
+
+
 def test_a_wake_from_another_hub(record: Record) -> None:
-    event, is_waiting = Event(), Event()
+    event = Event()
 
     def waiter() -> None:
-        is_waiting.set()
         event.wait()
 
-    def setter() -> None:
-        is_waiting.wait()
-        sleep(0.01)
+    def setter(waiting: Task[object]) -> None:
+        while not has_parked(waiting):
+            sleep(0.001)
         event.set()
 
     def both() -> None:
         with Runtime(pool_size=2) as runtime:
             handle = runtime.handle()
-            for handle_of in (handle.spawn_on(0, waiter), handle.spawn_on(1, setter)):
-                handle_of.join()
+            waiting = handle.spawn_on(0, waiter)
+            handle.spawn_on(1, setter, waiting).join()
+            waiting.join()
 
     story = record(both)
     waits = waits_of(story, one(story, "waiter")[0])
@@ -181,10 +186,12 @@ def test_a_wake_by_a_thread_that_has_no_hub(record: Record) -> None:
         event.wait()
 
     def outside() -> None:
-        thread = threading.Timer(0.01, event.set)
-        thread.name = "outside"
+        thread = threading.Thread(target=event.set, name="outside")
+        waiting = spawn(waiter)
+        while not has_parked(waiting):
+            sleep(0)
         thread.start()
-        spawn(waiter).join()
+        waiting.join()
         thread.join()
 
     story = record(outside)
