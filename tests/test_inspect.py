@@ -385,6 +385,31 @@ def test_greenlets_that_start_meanwhile_are_found(fast_switching: None) -> None:
             over.append(True)
 
 
+@pytest.mark.skipif(not HAS_GIL, reason="without a GIL a hub that computes does not answer")
+def test_a_hub_that_computes_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It moves no task meanwhile, and a second look would have to wait for the GIL."""
+
+    def goes_on(*args: object) -> bool:
+        raise AssertionError("it is to be looked at again")
+
+    monkeypatch.setattr("greenpool._core.survey._Look._goes_on", goes_on)
+    over: list[bool] = []
+
+    def compute() -> None:
+        over.append(False)
+        while len(over) == 1:
+            pass
+
+    with Runtime(pool_size=1) as runtime:
+        greenlet = runtime.spawn(compute)
+        while not over:
+            native.sleep(0.001)
+        native.sleep(0.05)
+        taken = snapshot()
+        over.append(True)
+    assert info_of(greenlet, taken).state == "running"
+
+
 @pytest.mark.skipif(HAS_GIL, reason="a look at the frames of other threads stops them only without a GIL")
 def test_a_look_stops_no_threads_unless_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     def stop_all() -> dict[int, FrameType]:

@@ -46,6 +46,9 @@ PATIENCE = 1.0
 # Seconds from which on a turn is described.
 LONG_TURN = 0.1
 
+# Seconds without a park after which a hub that has begun no pass counts as one in a single turn.
+ONE_TURN = 0.01
+
 # Tries to copy a queue.
 COPIES = 100
 
@@ -396,6 +399,7 @@ class _Look:
         self._count = 0
         # The greenlet that has the thread; None if it is the loop.
         self._running: Task[object] | None = None
+        self._runs_label = ""
         self._place_of_running = 0
         # A look on the hub's own thread finds the caller running, or the loop.
         self._caller = getcurrent() if hub.is_own_thread() else None
@@ -407,8 +411,19 @@ class _Look:
         for left in range(0 if is_one_look else MOVES, -1, -1):
             before = self._thread_place() if left else None
             yield from self._look_through(seen)
-            if before is None or not self._goes_on(before):
+            if before is None or self._is_in_one_turn() or not self._goes_on(before):
                 return
+
+    def _is_in_one_turn(self) -> bool:
+        """Whether the hub has run a greenlet of the program, and moved no task, since before the look began.
+
+        To look again at one that computes would take long, because each wait for the GIL does.
+        """
+        hub = self.hub
+        if hub.passes != self._passes or self._now - self._latest < ONE_TURN:
+            return False
+        frame = current_frames().get(hub.thread_id)
+        return frame is not None and not frame.f_code.co_filename.startswith(PACKAGE)
 
     def _thread_place(self) -> tuple[int, int, int]:
         """How far the hub's thread has come; with a GIL only."""
@@ -527,6 +542,8 @@ class _Look:
             self.held.pop(self._count, None)
         if self._runs(greenlet, waiter is not None or is_ready):
             self._running = task
+            # Now, because the name of a thread goes with its end.
+            self._runs_label = task._label()
             self._place_of_running = self._count
             return self._row(task, "running", None, "", "", 0, int(self._sees_stacks))
         if not self._sees_stacks:
@@ -612,7 +629,7 @@ class _Look:
         if info.state == "asleep":
             return info
         if self._running is not None:
-            info = info._replace(runs=self._running._label())
+            info = info._replace(runs=self._runs_label)
             if self._caller is None and hub.passes == self._passes:
                 info = info._replace(since=max(0.0, self._now - self._latest))
         frame = frames.get(hub.thread_id)
