@@ -452,8 +452,11 @@ class _Look:
         due = _copy_of(hub.ready)
         ready = set(map(id, due))
         new = {id(turn): turn for turn in (*posted, *later, *due, hub.starting) if isinstance(turn, Task)}
-        # A further look passes over all that it has seen, so that is one expression.
-        for greenlet in (hub.main, *[each for each in list(hub.carriers) if id(each.task) not in seen]):
+        carriers = list(hub.carriers)
+        if seen:
+            # A further look passes over nearly all of them, so that is one expression.
+            carriers = [each for each in carriers if id(each.task) not in seen]
+        for greenlet in (hub.main, *carriers):
             # A main greenlet that has not been adopted has no task.
             task = getattr(greenlet, "task", None)
             if greenlet is not None and isinstance(task, Task) and not task.done and id(task) not in seen:
