@@ -372,11 +372,8 @@ def test_greenlets_that_start_meanwhile_are_found(fast_switching: None) -> None:
         while not over:
             greenpool.sleep(0.0001)
 
-    # With a GIL, one look in a thousand used to miss one.  Without it each hub looks for itself, between the
-    # moves of its tasks, and each look waits until the machine has run both hubs.
-    rounds = 300 if HAS_GIL else 30
     with Runtime(pool_size=2) as runtime:
-        for _ in range(rounds):
+        for _ in range(300):
             over: list[bool] = []
             greenlets = [runtime.spawn(switch, over) for _ in range(20)]
             for _ in range(3):

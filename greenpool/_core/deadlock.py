@@ -41,8 +41,8 @@ FIRST_LOOK = 0.25
 LONGEST_LOOK = 4.0
 
 
-# Each returns the identifiers of threads that are at rest in no loop, with a token for each.  _fd/workers.py
-# has an entry here, because the core's imports point down only.
+# Each returns the identifiers of threads that rest outside of a hub's loop, with a token for each.
+# _fd/workers.py has an entry here, because the core's imports point down only.
 idle_threads: list[Callable[[], Mapping[int, object]]] = []
 
 

@@ -50,8 +50,8 @@ def only_runs_its_program(hub: HubState) -> bool:
     It may be in a native wait for hours, as the idle threads of a pool are, and would answer after that only.
     There is nothing that it alone could tell.
     """
-    main = hub.main
-    return main is not None and not hub.live and getattr(main, "waiter", None) is None
+    # A main greenlet that has not been adopted has no waiter.
+    return hub.has_only_its_program() and getattr(hub.main, "waiter", None) is None
 
 
 def frames_of_greenlets(frames: dict[int, FrameType]) -> Iterator[Found]:

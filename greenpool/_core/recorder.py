@@ -460,7 +460,7 @@ class _Look:
 
     def look(self, hub: HubState, log: HubLog | None, recording: Recording, now: float) -> None:
         # A plain thread without other greenlets keeps nobody waiting.
-        if hub.inbox.asleep or (hub.main is not None and not hub.live):
+        if hub.inbox.asleep or hub.has_only_its_program():
             self.mark = None
             return
         mark = (hub.passes, None if log is None else len(log.entries))

@@ -118,7 +118,7 @@ def _watch(changed: Any) -> None:
 def _look_at(hub: HubState, seen: dict[HubState, _Stall], begin: float, now: float, limit: float) -> None:
     """*begin* is when a stall began that no earlier look has seen."""
     stall = seen.get(hub)
-    if hub.inbox.closed or hub.inbox.asleep or (hub.main is not None and not hub.live):
+    if hub.inbox.closed or hub.inbox.asleep or hub.has_only_its_program():
         # It sleeps, or it is a plain thread's, and there is no other greenlet to be kept waiting.
         if seen.pop(hub, None) is not None and stall is not None:
             _end(hub, stall, now)

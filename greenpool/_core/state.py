@@ -320,6 +320,10 @@ class HubState:
         """Whether the loop is not blocked in its poller; on another thread this is a hint."""
         return not self.inbox.asleep
 
+    def has_only_its_program(self) -> bool:
+        """Whether it is a plain thread's without other greenlets; on another thread this is a hint."""
+        return self.main is not None and not self.live
+
     def is_own_thread(self) -> bool:
         """Whether the caller runs on the hub's thread."""
         return get_ident() == self.thread_id

@@ -3,9 +3,11 @@
 With a GIL the calling thread looks at all hubs itself.  So it needs no answer of a hub whose greenlet
 computes.  Each greenlet's frames are taken in one step (see frames.py), and a greenlet that was resumed while
 it was looked at is looked at once more.  A task that a hub moves from one queue to the next is in neither for
-a moment, so a hub that is awake is looked through again for tasks that were missed.  Without a GIL each hub
-looks at its own greenlets, between its passes, in slices of SLICE seconds.  Of a hub that does not answer
-only those facts are known that are single references: no stacks but the innermost line of the one that runs.
+a moment.  So a hub that is awake is looked through again for tasks that were missed, unless it has been in
+one turn all the time.  Without a GIL each hub looks at its own greenlets, between its passes, in slices of
+SLICE seconds.  A hub without greenlets is not asked while its thread runs the program.  Of that hub, and of
+one that does not answer, only those facts are known that are single references: no stacks but the innermost
+line of the one that runs.
 
 Stacks that are equal are described once (``Shape``).  Of the wait itself only the objects differ from one
 greenlet to the next, so the words around them are made once, too (``Template``).

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic
 from types import GenericAlias, TracebackType
 
 from .current import current_greenlet
@@ -131,8 +130,7 @@ class Timeout(BaseException, Generic[S_co]):
         timers = greenlet.hub.timers
         if not self.ref:
             timers.has_weak = True
-        timer = self._timer = Timer(self._fire, ())
-        timers.enter(monotonic() + self.seconds, timer)
+        self._timer = timers.call_later(self.seconds, self._fire)
 
     def _fire(self) -> None:
         if self.greenlet.task is not self._task:
@@ -158,12 +156,14 @@ class Timeout(BaseException, Generic[S_co]):
             timer.cancel()
             self._timer = None
         thrown = self._thrown
-        if thrown is not None:
-            self._thrown = None
-            interrupts = self.greenlet.interrupts
+        if thrown is None:
+            return
+        self._thrown = None
+        interrupts = self.greenlet.interrupts
+        if interrupts:
             for index, pending in enumerate(interrupts):
                 if pending is thrown:
-                    del interrupts[index]  # type: ignore[union-attr]
+                    del interrupts[index]
                     break
 
     def __enter__(self) -> Self:

@@ -160,9 +160,9 @@ class Watcher:
 
 
 def _connect(target: str) -> StandardSocket:
-    """Connect on another thread.  If the greenlet is killed meanwhile, the thread closes the connection."""
-    # First comes the connection, or the end of the greenlet.  To append is one step, so one of the two sees
-    # that it is late.
+    """Connect on another thread.  If the greenlet is killed meanwhile, the connection is closed."""
+    # The thread appends the connection, and a killed greenlet None.  To append is one step.  So the one that
+    # comes second sees the other's entry, and closes the connection.
     steps: list[StandardSocket | None] = []
 
     def connect_for_greenlet() -> StandardSocket:

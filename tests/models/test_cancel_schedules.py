@@ -208,7 +208,7 @@ class Program:
 
 
 def scopes_in(tree: Any) -> int:
-    """How many scopes *tree* has; hypothesis draws some with more than a hundred."""
+    """How many scopes *tree* has; hypothesis draws some with more than forty."""
     if isinstance(tree, list):
         return sum(map(scopes_in, tree))
     return isinstance(tree, tuple) and (tree[0] == "scope") + sum(map(scopes_in, tree[1:]))
