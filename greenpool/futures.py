@@ -179,6 +179,8 @@ def as_future(greenlet: Task[T]) -> Future[T]:
     future.add_done_callback(kill)
     if greenlet.done and not greenlet.has_links():
         settle(greenlet)
-    else:
-        greenlet.rawlink(ended)
+    elif not greenlet.link_unless_over(ended):
+        # By now it has ended.  A rawlink would leave the Future to the loop of the calling thread, and that
+        # may block in ``concurrent.futures.wait``, or in an asyncio loop.
+        settle(greenlet)
     return future

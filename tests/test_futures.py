@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import gc
+import queue
 import threading
 import weakref
 from collections.abc import Callable
@@ -85,6 +86,61 @@ def test_of_a_greenlet_of_a_runtime_that_is_shut_down() -> None:
         runtime.shutdown()
     assert ended.as_future().result(0) == (3, 1)
     assert future.cancelled()
+
+
+def test_of_a_greenlet_that_ends_at_this_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread never waits again, and the loop of the calling thread does not run."""
+    may_end, ended, may_exit = threading.Event(), threading.Event(), threading.Event()
+    spawned: queue.SimpleQueue[greenpool.Greenlet[Any]] = queue.SimpleQueue()
+
+    def run() -> None:
+        greenlet = greenpool.spawn(divmod, 7, 2)
+        spawned.put(greenlet)
+        may_end.wait()
+        greenlet.join()
+        ended.set()
+        may_exit.wait()
+
+    def post_link(self: greenpool.Greenlet[Any], *args: Any) -> bool:
+        may_end.set()
+        ended.wait()
+        return _post_link(self, *args)
+
+    _post_link = greenpool.Greenlet._post_link
+    thread = threading.Thread(target=run)
+    thread.start()
+    greenlet = spawned.get()
+    monkeypatch.setattr(greenpool.Greenlet, "_post_link", post_link)
+    future = greenlet.as_future()
+    try:
+        assert concurrent.futures.wait([future], timeout=5).done == {future}
+        assert future.result() == (3, 1)
+    finally:
+        may_exit.set()
+        thread.join()
+
+
+@pytest.mark.usefixtures("fast_switching")
+def test_of_greenlets_that_end_meanwhile() -> None:
+    def run() -> None:
+        for _ in range(500):
+            greenlets.put(greenpool.spawn(int))
+            greenpool.sleep(0)
+        # From here on the hub of this thread does not run.
+        greenlets.put(None)
+        may_exit.wait()
+
+    may_exit = threading.Event()
+    greenlets: queue.SimpleQueue[greenpool.Greenlet[Any] | None] = queue.SimpleQueue()
+    thread = threading.Thread(target=run)
+    thread.start()
+    futures = [greenlet.as_future() for greenlet in iter(greenlets.get, None)]
+    try:
+        assert not concurrent.futures.wait(futures, timeout=10).not_done
+        assert {future.result() for future in futures} == {0}
+    finally:
+        may_exit.set()
+        thread.join()
 
 
 def test_cancelling_kills_the_greenlet() -> None:

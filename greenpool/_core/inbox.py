@@ -107,7 +107,24 @@ class Inbox:
                     raise
             return True
 
+    def take_back(self, item: Turn | Call) -> bool:
+        """Undo the post of *item*; False where the hub has taken it in.  Any thread."""
+        with self.lock:
+            try:
+                self.queue.remove(item)
+            except ValueError:
+                return False
+            return True
+
     # The hub's own thread only.
+
+    def posted(self) -> deque[Turn | Call]:
+        """A copy of what waits to be taken in.
+
+        Under the lock: without the GIL, copying a deque raises RuntimeError when another thread appends.
+        """
+        with self.lock:
+            return self.queue.copy()
 
     def may_sleep(self) -> bool:
         """Say that the hub goes to sleep; False where something has come in meanwhile."""

@@ -394,25 +394,19 @@ class HubState:
 
     def take_back(self, callback: object, argument: object) -> bool:
         """Undo one ``call_soon(callback, argument)``; False if there is none that waits to be carried out."""
-        # A copy, because other threads post meanwhile.
-        for item in self.inbox.queue.copy():
+        for item in self.inbox.posted():
             if isinstance(item, Call) and item.args == (argument,) and item.callback == callback:
-                self.inbox.queue.remove(item)
-                return True
+                return self.inbox.take_back(item)
         return False
 
     def carry_out_posted(self, callback: object) -> None:
         """Carry out now what others have posted with *callback*, so far as it was posted before this call."""
-        queue = self.inbox.queue
+        inbox = self.inbox
         # This orders the look at the queue after what the caller has written.
-        queue.rotate(0)
-        # A copy, because other threads post meanwhile.
-        for item in queue.copy() if queue else ():
-            if isinstance(item, Call) and item.callback == callback:
-                try:
-                    queue.remove(item)
-                except ValueError:
-                    continue  # its poster has taken it back
+        inbox.queue.rotate(0)
+        for item in inbox.posted() if inbox.queue else ():
+            # What is not there any more, its poster has taken back.
+            if isinstance(item, Call) and item.callback == callback and inbox.take_back(item):
                 item.callback(*item.args)
 
     def call_at(self, deadline: float, callback: Callable[[*Ts], object], *args: *Ts) -> Timer:

@@ -651,18 +651,32 @@ class Task(Generic[T_co]):
         """
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r}")
+        if not self.link_unless_over(callback):
+            self._link_here(callback)
+
+    def link_unless_over(self, link: Link) -> bool:
+        """Do what ``rawlink`` does, where the loop of the greenlet's hub will call *link*.
+
+        False, and nothing is done, where the greenlet has ended and that loop may never run again.
+        """
         if self.hub is None:
             with _start_lock(self):
                 if self.hub is None:
-                    self._link(callback)
-                    return
+                    return self._link_if_loop(link)
         if self.hub is thread_hub():
-            self._link(callback)
-            return
+            return self._link_if_loop(link)
         self._count_posted(1)
-        if not self._post_link(callback, self._accept_link):
-            self._link_here(callback)
+        linked = self._post_link(link, self._accept_link)
+        if not linked:
             self._count_posted(-1)
+        return linked
+
+    def _link_if_loop(self, link: Link) -> bool:
+        """Do as ``_link``; False, and nothing is done, where it has ended and has no loop to call *link*."""
+        if self.done and self._has_no_loop():
+            return False
+        self._link(link)
+        return True
 
     def link(self, callback: Callable[[Self], object]) -> None:
         """Have *callback(greenlet)* called at the end, in a greenlet of its own, so that it may wait."""
@@ -706,23 +720,24 @@ class Task(Generic[T_co]):
     def _post_link(self, link: W, enter: Callable[[W], object]) -> bool:
         """Do as ``_on_own_thread(enter, link)``; False where it has ended, and its hub may never run again.
 
+        A closed hub never does, and that of a plain thread only while its program waits.
+
         We append, then read ``done`` and ``_links``.  The other side sets ``done``, then reads the queue; and
         where links are due, it sets ``_links`` to None after the last, then reads the queue.  At least one
         side sees the other.  If we can still remove our entry, nobody ran it, so we call the link ourselves.
         """
         hub = self.hub
-        if hub is None or hub.main is None or hub is thread_hub():
+        if hub is None or hub is thread_hub():
             self._on_own_thread(enter, link)
             return True
         call = Call(enter, link)
-        posted = hub.inbox.post(call)
-        if posted and self.done and self._links is None:
-            try:
-                hub.inbox.queue.remove(call)
-            except ValueError:
-                return True  # carried out already
-            posted = False
-        return posted
+        if not hub.inbox.post(call):
+            if self.done:
+                return False
+            enter(link)
+        elif hub.main is not None and self.done and self._links is None:
+            return not hub.inbox.take_back(call)
+        return True
 
     def _count_posted(self, more: int) -> None:
         with _start_lock(self):

@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import greenpool
 from greenpool import SpawnError
 from greenpool._core import wakers as wakers_module
-from greenpool._core.inbox import Inbox
+from greenpool._core.inbox import Call, Inbox
 from greenpool._core.spin import make_await_post_in_python
 from greenpool._core.wakers import OWN_NUMBERS, EventWaker, PipeWaker, Waker, make_waker, renumbered
 
@@ -211,6 +211,34 @@ def test_no_lonely_post_finds_a_hub_that_sleeps_on(fast_switching: None) -> None
             thread.start()
         for thread in threads:
             thread.join()
+
+
+def test_a_hub_carries_out_what_is_posted_while_others_post(fast_switching: None) -> None:
+    """Without the GIL a deque cannot be copied while another thread appends to it."""
+    hub = greenpool.get_hub()
+    calls: list[int] = []
+    ending = threading.Event()
+
+    def post_all_the_time() -> None:
+        while not ending.is_set():
+            call = Call(int)
+            hub.inbox.post(call)
+            hub.inbox.take_back(call)
+
+    threads = [threading.Thread(target=post_all_the_time) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(300):
+            hub.call_soon(calls.append, number)
+            hub.carry_out_posted(calls.append)
+            hub.call_soon(calls.append, -1)
+            assert hub.take_back(calls.append, -1)
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join()
+    assert calls == list(range(300))
 
 
 def test_eight_threads_spawn_while_the_runtime_shuts_down(fast_switching: None) -> None:
