@@ -1108,8 +1108,8 @@ RACES = [
         "c9aad6b Starting, linking and killing a greenlet that several threads know",
         linked_while_started,
         (
-            Change(Task, "rawlink", "with _start_lock(self):", "if True:"),
-            Change(Task, "rawlink", "            if self.hub is None:\n", "            if True:\n"),
+            Change(Task, "link_unless_over", "with _start_lock(self):", "if True:"),
+            Change(Task, "link_unless_over", "            if self.hub is None:\n", "            if True:\n"),
         ),
         CORE,
     ),

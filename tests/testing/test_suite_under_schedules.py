@@ -112,6 +112,7 @@ LEFT_OUT: dict[str, list[str]] = {
     ],
     "it is about plain threads without a hub, which a run does not have": [
         "test_futures.test_a_plain_thread_blocks_for_it",
+        "test_futures.test_of_a_greenlet_that_ends_at_this_moment",
         "test_futures.test_submit_needs_no_hub_in_a_plain_thread",
         "test_futures.test_wait_and_as_completed_in_a_plain_thread",
         "test_futures.test_wait_for_a_real_thread",
